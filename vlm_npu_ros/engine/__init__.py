@@ -1,0 +1,1 @@
+"""Images and questions in, answers out; no ROS in here."""

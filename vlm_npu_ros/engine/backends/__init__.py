@@ -1,0 +1,1 @@
+"""One module or package per way to run the two models."""

@@ -1,0 +1,54 @@
+"""The seam behind which models run: a backend is a vision encoder and a language model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest
+
+
+class VisionEncoder(ABC):
+    """Turns pictures into embeddings."""
+
+    @abstractmethod
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        """
+        Return the embedding of a picture of any size.
+
+        rgb: (height, width, 3) uint8.
+        Returns (tokens, outputs, dim) float32, C-contiguous. Raises ImageError for a picture
+        that is none and BackendCrashedError when the runtime fails.
+        """
+
+    def close(self) -> None:
+        """Free the model; may be called twice."""
+
+
+class LanguageModel(ABC):
+    """Writes answers about embeddings."""
+
+    name: str
+
+    @abstractmethod
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """
+        Yield the answer in chunks as it is written; the last chunk, and only it, has a finish
+        reason and figures.
+
+        Raises ContextError, before any chunk, if the request does not fit into the context, and
+        BackendCrashedError when the runtime fails.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End the running generation soon, as cancelled; may be called from any thread."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything that earlier requests left behind."""
+
+    def close(self) -> None:
+        """Free the model; may be called twice."""

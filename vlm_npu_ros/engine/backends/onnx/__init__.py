@@ -1,0 +1,1 @@
+"""The embedded default: vision encoder and language model as ONNX graphs on the CPU."""

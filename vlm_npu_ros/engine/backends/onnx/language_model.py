@@ -1,0 +1,128 @@
+"""Causal language model as an ONNX graph with a key-value cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+import threading
+import time
+
+import numpy as np
+
+from vlm_npu_ros.engine.backends.base import LanguageModel
+from vlm_npu_ros.engine.backends.onnx.sampling import pick_token
+from vlm_npu_ros.engine.backends.onnx.sessions import open_session
+from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
+from vlm_npu_ros.engine.errors import ContextError, ModelFileError
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
+
+
+class OnnxLanguageModel(LanguageModel):
+    """
+    Runs a graph that reads tokens and returns the logits of the next one.
+
+    Inputs: tokens (length,) int64; image (rows, dim) float32, taken in order where a token is
+    <image>; past (past length, layers, 2, dim) float32.
+    Outputs: logits (vocabulary,) float32; present (length, layers, 2, dim), keys and values to
+    append to past. Time is the first axis, so the cache is one buffer that only grows.
+    """
+
+    def __init__(
+        self, name: str, path: Path, tokenizer: Tokenizer, context: int, threads: int = 0
+    ) -> None:
+        self.name = name
+        self._session = open_session(path, threads)
+        inputs = {i.name: i.shape for i in self._session.get_inputs()}
+        if set(inputs) != {'tokens', 'image', 'past'}:
+            raise ModelFileError(
+                f'{path} is no language model: expected the inputs tokens, image and past, '
+                f'found {sorted(inputs)}'
+            )
+        vocabulary = self._session.get_outputs()[0].shape[-1]
+        if vocabulary != len(tokenizer):
+            raise ModelFileError(
+                f'{path} has a vocabulary of {vocabulary} tokens, its tokenizer {len(tokenizer)}'
+            )
+        self.dim = int(inputs['image'][-1])
+        self._tokenizer = tokenizer
+        self._context = context
+        self._cache = np.empty((context, *inputs['past'][1:]), np.float32)
+        self._cached = 0
+        self._aborted = threading.Event()
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Yield the answer token by token."""
+        self._aborted.clear()
+        self.reset()
+        prompt, image = self._prompt(request)
+        rng = np.random.default_rng(request.sampling.seed)
+        text = self._tokenizer.stream()
+        started = time.perf_counter()
+        logits = self._run(prompt, image)
+        prefilled = time.perf_counter()
+        count = 0
+        while True:
+            if self._aborted.is_set():
+                reason = FinishReason.CANCELLED
+                break
+            token = pick_token(logits, request.sampling, rng)
+            if token == self._tokenizer.special['<eos>']:
+                reason = FinishReason.EOS
+                break
+            count += 1
+            piece = text.push(token)
+            if piece:
+                yield Chunk(piece)
+            if count == request.max_new_tokens:
+                reason = FinishReason.LENGTH
+                break
+            logits = self._run([token], image)
+        figures = GenerationFigures(
+            image_tokens=len(image),
+            prompt_tokens=len(prompt),
+            new_tokens=count,
+            prefill_seconds=prefilled - started,
+            decode_seconds=time.perf_counter() - prefilled,
+        )
+        yield Chunk(text.finish(), reason, figures)
+
+    def _prompt(self, request: GenerationRequest) -> tuple[list[int], np.ndarray]:
+        """Return the tokens of the prompt and the rows for its <image> tokens."""
+        special = self._tokenizer.special
+        parts = [i.data.reshape(i.tokens, -1) for i in request.images]
+        image = np.concatenate([np.empty((0, self.dim), np.float32), *parts])
+        tokens = [special['<image>']] * len(image)
+        # The demo model has seen lower case only.
+        tokens += [special['<user>'], *self._tokenizer.encode(request.question.lower())]
+        tokens += [special['<assistant>']]
+        if len(tokens) + request.max_new_tokens > self._context:
+            raise ContextError(
+                f'The question takes {len(tokens)} tokens ({len(image)} of them for the image) '
+                f'and the answer up to {request.max_new_tokens}, but the context of '
+                f'{self.name} holds {self._context}: ask shorter or lower max_new_tokens'
+            )
+        return tokens, image
+
+    def _run(self, tokens: list[int], image: np.ndarray) -> np.ndarray:
+        """Return the logits after the tokens, which are appended to the cache."""
+        start, end = self._cached, self._cached + len(tokens)
+        logits, present = self._session.run(
+            ['logits', 'present'],
+            {
+                'tokens': np.array(tokens, np.int64),
+                # The graph indexes a row even where no token is <image>.
+                'image': image if len(image) else np.zeros((1, self.dim), np.float32),
+                'past': self._cache[:start],
+            },
+        )
+        self._cache[start:end] = present
+        self._cached = end
+        return logits
+
+    def abort(self) -> None:
+        """End the running generation at its next token."""
+        self._aborted.set()
+
+    def reset(self) -> None:
+        """Empty the key-value cache."""
+        self._cached = 0

@@ -1,0 +1,29 @@
+"""Choice of the next token."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm_npu_ros.engine.types import Sampling
+
+
+def pick_token(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator) -> int:
+    """
+    Return the index of the next token.
+
+    logits: (vocabulary,) float. Top-k first, then top-p over the probabilities at the given
+    temperature, as in the usual samplers (Holtzman et al., arXiv 1904.09751, for top-p).
+    """
+    if sampling.temperature <= 0:
+        return int(logits.argmax())
+    order = np.argsort(-logits)
+    if sampling.top_k > 0:
+        order = order[: sampling.top_k]
+    scaled = (logits[order] - logits[order[0]]).astype(np.float64) / sampling.temperature
+    weights = np.exp(scaled)
+    weights /= weights.sum()
+    # Keep the token that crosses top_p: at least one always stays.
+    keep = np.cumsum(weights) - weights < sampling.top_p
+    keep[0] = True
+    weights = np.where(keep, weights, 0)
+    return int(rng.choice(order, p=weights / weights.sum()))

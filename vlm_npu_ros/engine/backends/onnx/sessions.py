@@ -1,0 +1,40 @@
+"""Opening of ONNX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+
+def open_session(path: Path, threads: int) -> InferenceSession:
+    """
+    Return an onnxruntime session on the CPU.
+
+    threads: to compute with; 0 = one for each core.
+    Raises BackendUnavailableError without onnxruntime and ModelFileError for a bad file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendUnavailableError(
+            'The backend onnx needs onnxruntime: pip install onnxruntime '
+            f'(or: pip install vlm_npu_ros[onnx]). {error}'
+        ) from error
+    if not path.is_file():
+        raise ModelFileError(f'There is no model file {path}')
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Idle workers must sleep: the robot needs its cores between two answers.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=['CPUExecutionProvider']
+        )
+    except Exception as error:  # onnxruntime has an exception class of its own for each fault
+        raise ModelFileError(f'{path} is no ONNX model that can be run: {error}') from error

@@ -1,0 +1,93 @@
+"""Text to tokens and back: longest-match pieces over UTF-8 bytes."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+import json
+from pathlib import Path
+import re
+
+from vlm_npu_ros.engine.errors import ModelFileError
+
+SPECIAL_TOKENS = ('<image>', '<user>', '<assistant>', '<eos>')
+_WORDS = re.compile(r" ?[^\W\d_]+(?:'[a-z]+)?| ?\d|[^\w\s]")
+
+
+class Tokenizer:
+    """
+    Tokens 0 to 255 are bytes, then the special tokens, then the pieces.
+
+    Any text can be encoded, and no text encodes to a special token: what a user types can not
+    become a control tag.
+    """
+
+    def __init__(self, pieces: Sequence[str]) -> None:
+        self.pieces = list(pieces)
+        self.special = {name: 256 + i for i, name in enumerate(SPECIAL_TOKENS)}
+        first = 256 + len(SPECIAL_TOKENS)
+        words = [piece.encode() for piece in self.pieces]
+        self._ids = {word: first + i for i, word in enumerate(words)}
+        self._bytes = [bytes([i]) for i in range(256)] + [b''] * len(SPECIAL_TOKENS) + words
+        self._longest = max(map(len, words), default=1)
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> Tokenizer:
+        """Return a tokenizer whose pieces are the words of the texts, with and without a space."""
+        words = {word for text in texts for word in _WORDS.findall(text)}
+        words |= {form for w in words for form in (w.strip(), ' ' + w.strip()) if w.strip().isalpha()}
+        return cls(sorted(w for w in words if len(w.encode()) > 1))
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Read what `save` wrote; raise ModelFileError if it can not be."""
+        try:
+            return cls(json.loads(path.read_text(encoding='utf-8'))['pieces'])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelFileError(f'{path} is no tokenizer file: {error}') from error
+
+    def save(self, path: Path) -> None:
+        """Write the pieces as JSON."""
+        path.write_text(json.dumps({'pieces': self.pieces}, ensure_ascii=False), encoding='utf-8')
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of the text; lone surrogates become '?'."""
+        data = text.encode('utf-8', 'replace')
+        tokens, at = [], 0
+        while at < len(data):
+            for length in range(min(self._longest, len(data) - at), 1, -1):
+                token = self._ids.get(data[at : at + length])
+                if token is not None:
+                    break
+            else:
+                token, length = data[at], 1
+            tokens.append(token)
+            at += length
+        return tokens
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Return the text of the tokens; special tokens are silent."""
+        return b''.join(self._bytes[t] for t in tokens).decode('utf-8', 'replace')
+
+    def stream(self) -> TextStream:
+        """Return a decoder that takes one token at a time."""
+        return TextStream(self._bytes)
+
+
+class TextStream:
+    """Turns tokens into text as they come; holds back the start of a split character."""
+
+    def __init__(self, token_bytes: Sequence[bytes]) -> None:
+        self._bytes = token_bytes
+        self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
+
+    def push(self, token: int) -> str:
+        """Return the text that this token completes; may be empty."""
+        return self._decoder.decode(self._bytes[token])
+
+    def finish(self) -> str:
+        """Return what is left of an unfinished character."""
+        return self._decoder.decode(b'', final=True)

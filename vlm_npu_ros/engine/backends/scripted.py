@@ -1,0 +1,103 @@
+"""Given answers at given speeds: for tests, dry runs of a mission, and timing without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+import itertools
+import re
+import threading
+import time
+
+import numpy as np
+
+from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
+from vlm_npu_ros.engine.errors import ContextError
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
+
+_WORD = re.compile(r'\s*\S+\s*$|\s*\S+')
+
+
+@dataclass(frozen=True)
+class ScriptedTimings:
+    """Speeds to imitate; 0 or infinite rates take no time. Seconds and tokens per second."""
+
+    encode_seconds: float = 0.0
+    prefill_rate: float = float('inf')
+    decode_rate: float = float('inf')
+    image_tokens: int = 64
+    context: int = 4096
+
+
+class ScriptedEncoder(VisionEncoder):
+    """Returns the picture's mean colour as every token, after the time that it shall take."""
+
+    def __init__(self, timings: ScriptedTimings = ScriptedTimings()) -> None:
+        self._timings = timings
+
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        """Return (image_tokens, 1, 3)."""
+        time.sleep(self._timings.encode_seconds)
+        mean = rgb.reshape(-1, 3).mean(0, dtype=np.float32)
+        return np.tile(mean, (self._timings.image_tokens, 1, 1))
+
+
+class ScriptedLanguageModel(LanguageModel):
+    """
+    Answers with what it was given, one word a token.
+
+    answers: question to answer, or answers to give one after the other, over and over.
+    """
+
+    name = 'scripted'
+
+    def __init__(
+        self,
+        answers: Mapping[str, str] | Sequence[str],
+        timings: ScriptedTimings = ScriptedTimings(),
+    ) -> None:
+        self._answers = answers
+        self._in_turn = itertools.cycle(() if isinstance(answers, Mapping) else answers)
+        self._timings = timings
+        self._aborted = threading.Event()
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Yield the answer word by word."""
+        self._aborted.clear()
+        words = _WORD.findall(self._answer(request.question))
+        image_tokens = sum(image.tokens for image in request.images)
+        prompt_tokens = image_tokens + len(request.question.split())
+        if prompt_tokens + request.max_new_tokens > self._timings.context:
+            raise ContextError(
+                f'{prompt_tokens} prompt tokens and {request.max_new_tokens} new ones exceed the '
+                f'context of {self._timings.context}: ask shorter or lower max_new_tokens'
+            )
+        started = time.perf_counter()
+        self._aborted.wait(prompt_tokens / self._timings.prefill_rate)
+        prefilled = time.perf_counter()
+        count, reason = 0, FinishReason.EOS
+        for word in words:
+            if count:
+                self._aborted.wait(1 / self._timings.decode_rate)
+            if self._aborted.is_set():
+                reason = FinishReason.CANCELLED
+                break
+            if count == request.max_new_tokens:
+                reason = FinishReason.LENGTH
+                break
+            count += 1
+            yield Chunk(word)
+        seconds = prefilled - started, time.perf_counter() - prefilled
+        yield Chunk('', reason, GenerationFigures(image_tokens, prompt_tokens, count, *seconds))
+
+    def _answer(self, question: str) -> str:
+        if isinstance(self._answers, Mapping):
+            return self._answers.get(question, '')
+        return next(self._in_turn, '')
+
+    def abort(self) -> None:
+        """End the answer at once."""
+        self._aborted.set()
+
+    def reset(self) -> None:
+        """Do nothing: no request leaves anything behind."""

@@ -1,0 +1,134 @@
+"""The two models of a backend behind one lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import threading
+import time
+
+import numpy as np
+
+from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
+from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
+
+
+class NpuLock:
+    """
+    Lets one model run at a time: an encoder and a language model at once can hang an NPU.
+
+    A generation that waits goes before any encoding that waits.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._busy = False
+        self._generations_waiting = 0
+
+    @contextmanager
+    def encoding(self) -> Iterator[None]:
+        """Hold the NPU for an encoding."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy and not self._generations_waiting)
+            self._busy = True
+        try:
+            yield
+        finally:
+            self._release()
+
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Hold the NPU for a generation."""
+        with self._changed:
+            self._generations_waiting += 1
+            self._changed.wait_for(lambda: not self._busy)
+            self._generations_waiting -= 1
+            self._busy = True
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+
+
+class Engine:
+    """
+    Answers questions about pictures with the models of one backend.
+
+    Safe to call from several threads; generations follow one another. Whatever a backend raises
+    that is no VlmError reaches the caller as BackendCrashedError.
+    """
+
+    def __init__(self, encoder: VisionEncoder, language_model: LanguageModel) -> None:
+        self._encoder = encoder
+        self._language_model = language_model
+        self._npu = NpuLock()
+        self._closed = False
+
+    @property
+    def model_name(self) -> str:
+        """Return the name of the model that answers."""
+        return self._language_model.name
+
+    def encode(self, rgb: np.ndarray) -> ImageEmbedding:
+        """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
+        with self._npu.encoding(), _typed_errors('The vision encoder'):
+            self._check_open()
+            started = time.perf_counter()
+            data = self._encoder.encode(rgb)
+            if data.ndim != 3 or data.dtype != np.float32 or not data.flags.c_contiguous:
+                raise BackendCrashedError(
+                    f'The vision encoder returned {data.dtype} {data.shape}, '
+                    'expected float32 (tokens, outputs, dim)'
+                )
+            return ImageEmbedding(data, time.perf_counter() - started)
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """
+        Yield the answer in chunks, the last one with a finish reason.
+
+        The NPU is held until the iterator is exhausted or closed.
+        """
+        if not request.question.strip():
+            raise RequestError('The question is empty')
+        if request.max_new_tokens < 1:
+            raise RequestError(f'max_new_tokens must be at least 1, not {request.max_new_tokens}')
+        with self._npu.generating(), _typed_errors('The language model'):
+            self._check_open()
+            yield from self._language_model.generate(request)
+
+    def answer(self, request: GenerationRequest) -> str:
+        """Return the whole answer."""
+        return ''.join(chunk.text for chunk in self.generate(request))
+
+    def abort(self) -> None:
+        """End the running generation at its next token; nothing happens if there is none."""
+        self._language_model.abort()
+
+    def close(self) -> None:
+        """Wait for what runs, aborting a generation, and free the models; may be called twice."""
+        self.abort()
+        with self._npu.generating():
+            if not self._closed:
+                self._closed = True
+                self._language_model.close()
+                self._encoder.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InactiveError('The engine is closed')
+
+
+@contextmanager
+def _typed_errors(part: str) -> Iterator[None]:
+    try:
+        yield
+    except VlmError:
+        raise
+    except Exception as error:
+        raise BackendCrashedError(f'{part} failed: {type(error).__name__}: {error}') from error

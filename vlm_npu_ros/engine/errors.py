@@ -1,0 +1,118 @@
+"""
+Every error that a question, a frame or a model can end in.
+
+VlmError (9500)
+ +-- NoFrameError (9501)
+ +-- StaleFrameError (9502)
+ +-- ImageError (9503)
+ +-- RequestError (9504)
+ |    +-- ContextError (9505)
+ |    +-- NotSupportedError (9514)
+ +-- BusyError (9506)
+ +-- InactiveError (9507)
+ +-- AnswerTimeoutError (9508)
+ +-- CancelledError (9509)
+ +-- BackendError
+      +-- BackendCrashedError (9510)
+      +-- BackendUnavailableError (9511)
+      +-- ModelFileError (9512)
+      +-- UnsupportedRuntimeError (9513)
+
+`code` is the ROS error_code: msg/ErrorCode.msg holds the same table.
+"""
+
+from __future__ import annotations
+
+
+class VlmError(Exception):
+    """Base of all; raised itself only for a fault of this package."""
+
+    code = 9500
+
+
+class NoFrameError(VlmError):
+    """The camera has delivered no frame, or none since the time asked for."""
+
+    code = 9501
+
+
+class StaleFrameError(VlmError):
+    """The newest frame is older than the question allows."""
+
+    code = 9502
+
+
+class ImageError(VlmError):
+    """An image is empty, cut short or in an encoding that is not known."""
+
+    code = 9503
+
+
+class RequestError(VlmError):
+    """A question or one of its options can not be answered as it stands."""
+
+    code = 9504
+
+
+class ContextError(RequestError):
+    """Question, image and answer do not fit into the model's context."""
+
+    code = 9505
+
+
+class NotSupportedError(RequestError):
+    """The request is understood, but this version can not do it yet."""
+
+    code = 9514
+
+
+class BusyError(VlmError):
+    """The queue of questions is full."""
+
+    code = 9506
+
+
+class InactiveError(VlmError):
+    """The node or engine is not in a state that answers questions."""
+
+    code = 9507
+
+
+class AnswerTimeoutError(VlmError):
+    """The answer was not complete in time."""
+
+    code = 9508
+
+
+class CancelledError(VlmError):
+    """The caller cancelled the question."""
+
+    code = 9509
+
+
+class BackendError(VlmError):
+    """Base of what a model backend reports."""
+
+
+class BackendCrashedError(BackendError):
+    """The model runtime failed while it worked."""
+
+    code = 9510
+
+
+class BackendUnavailableError(BackendError):
+    """The model runtime, or a library it needs, is not there."""
+
+    code = 9511
+
+
+class ModelFileError(BackendError):
+    """A model file is missing, unreadable or does not fit the others."""
+
+    code = 9512
+
+
+class UnsupportedRuntimeError(BackendError):
+    """The runtime, driver or platform is not one that this package speaks."""
+
+    code = 9513

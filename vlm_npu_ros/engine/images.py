@@ -1,0 +1,152 @@
+"""
+Pictures on their way to the vision encoder: decode a file, fit it into a square.
+
+An image is an array of shape (height, width, 3), dtype uint8, in RGB order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import re
+import struct
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from vlm_npu_ros.engine.errors import ImageError
+
+PADDING = 128
+MAX_PIXELS = 64_000_000
+
+
+def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
+    """
+    Fit an image into a square, with its proportions kept and grey around it.
+
+    Rockchip's demo pads the image to a square first and then resizes the square; here the image
+    is resized first and then padded, which touches far fewer pixels. The margins are whole
+    pixels here, so the picture's edges are not blended with the padding, and lie within half a
+    pixel of where the demo has them; where an odd difference of sides puts the demo off centre,
+    by another half of a source pixel. Its padding of 127.5 is 128 in 8 bits (`cv::saturate_cast`).
+
+    :param rgb: (height, width, 3) uint8; may be read-only or have gaps between its rows.
+    :param size: side of the square in pixels, as the encoder takes it.
+    :return: a new C-contiguous (size, size, 3) uint8 array.
+    :raises ImageError: the array is empty or not (height, width, 3) uint8.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ImageError(
+            f'An image must be height x width x 3 of uint8, not {rgb.shape} of {rgb.dtype}.')
+    if rgb.size == 0:
+        raise ImageError(f'The image has no pixels: its shape is {rgb.shape}.')
+    height, width = rgb.shape[:2]
+    scale = size / max(height, width)
+    top, left = _margin(height * scale, size), _margin(width * scale, size)
+    inner = (size - 2 * left, size - 2 * top)
+    square = np.full((size, size, 3), PADDING, np.uint8)
+    square[top:size - top, left:size - left] = cv2.resize(
+        rgb, inner, interpolation=cv2.INTER_LINEAR)
+    return square
+
+
+def decode_image(
+    data: bytes | np.ndarray,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    apply_orientation: bool = False,
+) -> np.ndarray:
+    """
+    Decode a JPEG or PNG file.
+
+    The size is read from the file's header first, so that a few bytes that unpack to gigabytes
+    are refused before anything is unpacked. 16-bit samples are reduced to 8 bits, grey becomes
+    RGB, an alpha channel is dropped. Bytes lost in the middle of a JPEG can not be noticed.
+
+    :param data: the file's bytes (as an array: uint8).
+    :param max_pixels: the largest width x height that is decoded.
+    :param apply_orientation: turn the image as its EXIF tag asks. Right for a photograph; wrong
+        for a camera on a robot, whose calibration and frames mean the sensor's own pixel grid.
+    :return: a new (height, width, 3) uint8 array in RGB order.
+    :raises ImageError: not JPEG or PNG, cut short, damaged or too large.
+    """
+    data = bytes(data)
+    form = _form_of(data)
+    width, height, header_end = form.read_size(data)
+    if not 0 < width * height <= max_pixels:
+        raise ImageError(
+            f'The {form.name} image says that it is {width}x{height}: '
+            f'1 to {max_pixels} pixels are accepted.')
+    if data.rfind(form.end_marker, header_end) < 0:
+        raise ImageError(f'The {form.name} image is cut short after {len(data)} bytes.')
+    return _decode(data, form.name, apply_orientation)
+
+
+class _Form(NamedTuple):
+    """How the files of one format begin, tell their size and end."""
+
+    name: str
+    signature: bytes
+    end_marker: bytes
+    read_size: Callable[[bytes], tuple[int, int, int]]
+
+
+def _margin(length: float, size: int) -> int:
+    """Return the margin that centres `length` in `size` to half a pixel, and leaves a pixel."""
+    return min(round((size - length) / 2), (size - 1) // 2)
+
+
+def _form_of(data: bytes) -> _Form:
+    for form in _FORMS:
+        if data.startswith(form.signature):
+            return form
+    raise ImageError(f'The image is neither JPEG nor PNG: its {len(data)} bytes begin with '
+                     f"'{data[:8].hex(' ')}'.")
+
+
+def _png_size(data: bytes) -> tuple[int, int, int]:
+    """Return width, height and the header's end (PNG specification, 11.2.2 IHDR)."""
+    if len(data) < 33 or data[12:16] != b'IHDR':
+        raise ImageError('The PNG image is cut short or damaged: it has no header chunk.')
+    width, height = struct.unpack_from('>II', data, 16)
+    return width, height, 33
+
+
+# Start of frame: C0 to CF without C4 (DHT), C8 (JPG) and CC (DAC). ITU-T T.81, table B.1.
+_FRAME_MARKERS = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
+# TEM, RST0 to RST7 and SOI are followed by no length.
+_BARE_MARKERS = frozenset([0x01, *range(0xd0, 0xd9)])
+_MARKER = re.compile(rb'\xff+([\x01-\xfe])', re.DOTALL)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int, int]:
+    """Return width, height and the frame header's position (ITU-T T.81, B.2.2)."""
+    position = 2
+    while match := _MARKER.search(data, position):
+        marker, position = match[1][0], match.end()
+        if marker in _BARE_MARKERS:
+            continue
+        segment = data[position:position + 7]
+        if len(segment) < 7:
+            break
+        length, _, height, width = struct.unpack('>HBHH', segment)
+        if marker in _FRAME_MARKERS:
+            return width, height, position
+        position += length
+    raise ImageError('The JPEG image is cut short or damaged: it has no frame header.')
+
+
+_FORMS = (
+    _Form('JPEG', b'\xff\xd8\xff', b'\xff\xd9', _jpeg_size),
+    _Form('PNG', b'\x89PNG\r\n\x1a\n', b'IEND', _png_size),
+)
+
+
+def _decode(data: bytes, name: str, apply_orientation: bool) -> np.ndarray:
+    flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ImageError(f'The {name} image can not be decoded: {str(error).strip()}') from error
+    if bgr is None:
+        raise ImageError(f'The {name} image is damaged: it can not be decoded.')
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

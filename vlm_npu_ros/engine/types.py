@@ -1,0 +1,85 @@
+"""What goes into the models and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+
+class FinishReason(str, Enum):
+    """Why an answer ended."""
+
+    EOS = 'eos'  # the model ended it
+    LENGTH = 'length'  # max_new_tokens reached
+    STOP = 'stop'  # the engine ended it: a stop string, a repetition, a decisive token
+    CANCELLED = 'cancelled'
+    TIMEOUT = 'timeout'
+    ERROR = 'error'
+
+
+@dataclass(frozen=True)
+class ImageEmbedding:
+    """
+    One image as the language model reads it.
+
+    data: (tokens, outputs, dim) float32, C-contiguous; outputs is 1 unless the encoder feeds
+        several layers of the language model (deepstack).
+    encode_seconds: what it took to make.
+    """
+
+    data: np.ndarray
+    encode_seconds: float
+
+    @property
+    def tokens(self) -> int:
+        """Return the number of prompt tokens that the image takes."""
+        return int(self.data.shape[0])
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """
+    How the next token is drawn.
+
+    temperature: 0 takes the most likely token always (greedy).
+    top_k: draw among this many most likely tokens; 0 = all.
+    top_p: draw among the most likely tokens that hold this share of probability; 1 = all.
+    seed: None draws differently every time.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 40
+    top_p: float = 0.95
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """A question about images, in the order in which the model shall see them."""
+
+    question: str
+    images: tuple[ImageEmbedding, ...]
+    max_new_tokens: int = 256
+    sampling: Sampling = Sampling()
+
+
+@dataclass(frozen=True)
+class GenerationFigures:
+    """What a generation cost, as the backend measured it; seconds of wall time."""
+
+    image_tokens: int
+    prompt_tokens: int  # image tokens included
+    new_tokens: int
+    prefill_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of an answer; the last one says why the answer ended and what it cost."""
+
+    text: str
+    finish_reason: FinishReason | None = None
+    figures: GenerationFigures | None = None
