@@ -1,0 +1,160 @@
+"""One question on its way to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+import threading
+import time
+import uuid
+
+from std_msgs.msg import Header
+
+from vlm_npu_ros.engine.errors import AnswerTimeoutError, CancelledError, VlmError
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures
+from vlm_npu_ros.node.frames import CachedFrame, Freshness
+
+
+class Stage(str, Enum):
+    """Where a question is; the values are those of the action's feedback."""
+
+    WAITING_FOR_FRAME = 'waiting_for_frame'
+    ENCODING = 'encoding'
+    QUEUED = 'queued'
+    PREFILL = 'prefill'
+    GENERATING = 'generating'
+
+
+@dataclass(frozen=True)
+class AskOptions:
+    """A question that was checked."""
+
+    question: str
+    camera: str
+    freshness: Freshness
+    timeout: float  # seconds
+    max_new_tokens: int
+    conversation_id: str = ''
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is published while the answer is written."""
+
+    sequence: int
+    delta: str
+    finish_reason: FinishReason | None
+
+
+class Ask:
+    """
+    A question, its answer so far and how it ended; it ends exactly once.
+
+    Safe to use from several threads. The callbacks are called one at a time and in order; the
+    last one is `on_done`. They must be quick.
+
+    on_piece: a piece was added to the answer, or the answer ended.
+    on_stage: the stage or the answer has changed.
+    """
+
+    def __init__(
+        self,
+        options: AskOptions,
+        on_piece: Callable[[Ask, Piece], None],
+        on_stage: Callable[[Ask], None],
+        on_done: Callable[[Ask], None],
+    ) -> None:
+        self.options = options
+        self.request_id = uuid.uuid4().hex[:12]
+        self.stage: Stage | None = None
+        self.frame: CachedFrame | None = None
+        self.answer = ''
+        self.error: VlmError | None = None
+        self.finish_reason: FinishReason | None = None
+        self.figures: GenerationFigures | None = None
+        self.times = AskTimes(time.monotonic())
+        self.timer: threading.Timer | None = None  # stopped at the end
+        self._on_piece, self._on_stage, self._on_done = on_piece, on_stage, on_done
+        self._sequence = 0
+        self._lock = threading.RLock()
+
+    @property
+    def done(self) -> bool:
+        """Return whether the question has ended."""
+        return self.finish_reason is not None
+
+    @property
+    def header(self) -> Header:
+        """Return the header of the frame that the answer is about; empty before there is one."""
+        return self.frame.header if self.frame else Header()
+
+    def enter(self, stage: Stage) -> None:
+        """Change the stage."""
+        with self._lock:
+            if not self.done and stage is not self.stage:
+                self.stage = stage
+                self._on_stage(self)
+
+    def frame_is_ready(self, frame: CachedFrame) -> None:
+        """Note when the question stopped waiting for a frame, and what the encoding took."""
+        if self.times.frame_ready is None:
+            now = time.monotonic()
+            waited = now - self.times.asked
+            encode = min(frame.embedding.encode_seconds, waited) if self.stage else 0.0
+            self.times = replace(self.times, frame_ready=now, encode=encode)
+
+    def begin(self, frame: CachedFrame) -> None:
+        """Bind the question to a frame: the language model starts to read."""
+        self.frame = frame
+        self.times = replace(self.times, begun=time.monotonic())
+        self.enter(Stage.PREFILL)
+
+    def add(self, chunk: Chunk) -> None:
+        """Take a chunk of the model's answer; ignored after the end."""
+        with self._lock:
+            if self.done:
+                return
+            if chunk.text and self.times.first_piece is None:
+                self.times = replace(self.times, first_piece=time.monotonic())
+                self.enter(Stage.GENERATING)
+            self.answer += chunk.text
+            if chunk.finish_reason:
+                self.figures = chunk.figures
+                self._end(chunk.text, chunk.finish_reason, None)
+            elif chunk.text:
+                self._publish(chunk.text, None)
+                self._on_stage(self)
+
+    def fail(self, error: VlmError) -> None:
+        """End with an error; ignored after the end."""
+        with self._lock:
+            if not self.done:
+                self._end('', _REASONS.get(type(error), FinishReason.ERROR), error)
+
+    def _end(self, delta: str, reason: FinishReason, error: VlmError | None) -> None:
+        self.finish_reason, self.error = reason, error
+        self.times = replace(self.times, ended=time.monotonic())
+        if self.timer:
+            self.timer.cancel()
+        self._publish(delta, reason)
+        self._on_done(self)
+
+    def _publish(self, delta: str, reason: FinishReason | None) -> None:
+        self._on_piece(self, Piece(self._sequence, delta, reason))
+        self._sequence += 1
+
+
+@dataclass(frozen=True)
+class AskTimes:
+    """When what happened, time.monotonic(); None = it did not. `encode` is a duration."""
+
+    asked: float
+    frame_ready: float | None = None
+    begun: float | None = None
+    first_piece: float | None = None
+    ended: float | None = None
+    encode: float = 0.0
+
+
+_REASONS = {AnswerTimeoutError: FinishReason.TIMEOUT, CancelledError: FinishReason.CANCELLED}

@@ -1,0 +1,220 @@
+"""The Ask service, the Ask action and the topic of partial answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+import functools
+import time
+from typing import Any
+
+from builtin_interfaces.msg import Duration
+import psutil
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.task import Future
+
+from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
+from vlm_npu_ros.engine.types import FinishReason
+from vlm_npu_ros.msg import GenerationStats, PartialAnswer
+from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
+from vlm_npu_ros.node.ask_queue import AskQueue
+from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.srv import Ask as AskService
+
+# More pieces than the longest answer has: a slow subscriber must not lose any.
+_PARTIAL_DEPTH = 1000
+
+
+class AskServer:
+    """
+    Takes questions by service and action, and hands them to the queue of the active node.
+
+    No executor thread is held while the model talks: both callbacks are coroutines.
+
+    check: makes AskOptions of a request (of either kind) or raises RequestError.
+    identity: backend and model for the statistics.
+    """
+
+    def __init__(
+        self, node: Node, check: Callable[[Any], AskOptions], identity: tuple[str, str]
+    ) -> None:
+        self._node = node
+        self._check = check
+        self._identity = identity
+        self._queue: AskQueue | None = None
+        self._asks: dict[bytes, Callable[[VlmError], None]] = {}  # goal id: what ends it
+        self._cancelled: set[bytes] = set()
+        group = ReentrantCallbackGroup()
+        self._partials = node.create_publisher(
+            PartialAnswer, '~/partial_answer', QoSProfile(depth=_PARTIAL_DEPTH)
+        )
+        self._service = node.create_service(
+            AskService, '~/ask', self._serve, callback_group=group
+        )
+        self._action = ActionServer(
+            node,
+            AskAction,
+            '~/ask',
+            self._execute,
+            callback_group=group,
+            goal_callback=lambda goal: GoalResponse.ACCEPT,
+            cancel_callback=self._cancel,
+        )
+
+    def use(self, queue: AskQueue | None) -> None:
+        """Hand questions to this queue from now on; without one they end as inactive."""
+        self._queue = queue
+
+    def close(self) -> None:
+        """Remove the interfaces."""
+        self._action.destroy()
+        self._node.destroy_service(self._service)
+        self._node.destroy_publisher(self._partials)
+
+    async def _serve(
+        self, request: AskService.Request, response: AskService.Response
+    ) -> AskService.Response:
+        return await self._answer(request, response, None)
+
+    async def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
+        result = await self._answer(goal.request, AskAction.Result(), goal)
+        if result.success:
+            goal.succeed()
+        elif result.error_code == CancelledError.code:
+            await _Cancelling(goal)
+            goal.canceled()
+        else:
+            goal.abort()
+        return result
+
+    def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        key = bytes(goal.goal_id.uuid)
+        self._cancelled.add(key)
+        if key in self._asks:
+            self._asks[key](CancelledError('The question was cancelled'))
+        return CancelResponse.ACCEPT
+
+    async def _answer(self, request: Any, result: Any, goal: ServerGoalHandle | None) -> Any:
+        """Fill the result (of either kind) when the question has ended."""
+        queue = self._queue
+        try:
+            if queue is None:
+                name = self._node.get_fully_qualified_name()
+                raise InactiveError(f'{name} is not active: ros2 lifecycle set {name} activate')
+            options = self._check(request)
+        except VlmError as error:
+            return _fill_error(result, error)
+        ended = Future()
+
+        def on_done(ask: Ask) -> None:
+            ended.set_result(None)
+            # An awaited future does not wake the executor by itself.
+            self._node.executor.wake()
+
+        ask = Ask(options, self._publish, _feedback_to(goal), on_done)
+        queue.submit(ask)
+        if goal is not None:
+            key = bytes(goal.goal_id.uuid)
+            self._asks[key] = functools.partial(queue.end, ask)
+            if key in self._cancelled:  # before the line above
+                self._cancel(goal)
+        await ended
+        if goal is not None:
+            del self._asks[key]
+            self._cancelled.discard(key)
+        return self._fill(result, ask)
+
+    def _publish(self, ask: Ask, piece: Piece) -> None:
+        message = PartialAnswer(
+            header=ask.header,
+            request_id=ask.request_id,
+            conversation_id=ask.options.conversation_id,
+            sequence=piece.sequence,
+            delta=piece.delta,
+            done=piece.finish_reason is not None,
+            finish_reason=piece.finish_reason.value if piece.finish_reason else '',
+        )
+        self._partials.publish(message)
+
+    def _fill(self, result: Any, ask: Ask) -> Any:
+        if ask.error:
+            _fill_error(result, ask.error)
+        result.success = ask.error is None
+        result.answer = ask.answer
+        result.choice_index = result.CHOICE_NONE
+        result.request_id = ask.request_id
+        result.finish_reason = ask.finish_reason.value
+        result.stats = statistics(ask, *self._identity)
+        if ask.frame:
+            result.header = ask.frame.header
+            age = self._node.get_clock().now().nanoseconds - ask.frame.stamp
+            result.frame_age = _duration(max(age, 0))
+        return result
+
+
+class _Cancelling:
+    """Awaits the goal's change to cancelling, which follows the cancel callback."""
+
+    def __init__(self, goal: ServerGoalHandle) -> None:
+        self._goal = goal
+
+    def __await__(self) -> Generator[None, None, None]:
+        while self._goal.is_active and not self._goal.is_cancel_requested:
+            yield
+
+
+def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
+    def publish(ask: Ask) -> None:
+        if goal is not None:
+            goal.publish_feedback(
+                AskAction.Feedback(stage=ask.stage.value, partial_answer=ask.answer)
+            )
+
+    return publish
+
+
+def _fill_error(result: Any, error: VlmError) -> Any:
+    result.error_code = error.code
+    result.error_msg = str(error)
+    result.choice_index = result.CHOICE_NONE
+    result.finish_reason = FinishReason.ERROR.value
+    return result
+
+
+def _duration(nanoseconds: int) -> Duration:
+    return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
+
+
+def statistics(ask: Ask, backend: str, model: str) -> GenerationStats:
+    """Return what the answer cost; stages that did not happen are 0."""
+    times = ask.times
+    ended = times.ended or time.monotonic()
+    ready = times.frame_ready or ended
+    begun = times.begun or ended
+    stats = GenerationStats(
+        backend=backend,
+        model=model,
+        frame_wait_ms=1000 * (ready - times.asked - times.encode),
+        encode_ms=1000 * times.encode,
+        queue_ms=1000 * (begun - ready),
+        total_ms=1000 * (ended - times.asked),
+        memory_mb=psutil.Process().memory_info().rss / 2**20,
+    )
+    if times.first_piece:
+        stats.first_token_ms = 1000 * (times.first_piece - times.asked)
+    figures = ask.figures
+    if figures:
+        stats.image_tokens = figures.image_tokens
+        stats.prompt_tokens = figures.prompt_tokens
+        stats.new_tokens = figures.new_tokens
+        stats.prefill_ms = 1000 * figures.prefill_seconds
+        stats.decode_ms = 1000 * figures.decode_seconds
+        if figures.prefill_seconds > 0:
+            stats.prefill_tokens_per_second = figures.prompt_tokens / figures.prefill_seconds
+        if figures.decode_seconds > 0 and figures.new_tokens > 1:
+            stats.tokens_per_second = (figures.new_tokens - 1) / figures.decode_seconds
+    return stats

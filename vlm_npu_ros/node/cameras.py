@@ -1,0 +1,209 @@
+"""From camera topics to cached embeddings."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+import threading
+import time
+
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.engine.types import ImageEmbedding
+from vlm_npu_ros.node.conversions import to_rgb
+from vlm_npu_ros.node.frames import CachedFrame, Freshness
+from vlm_npu_ros.node.parameters import CameraSettings
+
+_MESSAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
+_LOG_PERIOD = 5.0  # seconds between two lines about the same camera's faults
+
+
+@dataclass
+class CameraCounts:
+    """What became of a camera's messages since it was activated."""
+
+    received: int = 0
+    encoded: int = 0
+    bad: int = 0
+
+
+class CameraFeed:
+    """
+    The newest message of one camera, as it came, and its newest embedding.
+
+    Messages are not even deserialised until one of them is encoded: at 30 Hz that costs more
+    than everything else that is done to them.
+    """
+
+    def __init__(self, node: Node, settings: CameraSettings, reliability: str) -> None:
+        self.settings = settings
+        self.counts = CameraCounts()
+        self.frame: CachedFrame | None = None
+        self.wanted = False  # a question waits for a frame: encode_rate does not hold it up
+        self.encoding = False
+        self.next_encoding = 0.0  # time.monotonic()
+        self._newest: deque[bytes] = deque(maxlen=1)
+        self._node = node
+        self._arrived: Callable[[], None] = lambda: None
+        self._type = _MESSAGE_TYPES[settings.transport]
+        self._qos = QoSProfile(
+            depth=1,
+            history=HistoryPolicy.KEEP_LAST,
+            reliability=ReliabilityPolicy[reliability.upper()],
+            durability=DurabilityPolicy.VOLATILE,
+        )
+
+    def start(self, arrived: Callable[[], None]) -> None:
+        """Subscribe; `arrived` is called on every message and must be quick."""
+        self._arrived = arrived
+        self._subscription = self._node.create_subscription(
+            self._type,
+            self.settings.topic,
+            self._receive,
+            self._qos,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            raw=True,
+        )
+
+    def stop(self) -> None:
+        """Unsubscribe and forget the frames."""
+        self._node.destroy_subscription(self._subscription)
+        self._newest.clear()
+        self.frame = None
+
+    def _receive(self, message: bytes) -> None:
+        self._newest.append(message)
+        self.counts.received += 1
+        self._arrived()
+
+    @property
+    def pending(self) -> bool:
+        """Return whether there is a message that was not taken."""
+        return bool(self._newest)
+
+    def take(self) -> tuple[Header, np.ndarray]:
+        """Return header and picture of the newest message; raise ImageError if it is none."""
+        message = deserialize_message(self._newest.popleft(), self._type)
+        if not (message.header.stamp.sec or message.header.stamp.nanosec):
+            message.header.stamp = self._node.get_clock().now().to_msg()
+        return message.header, to_rgb(message)
+
+
+class FrameEncoder:
+    """
+    A thread that turns the newest frames of all cameras into embeddings.
+
+    encode: what encodes, and may wait for the NPU.
+    rate: returns how often a second and camera; 0 = only what is wanted.
+    changed: called after each frame, encoded or not, and when an encoding begins.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        feeds: dict[str, CameraFeed],
+        encode: Callable[[np.ndarray], ImageEmbedding],
+        rate: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._feeds = feeds
+        self._encode = encode
+        self._rate = rate
+        self._changed = changed
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name='encode', daemon=True)
+
+    def start(self) -> None:
+        """Subscribe to the cameras and begin."""
+        self._thread.start()
+        for feed in self._feeds.values():
+            feed.start(self._notify)
+
+    def stop(self) -> None:
+        """Let an encoding in flight finish, then unsubscribe."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+        for feed in self._feeds.values():
+            feed.stop()
+
+    def want(self, feed: CameraFeed) -> None:
+        """Encode this camera's next frame as soon as possible."""
+        if not feed.wanted:
+            feed.wanted = True
+            self._notify()
+
+    def admitted(self, feed: CameraFeed, freshness: Freshness) -> CachedFrame | None:
+        """Return the camera's newest embedding if it is fresh enough, else want a new one."""
+        frame = feed.frame
+        if freshness.admits(frame, self._node.get_clock().now().nanoseconds):
+            return frame
+        self.want(feed)
+        return None
+
+    def _notify(self) -> None:
+        with self._wake:
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                feed, patience = self._next()
+                while feed is None and not self._stopping:
+                    self._wake.wait(patience)
+                    feed, patience = self._next()
+            if self._stopping or feed is None:
+                return
+            self._encode_one(feed)
+
+    def _next(self) -> tuple[CameraFeed | None, float | None]:
+        """Return the feed to encode now, else how long there is nothing to do (None = open)."""
+        pending = [feed for feed in self._feeds.values() if feed.pending]
+        now, patience = time.monotonic(), None
+        for feed in sorted(pending, key=lambda f: (not f.wanted, f.next_encoding)):
+            if feed.wanted or (self._rate() > 0 and feed.next_encoding <= now):
+                return feed, None
+            if self._rate() > 0:
+                wait = feed.next_encoding - now
+                patience = wait if patience is None else min(wait, patience)
+        return None, patience
+
+    def _encode_one(self, feed: CameraFeed) -> None:
+        rate = self._rate()
+        feed.next_encoding = time.monotonic() + (1 / rate if rate > 0 else 0.0)
+        feed.wanted = False
+        feed.encoding = True
+        self._changed()
+        try:
+            header, picture = feed.take()
+            embedding = self._encode(picture)
+            stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+            feed.frame = CachedFrame(header, stamp, embedding)
+            feed.counts.encoded += 1
+        except VlmError as error:
+            feed.counts.bad += isinstance(error, ImageError)
+            self._complain(feed, str(error))
+        except Exception as error:
+            feed.counts.bad += 1
+            self._complain(feed, f'{type(error).__name__}: {error}')
+        finally:
+            feed.encoding = False
+            self._changed()
+
+    def _complain(self, feed: CameraFeed, reason: str) -> None:
+        self._node.get_logger().warning(
+            f'Skipped a frame of camera {feed.settings.name!r} '
+            f'({feed.counts.bad} bad of {feed.counts.received}): {reason}',
+            throttle_duration_sec=_LOG_PERIOD,
+        )

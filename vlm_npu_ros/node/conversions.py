@@ -1,0 +1,307 @@
+"""
+Camera messages to RGB arrays.
+
+`to_rgb` takes both of ROS's image messages. Raw images go through cv_bridge where it is installed
+and handles them right, and through this module's own converter otherwise. Both give the same
+array, save that 16-bit Bayer images may differ by one, being rounded at another step.
+
+What the encodings are taken to mean:
+
+- 16-bit samples use their full range and are scaled by 255/65535, as cv_bridge does.
+- YUV is ITU-R BT.601 with limited range (luma 16 to 235), as OpenCV does.
+- `8UC1`, `8UC3`, `8UC4`, `16UC3` and `16UC4` name a memory layout and no colour. cv_bridge gives
+  these names to OpenCV arrays published without one, so they are read as grey, BGR and BGRA.
+- `16UC1` and `32FC1` are depth images (REP 118) and are refused: a distance is no brightness.
+- `nv12` is not in sensor_msgs, but cameras send it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+import functools
+from typing import Protocol
+
+import cv2
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+from vlm_npu_ros.engine.errors import ImageError
+from vlm_npu_ros.engine.images import decode_image
+
+
+class ImageBridge(Protocol):
+    """What is used of cv_bridge.CvBridge."""
+
+    def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str) -> np.ndarray:
+        """Convert a message to an array; CvBridgeError is a TypeError."""
+
+
+def to_rgb(msg: Image | CompressedImage) -> np.ndarray:
+    """
+    Convert a camera message, raw or compressed.
+
+    :return: (height, width, 3) uint8 in RGB order; treat it as read-only, see `image_to_rgb`.
+    :raises ImageError: the image is empty, cut short, too large or of an unknown encoding.
+    """
+    return compressed_to_rgb(msg) if isinstance(msg, CompressedImage) else image_to_rgb(msg)
+
+
+def image_to_rgb(msg: Image) -> np.ndarray:
+    """
+    Convert a raw camera message.
+
+    :return: (height, width, 3) uint8 in RGB order. For `rgb8` it is a read-only view of the
+        message's data, with gaps between its rows where the message has them; for every other
+        encoding it is an array of its own.
+    :raises ImageError: the encoding is unknown or a depth image, or its size, step and data do
+        not fit together; the text names what was expected and what was found.
+    """
+    bridge = _cv_bridge()
+    if bridge is not None and suits_cv_bridge(msg):
+        return convert_with_cv_bridge(bridge, msg)
+    return convert_plain(msg)
+
+
+def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
+    """
+    Convert a compressed camera message (JPEG or PNG).
+
+    The format field is read as sensor_msgs/CompressedImage documents it, 'ORIG_PIXFMT; CODEC
+    compressed [COMPRESSED_PIXFMT]'; where it says nothing of use, the data speak for themselves.
+
+    :return: a new (height, width, 3) uint8 array in RGB order.
+    :raises ImageError: neither JPEG nor PNG, cut short, damaged, too large or a depth image.
+    """
+    original, _, coding = (part.strip() for part in msg.format.partition(';'))
+    if original in _DEPTH or 'compressedDepth' in coding:
+        raise _depth_error(msg.format)
+    rgb = decode_image(bytes(msg.data))
+    if coding == 'png compressed' and original in _BAYER:
+        # The publisher stores the mosaic as it is, as a grey picture.
+        return _demosaic(rgb[:, :, 0], original)
+    if coding.endswith(('compressed rgb8', 'compressed rgb16')):
+        # The publisher gave RGB to an encoder of BGR: red and blue are swapped in the file.
+        return cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB)
+    return rgb
+
+
+def suits_cv_bridge(msg: Image) -> bool:
+    """
+    Tell whether cv_bridge converts this message, and converts it right.
+
+    cv_bridge (its Python part, core.py) does not know the newer YUV names, gives no colour to
+    memory layouts, shears images whose step is not a whole number of pixels, needs the last row's
+    padding, and swaps bytes only if is_bigendian is 1. `rgb8` is left out because it needs no
+    conversion, and cv_bridge would copy it.
+    """
+    encoding = _ENCODINGS.get(msg.encoding)
+    return (
+        encoding is not None
+        and encoding.in_cv_bridge
+        and msg.is_bigendian <= 1
+        and msg.step % encoding.pixel_bytes == 0
+        and memoryview(msg.data).nbytes >= msg.height * msg.step
+    )
+
+
+def convert_with_cv_bridge(bridge: ImageBridge, msg: Image) -> np.ndarray:
+    """
+    Convert a raw message by way of cv_bridge.
+
+    :return: (height, width, 3) uint8 in RGB order.
+    :raises ImageError: as `image_to_rgb`, or cv_bridge refuses the message.
+    """
+    _check(msg)
+    try:
+        return bridge.imgmsg_to_cv2(msg, desired_encoding='rgb8')
+    except (TypeError, ValueError, RuntimeError, cv2.error) as error:
+        raise ImageError(f'cv_bridge can not convert {_describe(msg)}: {error}') from error
+
+
+def convert_plain(msg: Image) -> np.ndarray:
+    """
+    Convert a raw message with NumPy and OpenCV alone.
+
+    :return: as `image_to_rgb`.
+    :raises ImageError: as `image_to_rgb`.
+    """
+    encoding = _check(msg)
+    plane = _view(msg, encoding)
+    return encoding.convert(plane if encoding.sample_bytes == 1 else _to_8_bits(plane))
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    """
+    How an encoding lies in memory, and what makes RGB of its 8-bit samples.
+
+    `rows` is the number of rows of `step` bytes in the data for each row of the picture;
+    width and height must be at least `least` and multiples of `multiple`.
+    """
+
+    convert: Callable[[np.ndarray], np.ndarray]
+    samples: int = 1
+    sample_bytes: int = 1
+    rows: float = 1
+    least: int = 1
+    multiple: tuple[int, int] = (1, 1)
+    in_cv_bridge: bool = False
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a pixel in a row."""
+        return self.samples * self.sample_bytes
+
+
+def _colour(code: int) -> Callable[[np.ndarray], np.ndarray]:
+    return functools.partial(cv2.cvtColor, code=code)
+
+
+def _unchanged(rgb: np.ndarray) -> np.ndarray:
+    return rgb
+
+
+def _limited_range_matrix() -> np.ndarray:
+    """Return (R, G, B) from (Y, U, V, 1): ITU-R BT.601-7, section 2.5."""
+    red, blue = 0.299, 0.114
+    green = 1 - red - blue
+    luma, chroma = 255 / 219, 255 / 112
+    from_u, from_v = (1 - blue) * chroma, (1 - red) * chroma
+    matrix = np.array([
+        [luma, 0, from_v],
+        [luma, -from_u * blue / green, -from_v * red / green],
+        [luma, from_u, 0],
+    ])
+    return np.column_stack([matrix, matrix @ [-16, -128, -128]])
+
+
+_YUV_TO_RGB = _limited_range_matrix()
+
+
+def _nv24(planes: np.ndarray) -> np.ndarray:
+    """Convert a luma plane over a U, V plane of full size, whose rows are two steps long."""
+    height, width, step = planes.shape[0] // 3, planes.shape[1], planes.strides[0]
+    chroma = np.lib.stride_tricks.as_strided(
+        planes[height:], (height, width, 2), (2 * step, 2, 1), writeable=False)
+    return cv2.transform(cv2.merge([planes[:height], chroma]), _YUV_TO_RGB)
+
+
+# OpenCV names a Bayer pattern after the second row's second and third pixel, ROS after the first
+# two rows' first pixels: bayer_rggb8 is BayerBG.
+_SAMPLED = {
+    'rgb': _Encoding(_unchanged, 3),
+    'bgr': _Encoding(_colour(cv2.COLOR_BGR2RGB), 3, in_cv_bridge=True),
+    'rgba': _Encoding(_colour(cv2.COLOR_RGBA2RGB), 4, in_cv_bridge=True),
+    'bgra': _Encoding(_colour(cv2.COLOR_BGRA2RGB), 4, in_cv_bridge=True),
+    'mono': _Encoding(_colour(cv2.COLOR_GRAY2RGB), in_cv_bridge=True),
+    'bayer_rggb': _Encoding(_colour(cv2.COLOR_BayerBG2RGB), least=3, in_cv_bridge=True),
+    'bayer_bggr': _Encoding(_colour(cv2.COLOR_BayerRG2RGB), least=3, in_cv_bridge=True),
+    'bayer_gbrg': _Encoding(_colour(cv2.COLOR_BayerGR2RGB), least=3, in_cv_bridge=True),
+    'bayer_grbg': _Encoding(_colour(cv2.COLOR_BayerGB2RGB), least=3, in_cv_bridge=True),
+}
+_UYVY = _Encoding(_colour(cv2.COLOR_YUV2RGB_UYVY), 2, multiple=(2, 1))
+_YUYV = _Encoding(_colour(cv2.COLOR_YUV2RGB_YUY2), 2, multiple=(2, 1))
+_YUV = {
+    'uyvy': _UYVY,
+    'yuv422': replace(_UYVY, in_cv_bridge=True),
+    'yuyv': _YUYV,
+    'yuv422_yuy2': replace(_YUYV, in_cv_bridge=True),
+    'nv12': _Encoding(_colour(cv2.COLOR_YUV2RGB_NV12), rows=1.5, multiple=(2, 2)),
+    'nv21': _Encoding(_colour(cv2.COLOR_YUV2RGB_NV21), rows=1.5, multiple=(2, 2)),
+    'nv24': _Encoding(_nv24, rows=3),
+}
+_BAYER = frozenset(f'{name}{bits}' for name in _SAMPLED if 'bayer' in name for bits in (8, 16))
+_UNNAMED = {'8UC1': 'mono8', '8UC3': 'bgr8', '8UC4': 'bgra8', '16UC3': 'bgr16', '16UC4': 'bgra16'}
+_DEPTH = frozenset(['16UC1', '32FC1'])
+
+_ENCODINGS = {
+    **{f'{name}8': encoding for name, encoding in _SAMPLED.items()},
+    **{f'{name}16': replace(encoding, sample_bytes=2, in_cv_bridge=True)
+       for name, encoding in _SAMPLED.items()},
+    **_YUV,
+}
+_ENCODINGS.update({layout: replace(_ENCODINGS[name], in_cv_bridge=False)
+                   for layout, name in _UNNAMED.items()})
+
+
+def _check(msg: Image) -> _Encoding:
+    """Return the message's encoding, once its size, step and data are known to fit together."""
+    if msg.encoding in _DEPTH:
+        raise _depth_error(msg.encoding)
+    encoding = _ENCODINGS.get(msg.encoding)
+    if encoding is None:
+        raise ImageError(f"The encoding '{msg.encoding}' is not known; known are: "
+                         f"{', '.join(_ENCODINGS)}.")
+    _check_size(_describe(msg), msg.width, msg.height, encoding)
+    row = msg.width * encoding.pixel_bytes
+    if msg.step < row:
+        raise ImageError(f'{_describe(msg)} needs a step of {row} bytes or more: it has '
+                         f'{msg.step}.')
+    # The last row may lack the padding.
+    expected = (_buffer_rows(msg, encoding) - 1) * msg.step + row
+    found = memoryview(msg.data).nbytes
+    if found < expected:
+        raise ImageError(f'{_describe(msg)} with a step of {msg.step} bytes needs {expected} '
+                         f'bytes of data: it has {found}.')
+    return encoding
+
+
+def _check_size(what: str, width: int, height: int, encoding: _Encoding) -> None:
+    if min(width, height) < encoding.least:
+        raise ImageError(f'{what} must be {encoding.least}x{encoding.least} pixels or more.')
+    columns, rows = encoding.multiple
+    if width % columns or height % rows:
+        raise ImageError(f'{what} shares its colour among {columns}x{rows} pixels: its width and '
+                         'height must be multiples of these.')
+
+
+def _buffer_rows(msg: Image, encoding: _Encoding) -> int:
+    return int(msg.height * encoding.rows)
+
+
+def _view(msg: Image, encoding: _Encoding) -> np.ndarray:
+    """Return the samples as (rows, width) or (rows, width, samples), read-only, not copied."""
+    shape = (_buffer_rows(msg, encoding), msg.width, encoding.samples)
+    strides = (msg.step, encoding.pixel_bytes, encoding.sample_bytes)
+    dtype = f"{'>' if msg.is_bigendian else '<'}u{encoding.sample_bytes}"
+    view = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
+    view.flags.writeable = False
+    return view[:, :, 0] if encoding.samples == 1 else view
+
+
+def _to_8_bits(samples: np.ndarray) -> np.ndarray:
+    """Scale 0..65535 to 0..255, rounded; `samples` may be byte-swapped or at odd addresses."""
+    native = np.require(samples, np.uint16, 'A')
+    return cv2.convertScaleAbs(native, alpha=255 / 65535)
+
+
+def _demosaic(mosaic: np.ndarray, name: str) -> np.ndarray:
+    """Convert an 8-bit mosaic, whatever the sample size in its name."""
+    height, width = mosaic.shape
+    encoding = _ENCODINGS[name]
+    _check_size(f"A {width}x{height} PNG of encoding '{name}'", width, height, encoding)
+    return encoding.convert(mosaic)
+
+
+def _describe(msg: Image) -> str:
+    return f"A {msg.width}x{msg.height} image of encoding '{msg.encoding}'"
+
+
+def _depth_error(encoding: str) -> ImageError:
+    return ImageError(f"The encoding '{encoding}' is a depth image, not a picture: subscribe to "
+                      'the colour topic, or publish a grey picture as mono16.')
+
+
+@functools.lru_cache(maxsize=1)
+def _cv_bridge() -> ImageBridge | None:
+    """Return a CvBridge, or None where cv_bridge is not installed or not safe to use."""
+    # The released cv_bridge is built for NumPy 1. Under NumPy 2 it loads, and ends the process
+    # with a segmentation fault when used: ros-perception/vision_opencv issue 535.
+    if int(np.__version__.partition('.')[0]) >= 2:
+        return None
+    try:
+        import cv_bridge
+    except ImportError:
+        return None
+    # It also imports where its compiled half does not load, and then fails when used.
+    return cv_bridge.CvBridge() if hasattr(cv_bridge, 'getCvType') else None

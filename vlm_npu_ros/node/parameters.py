@@ -1,0 +1,195 @@
+"""
+The node's parameters: names, defaults, limits and what they are for.
+
+config/vlm.yaml shows the same to a person; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
+from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.types import Sampling
+
+TRANSPORTS = ('raw', 'compressed')
+RELIABILITIES = ('best_effort', 'reliable')
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """One parameter; `live` ones may be set at any time, others take effect at configure."""
+
+    default: Any
+    about: str
+    low: float | None = None
+    high: float | None = None
+    live: bool = False
+    read_only: bool = False
+
+    @property
+    def descriptor(self) -> ParameterDescriptor:
+        """Return the ROS descriptor."""
+        when = '' if self.live or self.read_only else ' Takes effect at configure.'
+        descriptor = ParameterDescriptor(description=self.about + when, read_only=self.read_only)
+        if self.low is not None and self.high is not None:
+            if isinstance(self.default, int):
+                limits = IntegerRange(from_value=int(self.low), to_value=int(self.high))
+                descriptor.integer_range = [limits]
+            else:
+                limits = FloatingPointRange(from_value=self.low, to_value=self.high)
+                descriptor.floating_point_range = [limits]
+        return descriptor
+
+
+_SPECS = {
+    'autostart': _Spec(True, 'Configure and activate without being told to.', read_only=True),
+    'backend': _Spec('onnx', 'What runs the models: onnx (CPU) or scripted (given answers).'),
+    'model': _Spec('demo', 'Name of a model profile, or path of a profile .yaml.'),
+    'encoder_path': _Spec('', 'Vision encoder file; empty = the one of the profile.'),
+    'language_model_path': _Spec('', 'Language model file; empty = the one of the profile.'),
+    'cpu_threads': _Spec(0, 'Threads of the onnx backend; 0 = one for each core.', 0, 256),
+    'cameras': _Spec(['camera'], 'Names of the cameras; the first one is the default.'),
+    'encode_rate': _Spec(
+        1.0,
+        'Encodings per second and camera, at most; 0 = only when a question needs one.',
+        0.0, 100.0, live=True,
+    ),
+    'max_age': _Spec(
+        5.0, 'Oldest frame, in seconds, to answer from.', 0.001, 86400.0, live=True
+    ),
+    'timeout': _Spec(
+        60.0, 'Seconds for one answer, waiting included.', 0.001, 86400.0, live=True
+    ),
+    'queue_size': _Spec(
+        8, 'Questions that may wait behind the one being answered.', 0, 1000, live=True
+    ),
+    'max_new_tokens': _Spec(128, 'Longest answer in tokens.', 1, 16384, live=True),
+    'temperature': _Spec(
+        0.0, 'Randomness of answers; 0 = always the likeliest token.', 0.0, 5.0, live=True
+    ),
+    'top_k': _Spec(40, 'Draw among this many likeliest tokens; 0 = all.', 0, 100000, live=True),
+    'top_p': _Spec(
+        0.95, 'Draw among the tokens with this share of probability.', 0.0, 1.0, live=True
+    ),
+    'image_reliability': _Spec(
+        'best_effort', 'QoS reliability of camera subscriptions: best_effort or reliable.'
+    ),
+    'scripted.answers': _Spec(
+        ['I see what I was told to see.'], 'Answers of the scripted backend, given in turn.'
+    ),
+    'scripted.encode_seconds': _Spec(0.0, 'Time of one encoding.', 0.0, 3600.0),
+    'scripted.prefill_rate': _Spec(0.0, 'Prompt tokens per second; 0 = at once.', 0.0, 1e9),
+    'scripted.decode_rate': _Spec(0.0, 'New tokens per second; 0 = at once.', 0.0, 1e9),
+    'scripted.image_tokens': _Spec(64, 'Tokens of one image.', 1, 100000),
+}
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """One camera of the parameter `cameras`."""
+
+    name: str
+    topic: str
+    transport: str  # raw or compressed
+
+
+class NodeParameters:
+    """Declares the parameters on a node and reads them in the units of the code."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.locked = False  # true while a change could not take effect
+        for name, spec in _SPECS.items():
+            node.declare_parameter(name, spec.default, spec.descriptor)
+        node.add_on_set_parameters_callback(self._check)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the value of a parameter."""
+        return self._node.get_parameter(name).value
+
+    @property
+    def sampling(self) -> Sampling:
+        """Return how tokens are drawn."""
+        return Sampling(self['temperature'], self['top_k'], self['top_p'])
+
+    @property
+    def engine(self) -> EngineSettings:
+        """Return what to load."""
+        timings = ScriptedTimings(
+            encode_seconds=self['scripted.encode_seconds'],
+            prefill_rate=self['scripted.prefill_rate'] or float('inf'),
+            decode_rate=self['scripted.decode_rate'] or float('inf'),
+            image_tokens=self['scripted.image_tokens'],
+        )
+        return EngineSettings(
+            backend=self['backend'],
+            model=self['model'],
+            encoder_path=self['encoder_path'],
+            language_model_path=self['language_model_path'],
+            threads=self['cpu_threads'],
+            answers=tuple(self['scripted.answers']),
+            timings=timings,
+        )
+
+    def cameras(self) -> list[CameraSettings]:
+        """
+        Return the cameras, declaring the parameters of new ones.
+
+        Raises ValueError with what is wrong.
+        """
+        names = list(self['cameras'])
+        if not names or len(set(names)) < len(names) or not all(map(_is_name, names)):
+            raise ValueError(
+                f'The parameter cameras must be different names of letters, digits and _, '
+                f'not {names}'
+            )
+        return [self._camera(name) for name in names]
+
+    def _camera(self, name: str) -> CameraSettings:
+        topic = self._declared(
+            f'{name}.topic', f'{name}/image_raw', 'Image topic of this camera.'
+        )
+        transport = self._declared(
+            f'{name}.transport', 'raw', 'raw (sensor_msgs/Image) or compressed (CompressedImage).'
+        )
+        if transport not in TRANSPORTS:
+            raise ValueError(f'{name}.transport must be one of {TRANSPORTS}, not {transport!r}')
+        if not topic:
+            raise ValueError(f'{name}.topic is empty')
+        return CameraSettings(name, topic, transport)
+
+    def _declared(self, name: str, default: str, about: str) -> str:
+        if not self._node.has_parameter(name):
+            self._node.declare_parameter(
+                name, default, ParameterDescriptor(description=about + ' Takes effect at configure.')
+            )
+        return str(self[name])
+
+    def _check(self, changes: list[Parameter]) -> SetParametersResult:
+        for change in changes:
+            spec = _SPECS.get(change.name)
+            if self.locked and spec is not None and not spec.live:
+                return SetParametersResult(
+                    successful=False,
+                    reason=f'{change.name} takes effect at configure: clean the node up first',
+                )
+            if change.name == 'image_reliability' and change.value not in RELIABILITIES:
+                return SetParametersResult(
+                    successful=False, reason=f'{change.name} must be one of {RELIABILITIES}'
+                )
+        return SetParametersResult(successful=True)
+
+
+def _is_name(name: str) -> bool:
+    return name.isidentifier() and name.isascii() and name not in _SPECS

@@ -1,0 +1,223 @@
+"""The lifecycle node: cameras in, questions in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import functools
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import rclpy
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle.node import LifecycleNodeMixin
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask_queue import AskQueue
+from vlm_npu_ros.node.ask_server import AskServer
+from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
+from vlm_npu_ros.node.diagnostics import Diagnostics
+from vlm_npu_ros.node.frames import CachedFrame
+from vlm_npu_ros.node.parameters import NodeParameters
+from vlm_npu_ros.node.requests import check_request
+
+_THREADS = 4  # of the executor; only transitions keep one of them busy
+
+
+def _transition(
+    on_failure: TransitionCallbackReturn,
+) -> Callable[
+    [Callable[[VlmNode], None]], Callable[[VlmNode, LifecycleState], TransitionCallbackReturn]
+]:
+    """Make a lifecycle callback of a method: its errors are logged, which rclpy does not do."""
+
+    def decorate(
+        method: Callable[[VlmNode], None],
+    ) -> Callable[[VlmNode, LifecycleState], TransitionCallbackReturn]:
+        @functools.wraps(method)
+        def run(node: VlmNode, state: LifecycleState) -> TransitionCallbackReturn:
+            try:
+                method(node)
+            except (VlmError, ValueError) as error:
+                node.get_logger().error(f'{method.__name__} failed: {error}')
+            except Exception:
+                node.get_logger().error(f'{method.__name__} failed:\n{traceback.format_exc()}')
+            else:
+                return TransitionCallbackReturn.SUCCESS
+            node.release()
+            return on_failure
+
+        return run
+
+    return decorate
+
+
+class VlmNode(LifecycleNodeMixin, Node):
+    """
+    Answers questions about what its cameras see.
+
+    unconfigured: nothing. inactive: models loaded, interfaces there, questions end as inactive.
+    active: frames are encoded as they come, questions are answered.
+    """
+
+    def __init__(self, **node_options: object) -> None:
+        Node.__init__(self, 'vlm', **node_options)
+        # A group of its own: get_state answers while a model is loaded.
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self.parameters = NodeParameters(self)
+        self._engine: Engine | None = None
+        self._server: AskServer | None = None
+        self._feeds: dict[str, CameraFeed] = {}
+        self._encoder: FrameEncoder | None = None
+        self._queue: AskQueue | None = None
+        self._diagnostics: Diagnostics | None = None
+
+    @_transition(TransitionCallbackReturn.FAILURE)
+    def on_configure(self) -> None:
+        """Load the models and offer the interfaces."""
+        log = self.get_logger()
+        started = time.monotonic()
+        settings = self.parameters.engine
+        self.parameters.locked = True
+        self._feeds = {
+            camera.name: CameraFeed(self, camera, self.parameters['image_reliability'])
+            for camera in self.parameters.cameras()
+        }
+        self._engine = load_engine(settings, log.info)
+        self._identity = settings.backend, self._engine.model_name
+        self._server = AskServer(self, self._check, self._identity)
+        log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
+
+    @_transition(TransitionCallbackReturn.ERROR)
+    def on_activate(self) -> None:
+        """Begin to encode frames and to answer questions."""
+        assert self._engine and self._server
+        self._queue = AskQueue(
+            self._engine,
+            frame_for=self._frame_for,
+            is_encoding=lambda ask: self._feeds[ask.options.camera].encoding,
+            complaint=self._complaint,
+            size=lambda: self.parameters['queue_size'],
+            sampling=lambda: self.parameters.sampling,
+        )
+        self._encoder = FrameEncoder(
+            self,
+            self._feeds,
+            encode=self._engine.encode,
+            rate=lambda: self.parameters['encode_rate'],
+            changed=self._queue.frames_changed,
+        )
+        self._encoder.start()
+        self._server.use(self._queue)
+        self._diagnostics = Diagnostics(self, self._queue, self._feeds.values(), self._identity)
+        for feed in self._feeds.values():
+            topic = self.resolve_topic_name(feed.settings.topic)
+            self.get_logger().info(f'Camera {feed.settings.name}: {topic}')
+
+    @_transition(TransitionCallbackReturn.ERROR)
+    def on_deactivate(self) -> None:
+        """End the questions that are on their way, and rest."""
+        self._deactivate()
+
+    @_transition(TransitionCallbackReturn.ERROR)
+    def on_cleanup(self) -> None:
+        """Free the models and remove the interfaces."""
+        self.release()
+
+    @_transition(TransitionCallbackReturn.ERROR)
+    def on_shutdown(self) -> None:
+        """Free everything, whatever the state."""
+        self.release()
+
+    @_transition(TransitionCallbackReturn.FAILURE)
+    def on_error(self) -> None:
+        """Go back to unconfigured."""
+        self.release()
+
+    def _deactivate(self) -> None:
+        if self._server:
+            self._server.use(None)
+        if self._diagnostics:
+            self._diagnostics.close()
+        if self._queue:
+            self._queue.close()
+        if self._encoder:
+            self._encoder.stop()
+        self._diagnostics = self._queue = self._encoder = None
+
+    def release(self) -> None:
+        """Give back everything that the transitions took; may be called in any state."""
+        self._deactivate()
+        if self._server:
+            self._server.close()
+        if self._engine:
+            self._engine.close()
+        self._server = self._engine = None
+        self._feeds = {}
+        self.parameters.locked = False
+
+    def _check(self, request: object) -> object:
+        return check_request(request, self.parameters, self._feeds.keys())
+
+    def _frame_for(self, ask: Ask) -> CachedFrame | None:
+        assert self._encoder
+        return self._encoder.admitted(self._feeds[ask.options.camera], ask.options.freshness)
+
+    def _complaint(self, ask: Ask) -> VlmError:
+        feed = self._feeds[ask.options.camera]
+        return ask.options.freshness.complaint(
+            feed.settings.name,
+            self.resolve_topic_name(feed.settings.topic),
+            feed.frame,
+            self.get_clock().now().nanoseconds,
+        )
+
+    def autostart(self) -> None:
+        """Configure and activate."""
+        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+
+def main() -> int:
+    """Run the node until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    # Our own handlers: rclpy's would cut the connections before the open questions are ended.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    node = VlmNode()
+    executor = MultiThreadedExecutor(_THREADS)
+    executor.add_node(node)
+    spinning = threading.Thread(target=_spin, args=(executor,), name='spin')
+    spinning.start()
+    try:
+        if node.parameters['autostart']:
+            node.autostart()
+        stop.wait()
+    finally:
+        node.release()
+        executor.shutdown()
+        spinning.join()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _spin(executor: MultiThreadedExecutor) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+
+
+if __name__ == '__main__':
+    sys.exit(main())
