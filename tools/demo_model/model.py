@@ -1,0 +1,181 @@
+"""
+The demo model in PyTorch: a convolutional vision encoder and a small causal transformer.
+
+The encoder turns a 128×128 picture into 64 tokens of 128 floats. The decoder reads them in place
+of the <image> tokens of a prompt. Both are exported as ONNX graphs of their own, as on the board.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn, Tensor
+from torch.nn import functional
+
+IMAGE_SIZE = 128
+IMAGE_TOKENS = 64
+DIM = 128
+LAYERS = 3
+HEADS = 4
+CONTEXT = 1024
+
+
+class Residual(nn.Module):
+    """Two 3×3 convolutions around which the input is added."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.body(x))
+
+
+def _halve(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class VisionEncoder(nn.Module):
+    """uint8 (batch, 128, 128, 3) RGB to float32 (batch, 64, 128)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            _halve(3, 24), _halve(24, 48), Residual(48), _halve(48, 96), Residual(96),
+            _halve(96, 160), Residual(160),
+        )
+        self.mix = nn.Sequential(nn.Conv2d(160, 160, 5, padding=2, groups=160), nn.ReLU())
+        self.project = nn.Linear(160, DIM)
+        self.position = nn.Parameter(torch.randn(IMAGE_TOKENS, DIM) * 0.02)
+        self.norm = nn.LayerNorm(DIM)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image.permute(0, 3, 1, 2).float() / 127.5 - 1
+        x = self.features(x)
+        x = x + self.mix(x)
+        return self.norm(self.project(x.flatten(2).transpose(1, 2)) + self.position)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with rotary positions; keys and values come from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(DIM)
+        self.qkv = nn.Linear(DIM, 3 * DIM, bias=False)
+        self.out = nn.Linear(DIM, DIM, bias=False)
+        self.norm2 = nn.LayerNorm(DIM)
+        self.up = nn.Linear(DIM, 4 * DIM)
+        self.down = nn.Linear(4 * DIM, DIM)
+
+    def project(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return query, key and value, each (batch, length, DIM); query and key rotated."""
+        query, key, value = self.qkv(self.norm1(x)).split(DIM, -1)
+        return _rotate(query, rotation), _rotate(key, rotation), value
+
+    def mix(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """Attend, then the feed-forward layer; `mask` is added to the scores."""
+        q, k, v = (_heads(t) for t in (query, key, value))
+        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        return x + self.down(functional.gelu(self.up(self.norm2(x))))
+
+
+def _heads(x: Tensor) -> Tensor:
+    return x.unflatten(-1, (HEADS, DIM // HEADS)).transpose(1, 2)
+
+
+def rotation(positions: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine of the rotary angles: (length, DIM // HEADS // 2) each."""
+    half = DIM // HEADS // 2
+    rate = 10000.0 ** (-torch.arange(half, device=positions.device) / half)
+    angle = positions.float()[..., None] * rate
+    return angle.cos(), angle.sin()
+
+
+def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = (t.unsqueeze(-2) for t in turn)
+    pairs = x.unflatten(-1, (HEADS, 2, DIM // HEADS // 2))
+    a, b = pairs[..., 0, :], pairs[..., 1, :]
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), -2).flatten(-3)
+
+
+class LanguageModel(nn.Module):
+    """Tokens and image embedding to the logits of the next token."""
+
+    def __init__(self, vocabulary: int, image_token: int) -> None:
+        super().__init__()
+        self.image_token = image_token
+        self.embed = nn.Embedding(vocabulary, DIM)
+        nn.init.normal_(self.embed.weight, std=0.3)
+        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+        self.norm = nn.LayerNorm(DIM)
+        self.head = nn.Linear(DIM, vocabulary, bias=False)
+
+    def train_forward(
+        self, tokens: Tensor, image: Tensor, positions: Tensor, mask: Tensor
+    ) -> Tensor:
+        """
+        Return hidden states of the text of packed prompts.
+
+        Several questions about one picture share its tokens: `tokens` (batch, length) are all of
+        them one after another, `positions` (batch, 64 + length) and `mask`
+        (batch, 1, 64 + length, 64 + length) keep them apart.
+        """
+        x = torch.cat((image, self.embed(tokens)), 1)
+        turn = rotation(positions)
+        for block in self.blocks:
+            x = block.mix(x, *block.project(x, turn), mask)
+        return self.norm(x[:, image.shape[1]:])
+
+    def forward(self, tokens: Tensor, image: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Return logits after the last token, and the keys and values of these tokens.
+
+        tokens: (length,) int64, <image> where the next row of `image` (rows, DIM) belongs.
+        past: (past length, LAYERS, 2, DIM), what earlier calls returned.
+        Returns (vocabulary,) and (length, LAYERS, 2, DIM).
+        """
+        is_image = (tokens == self.image_token).long()
+        row = (is_image.cumsum(0) - 1).clamp(min=0)
+        x = torch.where(is_image[:, None] > 0, image[row], self.embed(tokens))[None]
+        start, length = past.shape[0], tokens.shape[0]
+        position = torch.arange(start + length, device=tokens.device)
+        turn = rotation(position[start:])
+        mask = torch.where(position[None, :] > position[start:, None], -1e9, 0.0)
+        present = []
+        for i, block in enumerate(self.blocks):
+            query, key, value = block.project(x, turn)
+            present.append(torch.stack((key[0], value[0]), 1))
+            keys = torch.cat((past[:, i, 0], key[0]))[None]
+            values = torch.cat((past[:, i, 1], value[0]))[None]
+            x = block.mix(x, query, keys, values, mask)
+        return self.head(self.norm(x[0, -1])), torch.stack(present, 1)
+
+
+class Aid(nn.Module):
+    """Reads shape, colour and distance off each image token: helps the encoder to learn faster."""
+
+    def __init__(self, shapes: int, colours: int) -> None:
+        super().__init__()
+        self.sizes = (1, shapes, colours, 1)
+        self.read = nn.Linear(DIM, sum(self.sizes))
+
+    def loss(self, embedding: Tensor, target: Tensor) -> Tensor:
+        """Compare with `target` (batch, 64, 4): present, shape, colour, near."""
+        present, shape, colour, near = self.read(embedding).split(self.sizes, -1)
+        here = target[..., 0] > 0
+        loss = 4 * functional.binary_cross_entropy_with_logits(present[..., 0], target[..., 0].float())
+        loss = loss + functional.cross_entropy(shape[here], target[..., 1][here])
+        loss = loss + functional.cross_entropy(colour[here], target[..., 2][here])
+        nearness = functional.binary_cross_entropy_with_logits(near[..., 0][here], target[..., 3][here].float())
+        return loss + nearness

@@ -1,0 +1,101 @@
+"""Programs of this package in processes of their own, which end with the one that started them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from types import TracebackType
+from typing import Any
+
+_GRACE = 10.0  # seconds from SIGINT to SIGKILL
+_TAIL = 12  # lines of a log that are shown
+
+
+class ChildDiedError(Exception):
+    """A process ended that should have stayed."""
+
+
+class Children:
+    """
+    A context manager: on leaving, all processes are interrupted, and killed if they linger.
+
+    Each is the leader of a process group, so that Ctrl-C in the terminal does not reach it before
+    its parent decides, and what it starts itself ends with it.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: dict[str, Any] = {}
+
+    def start(self, name: str, module: str, parameters: Mapping[str, Any]) -> None:
+        """Run a module with ROS parameters; its output is kept for `log_tail`."""
+        arguments = [
+            part
+            for key, value in parameters.items()
+            for part in ('-p', f'{key}:={json.dumps(value)}')
+        ]
+        self._logs[name] = tempfile.TemporaryFile()
+        self._processes[name] = subprocess.Popen(
+            [sys.executable, '-m', module, '--ros-args', *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=self._logs[name],
+            stderr=subprocess.STDOUT,
+            env=dict(self._environment),
+            start_new_session=True,
+        )
+
+    def check(self) -> None:
+        """Raise ChildDiedError, with its last words, if a process has ended."""
+        for name, process in self._processes.items():
+            status = process.poll()
+            if status is not None:
+                how = f'ended with {status}' if status >= 0 else _signalled(-status)
+                raise ChildDiedError(f'{name} {how}. {self.log_tail(name)}')
+
+    def log_tail(self, name: str) -> str:
+        """Return the last lines that a process has written, with a heading."""
+        descriptor = self._logs[name].fileno()
+        start = max(0, os.fstat(descriptor).st_size - 65536)
+        # Not seek and read: the process writes at the same file position.
+        text = os.pread(descriptor, 65536, start).decode('utf-8', 'replace')
+        lines = text.rstrip().splitlines()[-_TAIL:]
+        if not lines:
+            return 'It has written nothing.'
+        return '\n'.join(['Its last lines:', *(f'  {line}' for line in lines)])
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        deadline = time.monotonic() + _GRACE
+        for process in self._processes.values():
+            _signal_group(process, signal.SIGINT)
+        for process in self._processes.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            _signal_group(process, signal.SIGKILL)
+            process.wait()
+        for log in self._logs.values():
+            log.close()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _signalled(number: int) -> str:
+    return f'was killed by {signal.Signals(number).name}'

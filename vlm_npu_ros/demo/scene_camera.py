@@ -1,0 +1,158 @@
+"""A camera that looks at synthetic scenes, and tells what is in them."""
+
+from __future__ import annotations
+
+import array
+import sys
+from typing import Any
+
+import cv2
+import numpy as np
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header, String
+
+from vlm_npu_ros.demo.scenes import random_scene, render, Scene
+from vlm_npu_ros.demo.truth import scene_from_json, Truth
+
+FRAME_ID = 'camera_optical_frame'
+_ENCODINGS = ('rgb8', 'bgr8')
+_RELIABILITIES = ('best_effort', 'reliable')
+
+
+class SceneCamera(Node):
+    """
+    Publishes a rendered scene, another one every `scene_period` seconds.
+
+    camera/image_raw, camera/image_raw/compressed (if `compressed`): the pictures.
+    ~/scene: the truth about them, see `Truth`; published before a scene's first picture.
+    ~/set_scene: shows the scene of this JSON next; an empty string shows a random one.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('scene_camera', **node_options)
+        self._size = (
+            self._integer('width', 640, 16, 8192, 'Width of the images in pixels.'),
+            self._integer('height', 480, 16, 8192, 'Height of the images in pixels.'),
+        )
+        rate = self._number('rate', 10.0, 0.1, 1000.0, 'Images per second.')
+        period = self._number(
+            'scene_period', 5.0, 0.0, 86400.0, 'Seconds between scenes; 0 = only when told to.'
+        )
+        seed = self._integer('seed', 0, 0, 2**31 - 1, 'Of the scenes; 0 = others every time.')
+        self._encoding = self._choice('encoding', _ENCODINGS, 'Pixel format of the images.')
+        reliability = self._choice('reliability', _RELIABILITIES, 'QoS of the images.')
+        compressed = self._parameter('compressed', False, 'Publish JPEG images as well.')
+
+        self._random = np.random.default_rng(seed or None)
+        images = QoSProfile(depth=5, reliability=ReliabilityPolicy[reliability.upper()])
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._raw_publisher = self.create_publisher(Image, 'camera/image_raw', images)
+        self._jpeg_publisher = (
+            self.create_publisher(CompressedImage, 'camera/image_raw/compressed', images)
+            if compressed
+            else None
+        )
+        self._truth_publisher = self.create_publisher(String, '~/scene', latched)
+        self.create_subscription(String, '~/set_scene', self._on_set_scene, 10)
+        self._show(random_scene(self._random))
+        self.create_timer(1 / rate, self._publish)
+        self._scene_timer = (
+            self.create_timer(period, lambda: self._show(random_scene(self._random)))
+            if period
+            else None
+        )
+
+    def _parameter(self, name: str, default: Any, about: str, **limits: Any) -> Any:
+        descriptor = ParameterDescriptor(description=about, read_only=True, **limits)
+        return self.declare_parameter(name, default, descriptor).value
+
+    def _integer(self, name: str, default: int, low: int, high: int, about: str) -> int:
+        limits = [IntegerRange(from_value=low, to_value=high)]
+        return self._parameter(name, default, about, integer_range=limits)
+
+    def _number(self, name: str, default: float, low: float, high: float, about: str) -> float:
+        limits = [FloatingPointRange(from_value=low, to_value=high)]
+        return self._parameter(name, default, about, floating_point_range=limits)
+
+    def _choice(self, name: str, choices: tuple[str, ...], about: str) -> str:
+        allowed = f'one of {", ".join(choices)}'
+        value = self._parameter(name, choices[0], about, additional_constraints=allowed)
+        if value not in choices:
+            raise ValueError(f'The parameter {name} must be {allowed}, not {value!r}')
+        return value
+
+    def _on_set_scene(self, message: String) -> None:
+        try:
+            scene = scene_from_json(message.data) if message.data else random_scene(self._random)
+        except ValueError as error:
+            self.get_logger().error(f'The scene stays as it is: {error}')
+            return
+        self._show(scene)
+        if self._scene_timer:
+            self._scene_timer.reset()
+
+    def _show(self, scene: Scene) -> None:
+        """Publish the truth and make the messages, which later only get a new stamp."""
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
+        self._truth_publisher.publish(
+            String(data=Truth(scene, header.stamp, header.frame_id).to_json())
+        )
+        rgb = render(scene, *self._size)
+        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+        self._raw = _image(rgb if self._encoding == 'rgb8' else bgr, self._encoding, header)
+        self._jpeg = _jpeg(bgr, self._encoding, header) if self._jpeg_publisher else None
+
+    def _publish(self) -> None:
+        stamp = self.get_clock().now().to_msg()
+        self._raw.header.stamp = stamp
+        self._raw_publisher.publish(self._raw)
+        if self._jpeg_publisher:
+            self._jpeg.header.stamp = stamp
+            self._jpeg_publisher.publish(self._jpeg)
+
+
+def _image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+    height, width = pixels.shape[:2]
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=3 * width,
+        # rclpy copies an array as a block, but bytes and lists number by number.
+        data=array.array('B', pixels.tobytes()),
+    )
+
+
+def _jpeg(bgr: np.ndarray, encoding: str, header: Header) -> CompressedImage:
+    _, data = cv2.imencode('.jpg', bgr)
+    return CompressedImage(
+        header=header,
+        format=f'{encoding}; jpeg compressed bgr8',
+        data=array.array('B', data.tobytes()),
+    )
+
+
+def main() -> int:
+    """Publish until SIGINT or SIGTERM."""
+    rclpy.init()
+    try:
+        rclpy.spin(SceneCamera())
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    except (ParameterException, ValueError) as error:
+        rclpy.logging.get_logger('scene_camera').fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
