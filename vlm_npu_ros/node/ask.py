@@ -99,10 +99,10 @@ class Ask:
     def frame_is_ready(self, frame: CachedFrame) -> None:
         """Note when the question stopped waiting for a frame, and what the encoding took."""
         if self.times.frame_ready is None:
-            now = time.monotonic()
-            waited = now - self.times.asked
-            encode = min(frame.embedding.encode_seconds, waited) if self.stage else 0.0
-            self.times = replace(self.times, frame_ready=now, encode=encode)
+            # No stage yet: the frame was there before the question.
+            ready = time.monotonic() if self.stage else self.times.asked
+            encode = min(frame.embedding.encode_seconds, ready - self.times.asked)
+            self.times = replace(self.times, frame_ready=ready, encode=encode)
 
     def begin(self, frame: CachedFrame) -> None:
         """Bind the question to a frame: the language model starts to read."""

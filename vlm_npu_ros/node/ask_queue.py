@@ -51,7 +51,9 @@ class AskQueue:
         self._thread = threading.Thread(target=self._run, name='generate', daemon=True)
         self._thread.start()
 
-    def __len__(self) -> int:
+    @property
+    def depth(self) -> int:
+        """Return the number of questions that wait."""
         return len(self._waiting)
 
     def submit(self, ask: Ask) -> None:

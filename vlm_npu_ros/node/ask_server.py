@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 import functools
+import threading
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ import psutil
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
@@ -27,6 +29,8 @@ from vlm_npu_ros.srv import Ask as AskService
 
 # More pieces than the longest answer has: a slow subscriber must not lose any.
 _PARTIAL_DEPTH = 1000
+_LAST_ANSWERS = 1.0  # seconds that they may take when the interfaces are removed
+_RESULT_SECONDS = 60  # that a result is kept for a caller who does not fetch it
 
 
 class AskServer:
@@ -48,6 +52,8 @@ class AskServer:
         self._queue: AskQueue | None = None
         self._asks: dict[bytes, Callable[[VlmError], None]] = {}  # goal id: what ends it
         self._cancelled: set[bytes] = set()
+        self._open = 0  # questions whose result is not on its way to the caller
+        self._idle = threading.Condition()
         group = ReentrantCallbackGroup()
         self._partials = node.create_publisher(
             PartialAnswer, '~/partial_answer', QoSProfile(depth=_PARTIAL_DEPTH)
@@ -55,6 +61,7 @@ class AskServer:
         self._service = node.create_service(
             AskService, '~/ask', self._serve, callback_group=group
         )
+        self._service.send_response = self._respond_with(self._service.send_response)
         self._action = ActionServer(
             node,
             AskAction,
@@ -63,6 +70,7 @@ class AskServer:
             callback_group=group,
             goal_callback=lambda goal: GoalResponse.ACCEPT,
             cancel_callback=self._cancel,
+            result_timeout=_RESULT_SECONDS,
         )
 
     def use(self, queue: AskQueue | None) -> None:
@@ -70,7 +78,9 @@ class AskServer:
         self._queue = queue
 
     def close(self) -> None:
-        """Remove the interfaces."""
+        """Remove the interfaces, when the questions that have ended are answered."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._open, _LAST_ANSWERS)
         self._action.destroy()
         self._node.destroy_service(self._service)
         self._node.destroy_publisher(self._partials)
@@ -78,9 +88,27 @@ class AskServer:
     async def _serve(
         self, request: AskService.Request, response: AskService.Response
     ) -> AskService.Response:
+        self._count(1)
         return await self._answer(request, response, None)
 
+    def _respond_with(self, send: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        def respond(response: AskService.Response, header: Any) -> None:
+            try:
+                send(response, header)
+            except InvalidHandle:  # would end the executor
+                self._node.get_logger().warning('The service was removed under a question')
+            finally:
+                self._count(-1)
+
+        return respond
+
+    def _count(self, change: int) -> None:
+        with self._idle:
+            self._open += change
+            self._idle.notify_all()
+
     async def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
+        self._count(1)
         result = await self._answer(goal.request, AskAction.Result(), goal)
         if result.success:
             goal.succeed()
@@ -89,6 +117,7 @@ class AskServer:
             goal.canceled()
         else:
             goal.abort()
+        self._count(-1)
         return result
 
     def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:

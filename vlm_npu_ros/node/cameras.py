@@ -13,6 +13,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -39,12 +40,15 @@ class CameraFeed:
     """
     The newest message of one camera, as it came, and its newest embedding.
 
+    Raises ValueError for a topic whose name is none.
+
     Messages are not even deserialised until one of them is encoded: at 30 Hz that costs more
     than everything else that is done to them.
     """
 
     def __init__(self, node: Node, settings: CameraSettings, reliability: str) -> None:
         self.settings = settings
+        self.topic = node.resolve_topic_name(settings.topic)
         self.counts = CameraCounts()
         self.frame: CachedFrame | None = None
         self.wanted = False  # a question waits for a frame: encode_rate does not hold it up
@@ -53,6 +57,7 @@ class CameraFeed:
         self._newest: deque[bytes] = deque(maxlen=1)
         self._node = node
         self._arrived: Callable[[], None] = lambda: None
+        self._subscription: Subscription | None = None
         self._type = _MESSAGE_TYPES[settings.transport]
         self._qos = QoSProfile(
             depth=1,
@@ -75,7 +80,9 @@ class CameraFeed:
 
     def stop(self) -> None:
         """Unsubscribe and forget the frames."""
-        self._node.destroy_subscription(self._subscription)
+        if self._subscription:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
         self._newest.clear()
         self.frame = None
 

@@ -51,7 +51,7 @@ class Diagnostics:
             'engine',
             DiagnosticStatus.OK,
             'Answering questions',
-            {'backend': backend, 'model': model, 'questions waiting': len(self._queue)},
+            {'backend': backend, 'model': model, 'questions waiting': self._queue.depth},
         )
 
     def _camera_status(self, feed: CameraFeed) -> DiagnosticStatus:
@@ -59,7 +59,7 @@ class Diagnostics:
         self._last[feed] = CameraCounts(counts.received, counts.encoded, counts.bad)
         level, text = DiagnosticStatus.OK, 'Frames arrive'
         if counts.received == before.received:
-            level, text = DiagnosticStatus.WARN, f'No frame arrives on {feed.settings.topic}'
+            level, text = DiagnosticStatus.WARN, f'No frame arrives on {feed.topic}'
         elif counts.bad > before.bad:
             level, text = DiagnosticStatus.WARN, 'Frames arrive that can not be read'
         age = 'none'
@@ -67,7 +67,7 @@ class Diagnostics:
             now = self._node.get_clock().now().nanoseconds
             age = f'{(now - feed.frame.stamp) / NANOSECONDS:.2f}'
         values = {
-            'topic': feed.settings.topic,
+            'topic': feed.topic,
             'frames per second': f'{(counts.received - before.received) / _PERIOD:.1f}',
             'encoded per second': f'{(counts.encoded - before.encoded) / _PERIOD:.1f}',
             'bad frames': counts.bad,

@@ -120,8 +120,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._server.use(self._queue)
         self._diagnostics = Diagnostics(self, self._queue, self._feeds.values(), self._identity)
         for feed in self._feeds.values():
-            topic = self.resolve_topic_name(feed.settings.topic)
-            self.get_logger().info(f'Camera {feed.settings.name}: {topic}')
+            self.get_logger().info(f'Camera {feed.settings.name}: {feed.topic}')
 
     @_transition(TransitionCallbackReturn.ERROR)
     def on_deactivate(self) -> None:
@@ -174,12 +173,8 @@ class VlmNode(LifecycleNodeMixin, Node):
 
     def _complaint(self, ask: Ask) -> VlmError:
         feed = self._feeds[ask.options.camera]
-        return ask.options.freshness.complaint(
-            feed.settings.name,
-            self.resolve_topic_name(feed.settings.topic),
-            feed.frame,
-            self.get_clock().now().nanoseconds,
-        )
+        now = self.get_clock().now().nanoseconds
+        return ask.options.freshness.complaint(feed.settings.name, feed.topic, feed.frame, now)
 
     def autostart(self) -> None:
         """Configure and activate."""

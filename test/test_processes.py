@@ -1,0 +1,192 @@
+"""Node, camera and asker as three processes of the operating system, over DDS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+from builtin_interfaces.msg import Duration
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+import psutil
+import pytest
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.task import Future
+
+from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.msg import ErrorCode, PartialAnswer
+from vlm_npu_ros.srv import Ask as AskService
+
+PATIENCE = 60.0  # seconds; only a broken test waits this long
+
+
+class Asker:
+    """The third process: this one."""
+
+    def __init__(self) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.node = Node('asker', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.pieces: dict[str, list[PartialAnswer]] = {}
+        self.node.create_subscription(
+            PartialAnswer, '/vlm/partial_answer', self._on_piece, QoSProfile(depth=1000)
+        )
+        self._service = self.node.create_client(AskService, '/vlm/ask')
+        self._action = ActionClient(self.node, AskAction, '/vlm/ask')
+
+    def _on_piece(self, piece: PartialAnswer) -> None:
+        self.pieces.setdefault(piece.request_id, []).append(piece)
+
+    def wait_until_active(self) -> None:
+        """Wait for the node to have configured and activated itself."""
+        client = self.node.create_client(GetState, '/vlm/get_state')
+        assert client.wait_for_service(PATIENCE)
+        state = None
+        while state != State.PRIMARY_STATE_ACTIVE:
+            state = self._result(client.call_async(GetState.Request())).current_state.id
+
+    def _result(self, future: Future) -> Any:
+        self._executor.spin_until_future_complete(future, PATIENCE)
+        assert future.done(), 'nothing came back'
+        return future.result()
+
+    def ask(self, **request: Any) -> AskService.Response:
+        """Ask by service."""
+        assert self._service.wait_for_service(PATIENCE)
+        return self._result(self._service.call_async(AskService.Request(**request)))
+
+    def ask_by_action(self, **goal: Any) -> AskAction.Result:
+        """Ask by action."""
+        assert self._action.wait_for_server(PATIENCE)
+        handle = self._result(self._action.send_goal_async(AskAction.Goal(**goal)))
+        return self._result(handle.get_result_async()).result
+
+    def wait_for_pieces(self, request_id: str) -> list[PartialAnswer]:
+        """Return the pieces of an answer when the last one has come."""
+        last = Future()
+        pieces = self.pieces.setdefault(request_id, [])
+        while not (pieces and pieces[-1].done):
+            self._executor.spin_once_until_future_complete(last, PATIENCE)
+        return pieces
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._executor.shutdown()
+        self._action.destroy()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@contextmanager
+def process(module: str, **parameters: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a module with ROS parameters; it must end by itself, cleanly, on SIGINT."""
+    arguments = [a for k, v in parameters.items() for a in ('-p', f'{k}:={v}')]
+    command = [sys.executable, '-m', module, '--ros-args', *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        output: list[str] = []
+        reader = threading.Thread(target=lambda: output.extend(child.stdout or ()))
+        reader.start()
+        try:
+            yield child
+            child.send_signal(signal.SIGINT)
+            assert child.wait(20) == 0, ''.join(output)
+        finally:
+            child.kill()
+            reader.join()
+        assert 'Traceback' not in ''.join(output), ''.join(output)
+
+
+@pytest.fixture
+def asker() -> Iterator[Asker]:
+    """Give somebody who asks."""
+    asker = Asker()
+    yield asker
+    asker.close()
+
+
+@pytest.fixture(autouse=True)
+def domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep these processes apart from the in-process tests."""
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(int(os.environ['ROS_DOMAIN_ID']) + 20))
+
+
+def test_question_is_answered_by_service_and_by_action(asker: Asker) -> None:
+    with process('vlm_npu_ros.demo.scene_camera'), process('vlm_npu_ros.node.vlm_node'):
+        asker.wait_until_active()
+        by_service = asker.ask(question='what do you see?')
+        assert by_service.success, by_service.error_msg
+        assert by_service.answer.startswith('I see')
+        assert by_service.header.frame_id == 'camera_optical_frame'
+        by_action = asker.ask_by_action(question='is the path clear?')
+        assert by_action.success, by_action.error_msg
+        assert by_action.answer.split(',')[0] in ('Yes', 'No')
+        pieces = asker.wait_for_pieces(by_action.request_id)
+        assert ''.join(p.delta for p in pieces) == by_action.answer
+
+
+def test_camera_that_stops_and_comes_back(asker: Asker) -> None:
+    patience = Duration(sec=2)
+    with process('vlm_npu_ros.node.vlm_node', max_age=1.0):
+        asker.wait_until_active()
+        with process('vlm_npu_ros.demo.scene_camera') as camera:
+            assert asker.ask(question='what do you see?').success
+            camera.kill()
+            camera.wait()
+            response = asker.ask(question='what do you see?', timeout=patience)
+            assert response.error_code == ErrorCode.STALE_FRAME
+            assert "'camera'" in response.error_msg and ' s old' in response.error_msg
+            camera.returncode = 0  # it was killed on purpose
+        with process('vlm_npu_ros.demo.scene_camera'):
+            assert asker.ask(question='what do you see?').success
+
+
+@pytest.mark.timeout(300)
+def test_hundred_questions_at_full_hd_and_30_hz(asker: Asker) -> None:
+    camera = process('vlm_npu_ros.demo.scene_camera', width=1920, height=1080, rate=30.0)
+    with camera, process('vlm_npu_ros.node.vlm_node') as node:
+        asker.wait_until_active()
+        memory = psutil.Process(node.pid)
+        sizes = []
+        for number in range(100):
+            ask = asker.ask_by_action if number % 2 else asker.ask
+            response = ask(question='what do you see?')
+            assert response.success, response.error_msg
+            pieces = asker.wait_for_pieces(response.request_id)
+            assert [p.sequence for p in pieces] == list(range(len(pieces)))
+            assert ''.join(p.delta for p in pieces) == response.answer
+            sizes.append(memory.memory_info().rss)
+        assert len(asker.pieces) == 100
+        assert sizes[99] < 1.05 * sizes[19]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_node_ends_cleanly_while_it_answers(asker: Asker, number: signal.Signals) -> None:
+    slow = {'backend': 'scripted', 'scripted.answers': '[one two three]'}
+    node = process('vlm_npu_ros.node.vlm_node', **slow, **{'scripted.decode_rate': 0.2})
+    with process('vlm_npu_ros.demo.scene_camera'), node as child:
+        asker.wait_until_active()
+        generating = Future()
+        assert asker._action.wait_for_server(PATIENCE)
+        asker._result(
+            asker._action.send_goal_async(
+                AskAction.Goal(question='count'),
+                lambda m: m.feedback.partial_answer and generating.set_result(None),
+            )
+        )
+        asker._result(generating)
+        child.send_signal(number)
+        assert child.wait(10) == 0
