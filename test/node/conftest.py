@@ -67,7 +67,10 @@ class Robot:
         self.camera = self.node.create_publisher(
             Image, 'camera/image_raw', qos_profile_sensor_data
         )
-        self.service = self.node.create_client(AskService, '/vlm/ask')
+        # With the usual depth of 10, answers to more questions than that at once can get lost.
+        self.service = self.node.create_client(
+            AskService, '/vlm/ask', qos_profile=QoSProfile(depth=1000)
+        )
         self.action = ActionClient(self.node, AskAction, '/vlm/ask')
 
     def _on_partial(self, message: PartialAnswer) -> None:
@@ -114,7 +117,10 @@ class Robot:
     def send_goal(self, on_feedback: Callable[[Any], None] | None = None, **goal: Any) -> Any:
         """Ask by action; return the goal handle when it was accepted."""
         assert self.action.wait_for_server(PATIENCE)
-        handle = wait_for(self.action.send_goal_async(AskAction.Goal(**goal), on_feedback))
+        request = AskAction.Goal(**goal)
+        # In the executor's thread: rclpy's action client is not made for two.
+        sent = self.node.executor.create_task(self.action.send_goal_async, request, on_feedback)
+        handle = wait_for(wait_for(sent))
         assert handle.accepted
         return handle
 

@@ -27,8 +27,9 @@ from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.srv import Ask as AskService
 
-# More pieces than the longest answer has: a slow subscriber must not lose any.
-_PARTIAL_DEPTH = 1000
+# More pieces than the longest answer has, for a slow subscriber, and more questions than come at
+# once: with the usual depth of 10, the middleware drops the eleventh without a word.
+_DEPTH = QoSProfile(depth=1000)
 _LAST_ANSWERS = 1.0  # seconds that they may take when the interfaces are removed
 _RESULT_SECONDS = 60  # that a result is kept for a caller who does not fetch it
 
@@ -56,10 +57,10 @@ class AskServer:
         self._idle = threading.Condition()
         group = ReentrantCallbackGroup()
         self._partials = node.create_publisher(
-            PartialAnswer, '~/partial_answer', QoSProfile(depth=_PARTIAL_DEPTH)
+            PartialAnswer, '~/partial_answer', _DEPTH
         )
         self._service = node.create_service(
-            AskService, '~/ask', self._serve, callback_group=group
+            AskService, '~/ask', self._serve, qos_profile=_DEPTH, callback_group=group
         )
         self._service.send_response = self._respond_with(self._service.send_response)
         self._action = ActionServer(
@@ -70,6 +71,9 @@ class AskServer:
             callback_group=group,
             goal_callback=lambda goal: GoalResponse.ACCEPT,
             cancel_callback=self._cancel,
+            goal_service_qos_profile=_DEPTH,
+            result_service_qos_profile=_DEPTH,
+            feedback_pub_qos_profile=_DEPTH,
             result_timeout=_RESULT_SECONDS,
         )
 
