@@ -8,7 +8,6 @@ import multiprocessing
 from model import IMAGE_SIZE, IMAGE_TOKENS
 import numpy as np
 from rich.progress import track
-
 from vlm_npu_ros.demo.questions import Question, random_question
 from vlm_npu_ros.demo.scenes import COLOURS, object_box, random_scene, render, Scene, SHAPES
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
@@ -85,10 +84,10 @@ class Packer:
             at = 0
             for g, (prompt, answer) in enumerate(row, start=1):
                 size, start = len(prompt) + len(answer), IMAGE_TOKENS + at
-                tokens[r, at : at + size] = prompt + answer
-                labels[r, at + len(prompt) - 1 : at + size - 1] = answer
-                positions[r, start : start + size] = IMAGE_TOKENS + np.arange(size)
-                group[r, start : start + size] = g
+                tokens[r, at:at + size] = prompt + answer
+                labels[r, at + len(prompt) - 1:at + size - 1] = answer
+                positions[r, start:start + size] = IMAGE_TOKENS + np.arange(size)
+                group[r, start:start + size] = g
                 at += size
         same = (group[:, :, None] == group[:, None, :]) | (group[:, None, :] == 0)
         mask = same & np.tri(group.shape[1], dtype=bool)

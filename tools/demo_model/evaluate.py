@@ -22,7 +22,6 @@ import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
-
 from vlm_npu_ros.demo.questions import KINDS, random_question  # noqa: E402
 from vlm_npu_ros.demo.scenes import random_scene, render  # noqa: E402
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine  # noqa: E402
@@ -51,7 +50,9 @@ def main() -> int:
         _print_table(figures, asked, groups)
     missed = [group for group, bar in BARS.items() if groups[group] < bar]
     for group in missed:
-        print(f'{group}: {groups[group]:.1%} is below the bar of {BARS[group]:.0%}', file=sys.stderr)
+        print(
+            f'{group}: {groups[group]:.1%} is below the bar of {BARS[group]:.0%}', file=sys.stderr
+        )
     return 1 if missed else 0
 
 
@@ -73,7 +74,9 @@ def _measure(args: argparse.Namespace) -> tuple[Counter[str], Counter[str]]:
             right[kind] += answer == question.answer
             if answer != question.answer and args.show > 0:
                 args.show -= 1
-                print(f'{index} {kind}: {question.text}\n  is   {answer}\n  true {question.answer}')
+                print(
+                    f'{index} {kind}: {question.text}\n  is   {answer}\n  true {question.answer}'
+                )
     engine.close()
     return right, asked
 

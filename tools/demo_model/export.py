@@ -6,7 +6,6 @@ from pathlib import Path
 
 from model import DIM, IMAGE_SIZE, IMAGE_TOKENS, LanguageModel, LAYERS, VisionEncoder
 import torch
-
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 
 
@@ -19,16 +18,28 @@ def export(
     encoder.eval()
     language.eval()
     torch.onnx.export(
-        encoder, (torch.zeros(1, IMAGE_SIZE, IMAGE_SIZE, 3, dtype=torch.uint8),),
-        str(folder / 'vision_encoder.onnx'), dynamo=False, opset_version=17,
-        input_names=['image'], output_names=['embedding'],
+        encoder,
+        (torch.zeros(1, IMAGE_SIZE, IMAGE_SIZE, 3, dtype=torch.uint8),),
+        str(folder / 'vision_encoder.onnx'),
+        dynamo=False,
+        opset_version=17,
+        input_names=['image'],
+        output_names=['embedding'],
     )
     tokens = torch.zeros(5, dtype=torch.int64)
     image, past = torch.zeros(IMAGE_TOKENS, DIM), torch.zeros(3, LAYERS, 2, DIM)
     torch.onnx.export(
-        language, (tokens, image, past), str(folder / 'language_model.onnx'), dynamo=False,
-        opset_version=17, input_names=['tokens', 'image', 'past'], output_names=['logits', 'present'],
+        language,
+        (tokens, image, past),
+        str(folder / 'language_model.onnx'),
+        dynamo=False,
+        opset_version=17,
+        input_names=['tokens', 'image', 'past'],
+        output_names=['logits', 'present'],
         dynamic_axes={
-            'tokens': {0: 'length'}, 'image': {0: 'rows'}, 'past': {0: 'past'}, 'present': {0: 'length'},
+            'tokens': {0: 'length'},
+            'image': {0: 'rows'},
+            'past': {0: 'past'},
+            'present': {0: 'length'},
         },
     )

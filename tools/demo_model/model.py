@@ -50,8 +50,13 @@ class VisionEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            _halve(3, 24), _halve(24, 48), Residual(48), _halve(48, 96), Residual(96),
-            _halve(96, 160), Residual(160),
+            _halve(3, 24),
+            _halve(24, 48),
+            Residual(48),
+            _halve(48, 96),
+            Residual(96),
+            _halve(96, 160),
+            Residual(160),
         )
         self.mix = nn.Sequential(nn.Conv2d(160, 160, 5, padding=2, groups=160), nn.ReLU())
         self.project = nn.Linear(160, DIM)
@@ -174,8 +179,12 @@ class Aid(nn.Module):
         """Compare with `target` (batch, 64, 4): present, shape, colour, near."""
         present, shape, colour, near = self.read(embedding).split(self.sizes, -1)
         here = target[..., 0] > 0
-        loss = 4 * functional.binary_cross_entropy_with_logits(present[..., 0], target[..., 0].float())
+        loss = 4 * functional.binary_cross_entropy_with_logits(
+            present[..., 0], target[..., 0].float()
+        )
         loss = loss + functional.cross_entropy(shape[here], target[..., 1][here])
         loss = loss + functional.cross_entropy(colour[here], target[..., 2][here])
-        nearness = functional.binary_cross_entropy_with_logits(near[..., 0][here], target[..., 3][here].float())
+        nearness = functional.binary_cross_entropy_with_logits(
+            near[..., 0][here], target[..., 3][here].float()
+        )
         return loss + nearness

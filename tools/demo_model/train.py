@@ -25,7 +25,6 @@ import numpy as np  # noqa: E402
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn  # noqa: E402
 import torch  # noqa: E402
 from torch.nn import functional  # noqa: E402
-
 from vlm_npu_ros.demo.questions import training_texts  # noqa: E402
 from vlm_npu_ros.demo.scenes import COLOURS, SHAPES  # noqa: E402
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer  # noqa: E402
@@ -68,8 +67,10 @@ def _arguments() -> argparse.Namespace:
 
 def _progress() -> Progress:
     return Progress(
-        SpinnerColumn(), '[progress.description]{task.description}',
-        TextColumn('{task.completed}/{task.total} {task.fields[figures]}'), TimeRemainingColumn(),
+        SpinnerColumn(),
+        '[progress.description]{task.description}',
+        TextColumn('{task.completed}/{task.total} {task.fields[figures]}'),
+        TimeRemainingColumn(),
         auto_refresh=sys.stdout.isatty(),
     )
 
@@ -81,7 +82,11 @@ def _augmented(pictures: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
 
 
 def _train_aid(
-    encoder: VisionEncoder, aid: Aid, pictures: np.ndarray, targets: np.ndarray, steps: int,
+    encoder: VisionEncoder,
+    aid: Aid,
+    pictures: np.ndarray,
+    targets: np.ndarray,
+    steps: int,
     args: argparse.Namespace,
 ) -> None:
     rng = np.random.default_rng(args.seed + 1)
@@ -107,11 +112,17 @@ def _update(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
 
 
 def _train_jointly(
-    modules: torch.nn.ModuleDict, scenes: Sequence, pictures: np.ndarray, targets: np.ndarray,
-    packer: Packer, args: argparse.Namespace,
+    modules: torch.nn.ModuleDict,
+    scenes: Sequence,
+    pictures: np.ndarray,
+    targets: np.ndarray,
+    packer: Packer,
+    args: argparse.Namespace,
 ) -> None:
     encoder, language, aid = modules['encoder'], modules['language'], modules['aid']
-    optimizer = torch.optim.AdamW(modules.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.02)
+    optimizer = torch.optim.AdamW(
+        modules.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.02
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _rate_at(s, args.steps))
     batches: queue.Queue = queue.Queue(4)
     threading.Thread(target=_feed, args=(batches, scenes, packer, args), daemon=True).start()
@@ -125,7 +136,8 @@ def _train_jointly(
                 embedding = encoder(_augmented(pictures[rows], rng))
                 added = torch.where(torch.from_numpy(mask), 0.0, -1e9).bfloat16()
                 hidden = language.train_forward(
-                    torch.from_numpy(tokens), embedding, torch.from_numpy(positions), added)
+                    torch.from_numpy(tokens), embedding, torch.from_numpy(positions), added
+                )
                 logits = language.head(hidden[here])
             wanted = torch.from_numpy(labels)[here]
             answer_loss = functional.cross_entropy(logits.float(), wanted)
@@ -135,8 +147,11 @@ def _train_jointly(
             progress.update(task, advance=1, figures=f'loss {answer_loss.item():.4f}')
             if step % 50 == 0:
                 right = (logits.argmax(-1) == wanted).float().mean()
-                print(f'step {step} loss {answer_loss.item():.4f} tokens right {right:.4f} '
-                      f'{time.monotonic() - started:.0f} s', flush=True)
+                print(
+                    f'step {step} loss {answer_loss.item():.4f} tokens right {right:.4f} '
+                    f'{time.monotonic() - started:.0f} s',
+                    flush=True,
+                )
             if step % 500 == 499:
                 torch.save(modules.state_dict(), args.checkpoint)
 
@@ -147,12 +162,20 @@ def _rate_at(step: int, steps: int) -> float:
     return min((step + 1) / 200, 0.005 + 0.995 * (0.5 + 0.5 * math.cos(math.pi * decay)))
 
 
-def _feed(batches: queue.Queue, scenes: Sequence, packer: Packer, args: argparse.Namespace) -> None:
+def _feed(
+    batches: queue.Queue, scenes: Sequence, packer: Packer, args: argparse.Namespace
+) -> None:
     """Make batches beside the training."""
     rng = np.random.default_rng(args.seed + 2)
     while True:
         rows = rng.integers(len(scenes), size=args.batch)
-        batches.put((rows, packer([scenes[i] for i in rows], rng), np.random.default_rng(rng.integers(2**32))))
+        batches.put(
+            (
+                rows,
+                packer([scenes[i] for i in rows], rng),
+                np.random.default_rng(rng.integers(2**32)),
+            )
+        )
 
 
 if __name__ == '__main__':

