@@ -16,7 +16,6 @@ from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data, QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import Image
-
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.msg import PartialAnswer
 from vlm_npu_ros.node.vlm_node import VlmNode

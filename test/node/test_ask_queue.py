@@ -8,7 +8,6 @@ import threading
 import numpy as np
 import pytest
 from std_msgs.msg import Header
-
 from vlm_npu_ros.engine.backends.scripted import ScriptedEncoder, ScriptedLanguageModel
 from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import BackendCrashedError, CancelledError, StaleFrameError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from std_msgs.msg import Header
-
 from vlm_npu_ros.engine.errors import NoFrameError, StaleFrameError
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, NANOSECONDS

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from rclpy.parameter import Parameter
-import yaml
-
 from vlm_npu_ros.node.vlm_node import VlmNode
+import yaml
 
 CONFIG = Path(__file__).parents[2] / 'config' / 'vlm.yaml'
 ROS_OWN = ('use_sim_time', 'start_type_description_service', 'qos_overrides')

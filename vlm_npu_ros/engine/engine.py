@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import math
 import threading
 import time
 
 import numpy as np
-
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
@@ -42,8 +42,10 @@ class NpuLock:
         """Hold the NPU for a generation."""
         with self._changed:
             self._generations_waiting += 1
-            self._changed.wait_for(lambda: not self._busy)
-            self._generations_waiting -= 1
+            try:
+                self._changed.wait_for(lambda: not self._busy)
+            finally:
+                self._generations_waiting -= 1
             self._busy = True
         try:
             yield
@@ -98,6 +100,9 @@ class Engine:
             raise RequestError('The question is empty')
         if request.max_new_tokens < 1:
             raise RequestError(f'max_new_tokens must be at least 1, not {request.max_new_tokens}')
+        sampling = request.sampling
+        if not math.isfinite(sampling.temperature) or (sampling.seed or 0) < 0:
+            raise RequestError(f'temperature must be finite and seed not negative: {sampling}')
         with self._npu.generating(), _typed_errors('The language model'):
             self._check_open()
             yield from self._language_model.generate(request)
@@ -111,13 +116,17 @@ class Engine:
         self._language_model.abort()
 
     def close(self) -> None:
-        """Wait for what runs, aborting a generation, and free the models; may be called twice."""
+        """
+        Free the models; may be called twice.
+
+        A running generation is aborted, a running encoding is waited for, and what waits for
+        its turn ends with InactiveError.
+        """
+        self._closed = True
         self.abort()
         with self._npu.generating():
-            if not self._closed:
-                self._closed = True
-                self._language_model.close()
-                self._encoder.close()
+            self._language_model.close()
+            self._encoder.close()
 
     def _check_open(self) -> None:
         if self._closed:

@@ -23,7 +23,8 @@ class EngineSettings:
     """
     What to load.
 
-    encoder_path, language_model_path: instead of the files that the profile names.
+    encoder_path, language_model_path: instead of the files that the profile names; the tokenizer
+        is beside the language model.
     threads: CPU threads of the onnx backend; 0 = one for each core.
     answers: of the scripted backend, given one after the other.
     """
@@ -54,7 +55,6 @@ def load_engine(settings: EngineSettings, progress: Progress = lambda line: None
 def _load_onnx(settings: EngineSettings, progress: Progress) -> Engine:
     from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
     from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
-    from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 
     profile = load_profile(settings.model)
     if profile.backend != 'onnx':
@@ -66,9 +66,12 @@ def _load_onnx(settings: EngineSettings, progress: Progress) -> Engine:
     progress(f'Loading vision encoder {encoder_path}')
     encoder = OnnxEncoder(encoder_path, settings.threads)
     progress(f'Loading language model {language_path}')
-    tokenizer = Tokenizer.load(language_path.parent / profile.tokenizer)
     language_model = OnnxLanguageModel(
-        profile.name, language_path, tokenizer, profile.context, settings.threads
+        profile.name,
+        language_path,
+        language_path.parent / profile.tokenizer,
+        profile.context,
+        settings.threads,
     )
     if encoder.dim != language_model.dim:
         raise ModelFileError(

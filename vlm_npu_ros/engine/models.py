@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+import os
 from pathlib import Path
-
-import yaml
 
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.share import share_dir
+import yaml
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def load_profile(model: str) -> ModelProfile:
         path, base = Path(model), Path(model).parent
     else:
         path, base = share_dir() / 'config' / 'models' / f'{model}.yaml', share_dir()
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, never an error
         raise ModelFileError(
             f'There is no model profile {model!r}: known are {", ".join(known_models())}, '
             'or give the path of a .yaml file'
@@ -48,9 +48,12 @@ def load_profile(model: str) -> ModelProfile:
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))
         profile = ModelProfile(**{**values, 'folder': base / values['folder']})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError) as error:
         wanted = ', '.join(f.name for f in fields(ModelProfile))
         raise ModelFileError(f'{path} is no model profile ({wanted}): {error}') from error
-    if not isinstance(profile.context, int) or profile.context < 1:
+    for field in fields(ModelProfile):
+        if field.type == 'str' and not isinstance(values[field.name], str):
+            raise ModelFileError(f'{path}: {field.name} must be text, in quotes if need be')
+    if type(profile.context) is not int or profile.context < 1:
         raise ModelFileError(f'{path}: context must be a number of tokens')
     return profile

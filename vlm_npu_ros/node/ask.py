@@ -10,7 +10,6 @@ import time
 import uuid
 
 from std_msgs.msg import Header
-
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, CancelledError, VlmError
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures
 from vlm_npu_ros.node.frames import CachedFrame, Freshness

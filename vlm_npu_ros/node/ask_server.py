@@ -17,7 +17,6 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
-
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
 from vlm_npu_ros.engine.types import FinishReason
@@ -178,8 +177,8 @@ class AskServer:
             _fill_error(result, ask.error)
         result.success = ask.error is None
         result.answer = ask.answer
-        result.choice_index = result.CHOICE_NONE
         result.request_id = ask.request_id
+        assert ask.finish_reason
         result.finish_reason = ask.finish_reason.value
         result.stats = statistics(ask, *self._identity)
         if ask.frame:
@@ -202,7 +201,7 @@ class _Cancelling:
 
 def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
     def publish(ask: Ask) -> None:
-        if goal is not None:
+        if goal is not None and ask.stage is not None:
             goal.publish_feedback(
                 AskAction.Feedback(stage=ask.stage.value, partial_answer=ask.answer)
             )
@@ -213,7 +212,6 @@ def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
 def _fill_error(result: Any, error: VlmError) -> Any:
     result.error_code = error.code
     result.error_msg = str(error)
-    result.choice_index = result.CHOICE_NONE
     result.finish_reason = FinishReason.ERROR.value
     return result
 

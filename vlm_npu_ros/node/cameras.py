@@ -16,7 +16,6 @@ from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-
 from vlm_npu_ros.engine.errors import ImageError, VlmError
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.conversions import to_rgb

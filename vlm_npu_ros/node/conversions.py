@@ -264,7 +264,7 @@ def _view(msg: Image, encoding: _Encoding) -> np.ndarray:
     shape = (_buffer_rows(msg, encoding), msg.width, encoding.samples)
     strides = (msg.step, encoding.pixel_bytes, encoding.sample_bytes)
     dtype = f"{'>' if msg.is_bigendian else '<'}u{encoding.sample_bytes}"
-    view = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
+    view: np.ndarray = np.ndarray(shape, dtype, buffer=msg.data, strides=strides)
     view.flags.writeable = False
     return view[:, :, 0] if encoding.samples == 1 else view
 

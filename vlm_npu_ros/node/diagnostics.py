@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
 from vlm_npu_ros.node.frames import NANOSECONDS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from std_msgs.msg import Header
-
 from vlm_npu_ros.engine.errors import NoFrameError, StaleFrameError, VlmError
 from vlm_npu_ros.engine.types import ImageEmbedding
 

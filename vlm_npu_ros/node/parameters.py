@@ -17,7 +17,6 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-
 from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
 from vlm_npu_ros.engine.loading import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
@@ -171,9 +170,7 @@ class NodeParameters:
 
     def _declared(self, name: str, default: str, about: str) -> str:
         if not self._node.has_parameter(name):
-            self._node.declare_parameter(
-                name, default, ParameterDescriptor(description=about + ' Takes effect at configure.')
-            )
+            self._node.declare_parameter(name, default, _Spec(default, about).descriptor)
         return str(self[name])
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
-
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -17,11 +18,10 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-
 from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.loading import load_engine
-from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask import Ask, AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
@@ -164,7 +164,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._feeds = {}
         self.parameters.locked = False
 
-    def _check(self, request: object) -> object:
+    def _check(self, request: Any) -> AskOptions:
         return check_request(request, self.parameters, self._feeds.keys())
 
     def _frame_for(self, ask: Ask) -> CachedFrame | None:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
-
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 
@@ -35,11 +34,11 @@ class LanguageModel(ABC):
     @abstractmethod
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
         """
-        Yield the answer in chunks as it is written; the last chunk, and only it, has a finish
-        reason and figures.
+        Yield the answer in chunks as it is written.
 
-        Raises ContextError, before any chunk, if the request does not fit into the context, and
-        BackendCrashedError when the runtime fails.
+        The last chunk, and only it, has a finish reason and figures. Raises ContextError, before
+        any chunk, if the request does not fit into the context, and BackendCrashedError when the
+        runtime fails.
         """
 
     @abstractmethod

@@ -10,9 +10,8 @@ import threading
 import time
 
 import numpy as np
-
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
-from vlm_npu_ros.engine.errors import ContextError
+from vlm_npu_ros.engine.errors import ContextError, ImageError
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
 
 _WORD = re.compile(r'\s*\S+\s*$|\s*\S+')
@@ -20,7 +19,7 @@ _WORD = re.compile(r'\s*\S+\s*$|\s*\S+')
 
 @dataclass(frozen=True)
 class ScriptedTimings:
-    """Speeds to imitate; 0 or infinite rates take no time. Seconds and tokens per second."""
+    """Speeds to imitate, in seconds and tokens per second; an infinite rate takes no time."""
 
     encode_seconds: float = 0.0
     prefill_rate: float = float('inf')
@@ -29,14 +28,19 @@ class ScriptedTimings:
     context: int = 4096
 
 
+AT_ONCE = ScriptedTimings()
+
+
 class ScriptedEncoder(VisionEncoder):
     """Returns the picture's mean colour as every token, after the time that it shall take."""
 
-    def __init__(self, timings: ScriptedTimings = ScriptedTimings()) -> None:
+    def __init__(self, timings: ScriptedTimings = AT_ONCE) -> None:
         self._timings = timings
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
         """Return (image_tokens, 1, 3)."""
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+            raise ImageError(f'An image must be height x width x 3, not {rgb.shape} {rgb.dtype}.')
         time.sleep(self._timings.encode_seconds)
         mean = rgb.reshape(-1, 3).mean(0, dtype=np.float32)
         return np.tile(mean, (self._timings.image_tokens, 1, 1))
@@ -54,7 +58,7 @@ class ScriptedLanguageModel(LanguageModel):
     def __init__(
         self,
         answers: Mapping[str, str] | Sequence[str],
-        timings: ScriptedTimings = ScriptedTimings(),
+        timings: ScriptedTimings = AT_ONCE,
     ) -> None:
         self._answers = answers
         self._in_turn = itertools.cycle(() if isinstance(answers, Mapping) else answers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.errors import ModelFileError
@@ -22,15 +21,18 @@ class OnnxEncoder(VisionEncoder):
 
     def __init__(self, path: Path, threads: int = 0) -> None:
         self._session = open_session(path, threads)
-        shapes = [list(i.shape) for i in self._session.get_inputs()]
-        self._input = self._session.get_inputs()[0].name
-        if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != shapes[0][2]:
-            raise ModelFileError(
-                f'{path} is no vision encoder: expected one input (1, size, size, 3), '
-                f'found {shapes}'
-            )
-        self._size = int(shapes[0][1])
-        self.dim = int(self._session.get_outputs()[0].shape[-1])
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        match [(i.type, *i.shape) for i in inputs], [(o.type, *o.shape) for o in outputs]:
+            case (
+                [('tensor(uint8)', _, int(size), int(width), 3)],
+                [('tensor(float)', _, _, int(dim))],
+            ) if size == width:
+                self._input, self._size, self.dim = inputs[0].name, size, dim
+            case found:
+                raise ModelFileError(
+                    f'{path} is no vision encoder: expected one input (1, size, size, 3) of uint8 '
+                    f'and one output (1, tokens, dim) of float32, found {found}'
+                )
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
         """Return the embedding, (tokens, 1, dim) float32."""

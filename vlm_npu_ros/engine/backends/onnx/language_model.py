@@ -8,7 +8,6 @@ import threading
 import time
 
 import numpy as np
-
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.onnx.sampling import pick_token
 from vlm_npu_ros.engine.backends.onnx.sessions import open_session
@@ -28,23 +27,29 @@ class OnnxLanguageModel(LanguageModel):
     """
 
     def __init__(
-        self, name: str, path: Path, tokenizer: Tokenizer, context: int, threads: int = 0
+        self, name: str, path: Path, tokenizer_path: Path, context: int, threads: int = 0
     ) -> None:
         self.name = name
         self._session = open_session(path, threads)
         inputs = {i.name: i.shape for i in self._session.get_inputs()}
-        if set(inputs) != {'tokens', 'image', 'past'}:
+        outputs = {o.name: o.shape for o in self._session.get_outputs()}
+        match inputs, outputs:
+            case (
+                {'tokens': [_], 'image': [_, int(dim)], 'past': [_, int(), int(), int()], **more},
+                {'logits': [int(vocabulary)], 'present': [_, _, _, _]},
+            ) if not more:
+                self.dim = dim
+            case _:
+                raise ModelFileError(
+                    f'{path} is no language model: expected the inputs tokens, image and past '
+                    f'and the outputs logits and present, found {inputs} and {outputs}'
+                )
+        self._tokenizer = Tokenizer.load(tokenizer_path)
+        if vocabulary != len(self._tokenizer):
             raise ModelFileError(
-                f'{path} is no language model: expected the inputs tokens, image and past, '
-                f'found {sorted(inputs)}'
+                f'{path} has a vocabulary of {vocabulary} tokens, '
+                f'{tokenizer_path} {len(self._tokenizer)}'
             )
-        vocabulary = self._session.get_outputs()[0].shape[-1]
-        if vocabulary != len(tokenizer):
-            raise ModelFileError(
-                f'{path} has a vocabulary of {vocabulary} tokens, its tokenizer {len(tokenizer)}'
-            )
-        self.dim = int(inputs['image'][-1])
-        self._tokenizer = tokenizer
         self._context = context
         self._cache = np.empty((context, *inputs['past'][1:]), np.float32)
         self._cached = 0

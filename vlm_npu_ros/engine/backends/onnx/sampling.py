@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from vlm_npu_ros.engine.types import Sampling
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def open_session(path: Path, threads: int) -> InferenceSession:
             'The backend onnx needs onnxruntime: pip install onnxruntime '
             f'(or: pip install vlm_npu_ros[onnx]). {error}'
         ) from error
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, never an error
         raise ModelFileError(f'There is no model file {path}')
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -38,7 +38,8 @@ class Tokenizer:
     def from_texts(cls, texts: Iterable[str]) -> Tokenizer:
         """Return a tokenizer whose pieces are the words of the texts, with and without a space."""
         words = {word for text in texts for word in _WORDS.findall(text)}
-        words |= {form for w in words for form in (w.strip(), ' ' + w.strip()) if w.strip().isalpha()}
+        bare = {word.strip() for word in words}
+        words |= {space + word for word in bare if word.isalpha() for space in ('', ' ')}
         return cls(sorted(w for w in words if len(w.encode()) > 1))
 
     @classmethod
@@ -46,7 +47,9 @@ class Tokenizer:
         """Read what `save` wrote; raise ModelFileError if it can not be."""
         try:
             return cls(json.loads(path.read_text(encoding='utf-8'))['pieces'])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (
+            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+        ) as error:
             raise ModelFileError(f'{path} is no tokenizer file: {error}') from error
 
     def save(self, path: Path) -> None:
@@ -59,7 +62,7 @@ class Tokenizer:
         tokens, at = [], 0
         while at < len(data):
             for length in range(min(self._longest, len(data) - at), 1, -1):
-                token = self._ids.get(data[at : at + length])
+                token = self._ids.get(data[at:at + length])
                 if token is not None:
                     break
             else:

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+
+import numpy as np
+import pytest
+from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
+from vlm_npu_ros.engine.backends.scripted import (
+    ScriptedEncoder,
+    ScriptedLanguageModel,
+    ScriptedTimings,
+)
+from vlm_npu_ros.engine.engine import Engine, NpuLock
+from vlm_npu_ros.engine.errors import (
+    BackendCrashedError,
+    ContextError,
+    ImageError,
+    InactiveError,
+    RequestError,
+    VlmError,
+)
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Sampling
+
+PICTURE = np.full((6, 8, 3), 200, np.uint8)
+EMBEDDING = np.zeros((64, 1, 128), np.float32)
+PATIENCE = 30.0  # seconds; only a broken test waits this long
+SLOW = ScriptedTimings(decode_rate=1 / (2 * PATIENCE))  # words a second
+
+
+def request(question: str = 'what do you see?', **options: object) -> GenerationRequest:
+    return GenerationRequest(question, (), **options)
+
+
+class WatchedCondition(threading.Condition):
+    """A condition that tells when a thread begins to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waits = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        # The lock is held here: nobody can change anything before the wait has begun.
+        self._waits.release()
+        return super().wait(timeout)
+
+    def await_waiter(self) -> None:
+        """Return when one more thread waits."""
+        assert self._waits.acquire(timeout=PATIENCE)
+
+
+def watch(lock: NpuLock) -> WatchedCondition:
+    lock._changed = WatchedCondition()
+    return lock._changed
+
+
+class FakeEncoder(VisionEncoder):
+    """Returns or raises what it is given."""
+
+    def __init__(self, result: object = EMBEDDING) -> None:
+        self.result = result
+        self.closed = False
+
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeLanguageModel(LanguageModel):
+    """Says a word, then raises what it is given."""
+
+    name = 'fake'
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.iterators_closed = 0
+        self.closed = False
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        try:
+            yield Chunk('word')
+            if self.error:
+                raise self.error
+            yield Chunk('', FinishReason.EOS)
+        finally:
+            self.iterators_closed += 1
+
+    def abort(self) -> None:
+        pass
+
+    def reset(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as threads:
+        yield threads
+
+
+def within_patience(futures: list[Future]) -> list[object]:
+    return [future.result(PATIENCE) for future in futures]
+
+
+# The lock
+
+def test_generation_goes_before_an_encoding_that_waited_longer(pool: ThreadPoolExecutor) -> None:
+    lock = NpuLock()
+    changed = watch(lock)
+    order = []
+
+    def use(name: str, turn: Callable) -> None:
+        with turn():
+            order.append(name)
+
+    with lock.encoding():
+        futures = []
+        for name, turn in [
+            ('encoding', lock.encoding), ('encoding', lock.encoding),
+            ('generation', lock.generating), ('generation', lock.generating),
+        ]:
+            futures.append(pool.submit(use, name, turn))
+            changed.await_waiter()
+        assert order == []
+    within_patience(futures)
+    assert order == ['generation', 'generation', 'encoding', 'encoding']
+
+
+@pytest.mark.parametrize('inner', ['encoding', 'generating'])
+@pytest.mark.parametrize('outer', ['encoding', 'generating'])
+def test_one_runs_at_a_time(outer: str, inner: str, pool: ThreadPoolExecutor) -> None:
+    lock = NpuLock()
+    changed = watch(lock)
+    entered = threading.Event()
+
+    def use() -> None:
+        with getattr(lock, inner)():
+            entered.set()
+
+    with getattr(lock, outer)():
+        future = pool.submit(use)
+        changed.await_waiter()
+        assert not entered.is_set()
+    future.result(PATIENCE)
+    assert entered.is_set()
+
+
+@pytest.mark.parametrize('turn', ['encoding', 'generating'])
+def test_lock_is_released_after_an_error(turn: str) -> None:
+    lock = NpuLock()
+    with pytest.raises(ValueError), getattr(lock, turn)():
+        raise ValueError
+    with lock.encoding():
+        pass
+
+
+def test_encodings_run_again_after_a_wait_for_a_generation_was_interrupted() -> None:
+    lock = NpuLock()
+    changed = watch(lock)
+
+    def interrupted(timeout: float | None = None) -> bool:
+        raise KeyboardInterrupt
+
+    with lock.encoding():
+        changed.wait = interrupted
+        with pytest.raises(KeyboardInterrupt), lock.generating():
+            pass
+    del changed.wait
+    with lock.encoding():
+        pass
+
+
+# Encoding
+
+def test_encodes() -> None:
+    embedding = Engine(FakeEncoder(), FakeLanguageModel()).encode(PICTURE)
+    assert embedding.data is EMBEDDING
+    assert 0 <= embedding.encode_seconds < PATIENCE
+
+
+@pytest.mark.parametrize('result', [
+    EMBEDDING[0],
+    EMBEDDING[None],
+    EMBEDDING.astype(np.float64),
+    EMBEDDING.astype(np.float16),
+    EMBEDDING.transpose(2, 1, 0),
+    EMBEDDING[::2],
+    EMBEDDING.tolist(),
+    None,
+    RuntimeError('the runtime is broken'),
+    MemoryError(),
+], ids=lambda result: f'{type(result).__name__} {np.shape(result)}')
+def test_encoder_that_fails_is_a_crashed_backend(result: object) -> None:
+    with pytest.raises(BackendCrashedError, match='The vision encoder'):
+        Engine(FakeEncoder(result), FakeLanguageModel()).encode(PICTURE)
+
+
+def test_bad_image_stays_a_bad_image() -> None:
+    with pytest.raises(ImageError, match='no pixels'):
+        Engine(FakeEncoder(ImageError('no pixels')), FakeLanguageModel()).encode(PICTURE)
+
+
+def test_encoding_waits_for_the_end_of_an_answer(pool: ThreadPoolExecutor) -> None:
+    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    changed = watch(engine._npu)
+    answer = engine.generate(request())
+    assert next(answer) == Chunk('word')
+    encoding = pool.submit(engine.encode, PICTURE)
+    changed.await_waiter()
+    assert not encoding.done()
+    assert [chunk.finish_reason for chunk in answer] == [FinishReason.EOS]
+    assert encoding.result(PATIENCE).data is EMBEDDING
+
+
+# Generation
+
+def test_answers_in_chunks_and_as_a_whole() -> None:
+    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['a red ball']))
+    assert engine.model_name == 'scripted'
+    chunks = list(engine.generate(request()))
+    assert ''.join(chunk.text for chunk in chunks) == 'a red ball'
+    assert [chunk.finish_reason for chunk in chunks[:-1]] == [None, None, None]
+    assert chunks[-1].finish_reason is FinishReason.EOS
+    assert engine.answer(request()) == 'a red ball'
+
+
+@pytest.mark.parametrize('question', ['', ' ', '\t\n', '\u2003'])
+def test_empty_question_is_refused(question: str) -> None:
+    with pytest.raises(RequestError, match='empty'):
+        Engine(FakeEncoder(), FakeLanguageModel()).answer(request(question))
+
+
+@pytest.mark.parametrize('options, message', [
+    ({'max_new_tokens': 0}, 'max_new_tokens must be at least 1, not 0'),
+    ({'max_new_tokens': -5}, 'max_new_tokens must be at least 1, not -5'),
+    ({'sampling': Sampling(temperature=float('nan'))}, 'temperature must be finite'),
+    ({'sampling': Sampling(temperature=float('inf'))}, 'temperature must be finite'),
+    ({'sampling': Sampling(seed=-1)}, 'seed not negative'),
+])
+def test_bad_option_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Engine(FakeEncoder(), FakeLanguageModel()).answer(request(**options))
+
+
+@pytest.mark.parametrize('error, raised', [
+    (RuntimeError('the runtime is broken'), BackendCrashedError),
+    (StopIteration(), BackendCrashedError),
+    (ContextError('too long'), ContextError),
+])
+def test_error_in_an_answer_is_typed_and_leaves_the_engine_usable(
+    error: Exception, raised: type[VlmError],
+) -> None:
+    engine = Engine(FakeEncoder(), model := FakeLanguageModel(error))
+    answer = engine.generate(request())
+    assert next(answer) == Chunk('word')
+    with pytest.raises(raised):
+        next(answer)
+    model.error = None
+    assert engine.answer(request()) == 'word'
+    assert engine.encode(PICTURE).data is EMBEDDING
+
+
+def test_crash_names_the_part_and_the_cause() -> None:
+    engine = Engine(FakeEncoder(), FakeLanguageModel(OSError('no such device')))
+    with pytest.raises(
+        BackendCrashedError, match='The language model failed: OSError: no such device',
+    ):
+        engine.answer(request())
+
+
+def test_iterator_that_is_closed_early_frees_the_npu() -> None:
+    engine = Engine(FakeEncoder(), model := FakeLanguageModel())
+    answer = engine.generate(request())
+    next(answer)
+    answer.close()
+    assert model.iterators_closed == 1
+    assert engine.encode(PICTURE).data is EMBEDDING
+
+
+def test_iterator_that_is_never_started_holds_nothing() -> None:
+    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    answer = engine.generate(request())
+    assert engine.encode(PICTURE).data is EMBEDDING
+    answer.close()
+
+
+def test_two_threads_get_their_own_answers(pool: ThreadPoolExecutor) -> None:
+    answers = {name: ' '.join(f'{name}{i}' for i in range(50)) for name in 'ab'}
+    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(answers))
+    start = threading.Barrier(2)
+
+    def ask(name: str) -> list[str]:
+        start.wait(PATIENCE)
+        return [engine.answer(request(name)) for _ in range(20)]
+
+    both = [pool.submit(ask, name) for name in answers]
+    assert within_patience(both) == [[answer] * 20 for answer in answers.values()]
+
+
+def test_second_answer_begins_after_the_end_of_the_first(pool: ThreadPoolExecutor) -> None:
+    engine = Engine(FakeEncoder(), model := FakeLanguageModel())
+    changed = watch(engine._npu)
+    first = engine.generate(request())
+    next(first)
+    second = pool.submit(engine.answer, request())
+    changed.await_waiter()
+    assert model.iterators_closed == 0
+    list(first)
+    assert second.result(PATIENCE) == 'word'
+    assert model.iterators_closed == 2
+
+
+# Abort
+
+def test_abort_ends_the_answer_and_not_the_next_one(pool: ThreadPoolExecutor) -> None:
+    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['one two', 'three'], SLOW))
+    answer = engine.generate(request())
+    assert next(answer).text == 'one'
+    rest = pool.submit(list, answer)
+    engine.abort()
+    (last,) = rest.result(PATIENCE)
+    assert last.finish_reason is FinishReason.CANCELLED
+    assert engine.answer(request()) == 'three'
+
+
+def test_abort_of_nothing_does_nothing() -> None:
+    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['one two']))
+    engine.abort()
+    assert engine.answer(request()) == 'one two'
+
+
+# Close
+
+def test_close_frees_both_models_and_may_be_repeated() -> None:
+    encoder, model = FakeEncoder(), FakeLanguageModel()
+    engine = Engine(encoder, model)
+    engine.close()
+    assert encoder.closed and model.closed
+    engine.close()
+
+
+def test_closed_engine_refuses() -> None:
+    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    engine.close()
+    with pytest.raises(InactiveError, match='closed'):
+        engine.encode(PICTURE)
+    with pytest.raises(InactiveError, match='closed'):
+        engine.answer(request())
+    engine.abort()
+
+
+def test_close_ends_what_runs_and_what_waits(pool: ThreadPoolExecutor) -> None:
+    engine = Engine(encoder := FakeEncoder(), ScriptedLanguageModel(['one two'], SLOW))
+    changed = watch(engine._npu)
+    answer = engine.generate(request())
+    assert next(answer).text == 'one'
+    running = pool.submit(list, answer)
+    waiting = [
+        pool.submit(task, argument) for task, argument in
+        [(engine.encode, PICTURE), (engine.answer, request()), (engine.answer, request())]
+    ]
+    for _ in waiting:
+        changed.await_waiter()
+    engine.close()
+    (last,) = running.result(PATIENCE)
+    assert last.finish_reason is FinishReason.CANCELLED
+    for future in waiting:
+        assert isinstance(future.exception(PATIENCE), InactiveError)
+    assert encoder.closed
+
+
+def test_close_waits_for_an_encoding(pool: ThreadPoolExecutor) -> None:
+    begun, finish = threading.Event(), threading.Event()
+
+    class SlowEncoder(FakeEncoder):
+
+        def encode(self, rgb: np.ndarray) -> np.ndarray:
+            begun.set()
+            assert finish.wait(PATIENCE)
+            assert not self.closed
+            return super().encode(rgb)
+
+    engine = Engine(encoder := SlowEncoder(), FakeLanguageModel())
+    changed = watch(engine._npu)
+    encoding = pool.submit(engine.encode, PICTURE)
+    assert begun.wait(PATIENCE)
+    closing = pool.submit(engine.close)
+    changed.await_waiter()
+    assert not encoder.closed
+    finish.set()
+    assert encoding.result(PATIENCE).data is EMBEDDING
+    closing.result(PATIENCE)
+    assert encoder.closed

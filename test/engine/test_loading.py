@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from vlm_npu_ros.demo.questions import random_question
+from vlm_npu_ros.demo.scenes import random_scene, render
+from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
+from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
+from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.types import GenerationRequest
+
+FILES = ('vision_encoder.onnx', 'language_model.onnx', 'tokenizer.json')
+PICTURE = np.full((6, 8, 3), 200, np.uint8)
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(scope='module')
+def demo_engine() -> Iterator[Engine]:
+    engine = load_engine(EngineSettings(threads=1))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_encoder: Write, write_language_model: Write) -> Path:
+    """Return a folder with a small model that fits together, and its profile."""
+    write_encoder(tmp_path / 'vision_encoder.onnx')
+    write_language_model(tmp_path / 'language_model.onnx')
+    Tokenizer([]).save(tmp_path / 'tokenizer.json')
+    write_profile(tmp_path)
+    return tmp_path
+
+
+def write_profile(folder: Path, backend: str = 'onnx') -> None:
+    encoder, language_model, tokenizer = FILES
+    (folder / 'mine.yaml').write_text(
+        f'{{name: mine, backend: {backend}, folder: ., encoder: {encoder}, '
+        f'language_model: {language_model}, tokenizer: {tokenizer}, context: 64}}'
+    )
+
+
+def settings(folder: Path) -> EngineSettings:
+    return EngineSettings(model=str(folder / 'mine.yaml'), threads=1)
+
+
+def test_loads_a_model_and_tells_what_it_does(folder: Path) -> None:
+    lines: list[str] = []
+    engine = load_engine(settings(folder), lines.append)
+    assert engine.model_name == 'mine'
+    assert engine.encode(PICTURE).data.shape == (4, 1, 4)
+    assert engine.answer(GenerationRequest('hi', (engine.encode(PICTURE),), 8)) == ''
+    assert [any(file in line for line in lines) for file in FILES[:2]] == [True, True]
+
+
+def test_loads_the_demo_model_by_default(demo_engine: Engine) -> None:
+    assert demo_engine.model_name == 'demo'
+
+
+def test_demo_model_answers_about_scenes(demo_engine: Engine) -> None:
+    # Far below what the model can do, far above what it could guess: it sees, in true colours.
+    rng = np.random.default_rng(0)
+    right = 0
+    for _ in range(40):
+        scene = random_scene(rng)
+        question = random_question(scene, rng)
+        embedding = demo_engine.encode(render(scene, 320, 240))
+        answer = demo_engine.answer(GenerationRequest(question.text, (embedding,), 64))
+        right += answer == question.answer
+    assert right >= 26
+
+
+def test_paths_replace_the_files_of_the_profile(folder: Path, write_encoder: Write) -> None:
+    other = write_encoder(folder / 'other.onnx', size=3)
+    mine = str(folder / 'mine.yaml')
+    engine = load_engine(EngineSettings(model=mine, encoder_path=str(other), threads=1))
+    assert engine.encode(PICTURE).tokens == 9
+
+
+@pytest.mark.parametrize('file', FILES)
+@pytest.mark.parametrize('damage', ['missing', 'empty', 'random', 'cut', 'folder', 'text'])
+def test_bad_file_is_an_error_that_names_it(file: str, damage: str, folder: Path) -> None:
+    path = folder / file
+    data = path.read_bytes()
+    path.unlink()
+    if damage == 'folder':
+        path.mkdir()
+    elif damage != 'missing':
+        path.write_bytes({
+            'empty': b'',
+            'random': random.Random(file).randbytes(5000),
+            'cut': data[:len(data) // 2],
+            'text': b'version https://git-lfs.github.com/spec/v1\n',
+        }[damage])
+    with pytest.raises(ModelFileError) as caught:
+        load_engine(settings(folder))
+    assert str(path) in str(caught.value)
+
+
+def test_swapped_models_are_an_error_that_names_the_first(folder: Path) -> None:
+    (folder / FILES[0]).rename(folder / 'swap')
+    (folder / FILES[1]).rename(folder / FILES[0])
+    (folder / 'swap').rename(folder / FILES[1])
+    with pytest.raises(ModelFileError, match=r'vision_encoder\.onnx is no vision encoder'):
+        load_engine(settings(folder))
+
+
+def test_encoder_as_language_model_is_an_error_that_names_it(folder: Path) -> None:
+    (folder / FILES[1]).write_bytes((folder / FILES[0]).read_bytes())
+    with pytest.raises(ModelFileError, match=r'language_model\.onnx is no language model'):
+        load_engine(settings(folder))
+
+
+def test_tokenizer_of_another_vocabulary_is_an_error(folder: Path) -> None:
+    Tokenizer(['ball', 'box']).save(folder / 'tokenizer.json')
+    with pytest.raises(ModelFileError, match=r'language_model\.onnx .* 260 .*tokenizer\.json 262'):
+        load_engine(settings(folder))
+
+
+def test_encoder_of_another_dim_is_an_error_that_names_both(
+    folder: Path, write_encoder: Write,
+) -> None:
+    write_encoder(folder / 'vision_encoder.onnx', dim=5)
+    with pytest.raises(ModelFileError, match=r'encoder\.onnx .* 5 .*language_model\.onnx .* 4'):
+        load_engine(settings(folder))
+
+
+def test_profile_for_another_backend_is_an_error(folder: Path) -> None:
+    write_profile(folder, backend='rknpu')
+    with pytest.raises(ModelFileError, match='mine is made for the backend rknpu, not for onnx'):
+        load_engine(settings(folder))
+
+
+@pytest.mark.parametrize('path', ['/nothing.onnx', 'n' * 300, 'nul\0'])
+@pytest.mark.parametrize('setting', ['encoder_path', 'language_model_path'])
+def test_wrong_path_is_an_error_that_names_it(setting: str, path: str, folder: Path) -> None:
+    mine = str(folder / 'mine.yaml')
+    with pytest.raises(ModelFileError) as caught:
+        load_engine(EngineSettings(model=mine, threads=1, **{setting: path}))
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize('backend', ['', 'ONNX', 'rocket'])
+def test_unknown_backend_is_answered_with_the_known_ones(backend: str) -> None:
+    with pytest.raises(BackendUnavailableError, match='choose one of onnx, scripted') as caught:
+        load_engine(EngineSettings(backend=backend))
+    assert repr(backend) in str(caught.value)
+
+
+def test_without_onnxruntime_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    with pytest.raises(BackendUnavailableError, match=r'pip install vlm_npu_ros\[onnx\]'):
+        load_engine(EngineSettings())
+
+
+def test_scripted_needs_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines: list[str] = []
+    engine = load_engine(
+        EngineSettings(
+            backend='scripted', model='', answers=('one', 'two'),
+            timings=ScriptedTimings(image_tokens=7),
+        ),
+        lines.append,
+    )
+    assert engine.encode(PICTURE).tokens == 7
+    assert [engine.answer(GenerationRequest('?', ())) for _ in range(3)] == ['one', 'two', 'one']
+    assert lines
+
+
+def test_engine_needs_neither_ros_nor_onnxruntime_to_import() -> None:
+    script = """
+import pkgutil, sys
+for name in ('rclpy', 'sensor_msgs', 'onnxruntime', 'vlm_npu_ros.node', 'vlm_npu_ros.msg'):
+    sys.modules[name] = None
+import vlm_npu_ros.engine
+for module in pkgutil.walk_packages(vlm_npu_ros.engine.__path__, 'vlm_npu_ros.engine.'):
+    __import__(module.name)
+    print(module.name)
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'vlm_npu_ros.engine.backends.onnx.language_model' in done.stdout.split()
