@@ -22,7 +22,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
-
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.msg import ErrorCode, PartialAnswer
 from vlm_npu_ros.srv import Ask as AskService

@@ -9,7 +9,6 @@ import sys
 import cv2
 import numpy as np
 import pytest
-
 from vlm_npu_ros.cli.main import main
 from vlm_npu_ros.demo.scenes import random_scene, render
 

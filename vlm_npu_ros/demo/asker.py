@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-import threading
 import time
 from types import TracebackType
 from typing import Any
@@ -22,8 +20,8 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
-
 from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.demo.answers import Answer, nanoseconds
 from vlm_npu_ros.demo.questions import Question
 from vlm_npu_ros.demo.scenes import Scene
 from vlm_npu_ros.demo.truth import Truth
@@ -34,44 +32,17 @@ from vlm_npu_ros.srv import Ask as AskService
 START_SECONDS = 60.0
 ANSWER_SECONDS = 60.0
 _MESSAGE_SECONDS = 15.0
-_STATE_SECONDS = 2.0
+_STATE_SECONDS = 0.5  # a node that is just starting may not be able to answer
+_AUTOSTART_SECONDS = 4.0  # it begins to configure itself long before
 _POLL = 0.1  # seconds between looks at what gives no notice: the graph, processes, signals
+
+
+def _nothing() -> None:
+    pass
 
 
 class NoAnswerError(Exception):
     """Something over ROS did not come in time."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back for a question. `pieces` are those of the topic of partial answers."""
-
-    way: str  # 'service' or 'action'
-    question: Question
-    truth: Truth
-    result: Any  # AskService.Response or AskAction.Result, which have the same fields
-    pieces: tuple[PartialAnswer, ...]
-
-    @property
-    def right(self) -> bool:
-        """Return whether it is the one right answer."""
-        return self.result.success and self.result.answer.strip() == self.question.answer
-
-    @property
-    def fault(self) -> str:
-        """Return why this is no answer about the scene that was streamed and came whole, or ''."""
-        result = self.result
-        if not result.success:
-            return f'error {result.error_code}: {result.error_msg}'
-        if result.header.frame_id != self.truth.frame_id:
-            return f'the answer is about a frame of {result.header.frame_id!r}'
-        if nanoseconds(result.header.stamp) < nanoseconds(self.truth.stamp):
-            return 'the answer is about a frame of the scene before'
-        if [piece.sequence for piece in self.pieces] != list(range(len(self.pieces))):
-            return 'pieces of the answer were lost or came out of order'
-        if ''.join(piece.delta for piece in self.pieces) != result.answer:
-            return 'the pieces of the answer do not add up to it'
-        return ''
 
 
 class Asker:
@@ -83,11 +54,9 @@ class Asker:
 
     def __init__(self, domain_id: int, check: Callable[[], None]) -> None:
         self._check = check
-        self._changed = threading.Condition()
         self._truth: Truth | None = None
-        self._frame: Image | None = None
+        self._newest = Image()
         self._pieces: dict[str, list[PartialAnswer]] = {}
-        self._failure: Exception | None = None
         self._context = Context()
         rclpy.init(
             context=self._context,
@@ -98,9 +67,6 @@ class Asker:
         self._connect()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._stop = Future(executor=self._executor)
-        self._thread = threading.Thread(target=self._spin, name='asker')
-        self._thread.start()
 
     def _connect(self) -> None:
         node = self._node
@@ -115,12 +81,6 @@ class Asker:
         self._action = ActionClient(node, AskAction, 'vlm/ask')
         self._state = node.create_client(GetState, 'vlm/get_state')
 
-    def _spin(self) -> None:
-        try:
-            self._executor.spin_until_future_complete(self._stop)
-        except Exception as error:
-            self._failure = error
-
     def __enter__(self) -> Asker:
         return self
 
@@ -130,9 +90,6 @@ class Asker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set_result(None)
-        self._executor.wake()
-        self._thread.join()
         self._executor.shutdown()
         self._action.destroy()
         self._node.destroy_node()
@@ -141,24 +98,23 @@ class Asker:
     def wait_for_camera(self) -> None:
         """Wait until the camera can be told what to show and its images arrive."""
         self._until(
-            lambda: self._set_scene.get_subscription_count() > 0 and self._frame is not None,
+            lambda: self._set_scene.get_subscription_count() > 0 and len(self._newest.data) > 0,
             'The camera', START_SECONDS,
         )
 
     def wait_for_vlm(self) -> None:
         """Wait until the vlm node is active; raise NoAnswerError if it can not be configured."""
         self._until(self._state.service_is_ready, 'The vlm node', START_SECONDS)
-        deadline = time.monotonic() + START_SECONDS
-        begun = False
+        started = time.monotonic()
         state = None
         while state != State.PRIMARY_STATE_ACTIVE:
             state = self._ask_state()
-            if begun and state == State.PRIMARY_STATE_UNCONFIGURED:
+            waited = time.monotonic() - started
+            if state == State.PRIMARY_STATE_UNCONFIGURED and waited > _AUTOSTART_SECONDS:
                 raise NoAnswerError('The vlm node could not be configured.')
-            begun = begun or state not in (None, State.PRIMARY_STATE_UNCONFIGURED)
-            if time.monotonic() > deadline:
+            if waited > START_SECONDS:
                 raise NoAnswerError(f'The vlm node is not active after {START_SECONDS:.0f} s.')
-            self._pause()
+            self._spin_once()
         self._until(
             lambda: self._service.service_is_ready()
             and self._action.server_is_ready()
@@ -172,6 +128,7 @@ class Asker:
         try:
             return self._await(call, 'The state', _STATE_SECONDS).current_state.id
         except NoAnswerError:
+            self._state.remove_pending_request(call)
             return None
 
     def show(self, scene: Scene) -> Truth:
@@ -187,15 +144,15 @@ class Asker:
     def frame_of(self, truth: Truth) -> np.ndarray:
         """Return a picture of this scene as it came from the camera: uint8, RGB."""
         self._until(
-            lambda: nanoseconds(self._frame.header.stamp) >= nanoseconds(truth.stamp),
+            lambda: nanoseconds(self._newest.header.stamp) >= nanoseconds(truth.stamp),
             'An image of the scene', _MESSAGE_SECONDS,
         )
-        return to_rgb(self._frame)
+        return to_rgb(self._newest)
 
     def ask_by_service(
         self, question: Question, truth: Truth, on_text: Callable[[str], None]
     ) -> Answer:
-        """Ask, hand the answer on from the topic of partial answers, and return it."""
+        """Ask, hand the answer so far on from the topic of partial answers, and return it."""
         known = set(self._pieces)
 
         def text() -> str:
@@ -203,43 +160,32 @@ class Asker:
             return ''.join(piece.delta for piece in new[0]) if new else ''
 
         call = self._service.call_async(_fill(AskService.Request(), question, truth))
-        result = self._follow(call, text, on_text)
+        result = self._await(call, 'The answer', ANSWER_SECONDS, lambda: on_text(text()))
         return self._answer('service', question, truth, result)
 
     def ask_by_action(
         self, question: Question, truth: Truth, on_text: Callable[[str], None]
     ) -> Answer:
-        """Ask, hand the answer on from the feedback, and return it."""
+        """Ask, hand the answer so far on from the feedback, and return it."""
         so_far = ['']
 
         def on_feedback(message: Any) -> None:
             so_far.append(message.feedback.partial_answer)
-            self._notify()
 
         goal = _fill(AskAction.Goal(), question, truth)
         accepted = self._action.send_goal_async(goal, feedback_callback=on_feedback)
         handle = self._await(accepted, 'The goal response', _MESSAGE_SECONDS)
         if not handle.accepted:
             raise NoAnswerError(f'The goal was rejected: {question.text}')
-        result = self._follow(handle.get_result_async(), lambda: so_far[-1], on_text).result
+        result = self._await(
+            handle.get_result_async(), 'The answer', ANSWER_SECONDS, lambda: on_text(so_far[-1])
+        ).result
         return self._answer('action', question, truth, result)
 
-    def _follow(
-        self, call: Future, text: Callable[[], str], on_text: Callable[[str], None]
-    ) -> Any:
-        """Wait for a result and hand on what is new of the text meanwhile."""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        call.add_done_callback(self._notify)
-        shown = 0
-        while not call.done():
-            self._until(
-                lambda: call.done() or len(text()) > shown,
-                'The answer', deadline - time.monotonic(),
-            )
-            so_far = text()
-            on_text(so_far[shown:])
-            shown = len(so_far)
-        return call.result()
+    def wait(self) -> None:
+        """Wait until `check` raises."""
+        while True:
+            self._spin_once()
 
     def _answer(self, way: str, question: Question, truth: Truth, result: Any) -> Answer:
         """Make an answer of a result, with its pieces: another topic, which may come later."""
@@ -250,46 +196,40 @@ class Asker:
             )
         return Answer(way, question, truth, result, tuple(pieces))
 
-    def _await(self, call: Future, what: str, seconds: float) -> Any:
-        call.add_done_callback(self._notify)
-        self._until(call.done, what, seconds)
+    def _await(
+        self, call: Future, what: str, seconds: float, meanwhile: Callable[[], None] = _nothing
+    ) -> Any:
+        self._until(call.done, what, seconds, meanwhile)
         return call.result()
 
-    def _until(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
+    def _until(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        seconds: float,
+        meanwhile: Callable[[], None] = _nothing,
+    ) -> None:
+        """Wait for a condition; `meanwhile` is called on everything that comes."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
                 raise NoAnswerError(f'{what} did not come in time.')
-            self._pause(condition)
+            self._spin_once()
+            meanwhile()
 
-    def _pause(self, condition: Callable[[], bool] = lambda: False) -> None:
-        """Wait for a message, a result or the next look."""
+    def _spin_once(self) -> None:
+        """Take what comes next, in this thread: rclpy's action clients want no other."""
         self._check()
-        if self._failure:
-            raise self._failure
-        with self._changed:
-            self._changed.wait_for(condition, _POLL)
-
-    def _notify(self, _: object = None) -> None:
-        with self._changed:
-            self._changed.notify_all()
+        self._executor.spin_once(timeout_sec=_POLL)
 
     def _on_truth(self, message: String) -> None:
         self._truth = Truth.from_json(message.data)
-        self._notify()
 
     def _on_frame(self, message: Image) -> None:
-        self._frame = message
-        self._notify()
+        self._newest = message
 
     def _on_piece(self, message: PartialAnswer) -> None:
         self._pieces.setdefault(message.request_id, []).append(message)
-        self._notify()
-
-
-def nanoseconds(stamp: Time) -> int:
-    """Return a stamp as one number."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 def _fill(request: Any, question: Question, truth: Truth) -> Any:

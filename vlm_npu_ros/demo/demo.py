@@ -7,75 +7,72 @@ Starts the vlm node and a scene camera as processes of their own, and is a third
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import suppress
+import importlib.util
 import os
 from pathlib import Path
 import signal
 import socket
 import sys
 import threading
-import time
+from typing import TYPE_CHECKING
 
 import numpy as np
-
-from vlm_npu_ros.demo.asker import Answer, Asker, nanoseconds, NoAnswerError
+from vlm_npu_ros.demo.answers import Answer, summary, verdict
+from vlm_npu_ros.demo.asker import Asker, NoAnswerError
 from vlm_npu_ros.demo.children import ChildDiedError, Children
 from vlm_npu_ros.demo.picture import draw, Exchange, Page, png
 from vlm_npu_ros.demo.questions import KINDS, Question, random_question
 from vlm_npu_ros.demo.scenes import random_scene, Scene
-from vlm_npu_ros.demo.truth import Truth
 
-try:
-    from rich.console import Console
-    from rich.table import Table
-except ModuleNotFoundError:
-    sys.exit(f'The demo needs rich: {sys.executable} -m pip install rich')
+if TYPE_CHECKING:
+    from vlm_npu_ros.demo.screen import Screen
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NODE, _CAMERA = 'vlm_node', 'scene_camera'
-_QUESTIONS = 4  # a scene
-_ALWAYS = 'describe'  # asked first about every scene
-_NEEDED = 0.8  # share of right answers
+_QUESTIONS = 4  # about each scene
 _DOMAINS = range(1, 102)
 
 
 def main() -> int:
     """Run the demo; return 0 if all answers came over ROS and most of them are right."""
     options = _parse()
-    if hasattr(sys.stdout, 'reconfigure'):
-        sys.stdout.reconfigure(errors='replace')
-    console = Console(highlight=False)
+    if importlib.util.find_spec('rich') is None:
+        sys.exit(f'The demo needs rich: {sys.executable} -m pip install rich')
+    from vlm_npu_ros.demo.screen import Screen
+
     stopped = threading.Event()
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stopped.set())
+    screen = Screen()
     try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        problem = Demo(options, console, stopped).run()
+        problem = Demo(options, screen, stopped).run()
     except KeyboardInterrupt:
-        console.print('\nStopped.')
+        screen.say('\nStopped.')
         return 130
     except OSError as error:
-        problem = f'The picture can not be saved: {error}'
+        problem = f'the picture can not be saved: {error}'
     if problem:
-        console.print(f'The demo failed: {problem}', style='red', markup=False, soft_wrap=True)
+        screen.say(f'The demo failed: {problem}', 'red')
     return 1 if problem else 0
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='demo',
-        description='Ask the demo model about synthetic camera scenes, by service and action.',
+        description='Ask the demo model about synthetic camera scenes, by service and by action.',
     )
     parser.add_argument(
-        '--scenes', type=_at_least_one, default=3, help='scenes to ask about (default: 3)'
+        '--scenes', type=_at_least(1), default=3, help='scenes to ask about (default: 3)'
     )
     parser.add_argument(
-        '--output', type=Path, default=Path('demo_output/demo.png'), metavar='PATH',
-        help='picture of frames, questions and answers (default: demo_output/demo.png)',
+        '--output', type=Path, default=Path('demo_output', 'demo.png'), metavar='PATH',
+        help='PNG of the frames with questions and answers (default: demo_output/demo.png)',
     )
     parser.add_argument(
-        '--seed', type=int, default=1,
-        help='of scenes and questions; the same seed asks the same (default: 1)',
+        '--seed', type=_at_least(0), default=1,
+        help='of scenes and questions; 0 = others every time (default: 1)',
     )
     parser.add_argument(
         '--keep', action='store_true', help='leave the nodes running until Ctrl-C'
@@ -83,7 +80,149 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _at_least_one(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError('at least 1 is needed')
-    return int(text)
+def _at_least(low: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if int(text) < low:
+            raise argparse.ArgumentTypeError(f'must be {low} or more')
+        return int(text)
+
+    return number
+
+
+class Demo:
+    """
+    One run; `stopped` ends it early.
+
+    Everything it starts has ended when `run` returns or raises.
+    """
+
+    def __init__(
+        self, options: argparse.Namespace, screen: Screen, stopped: threading.Event
+    ) -> None:
+        self._options = options
+        self._screen = screen
+        self._stopped = stopped
+        self._random = np.random.default_rng(options.seed or None)
+        self._domain = int(os.environ.get('ROS_DOMAIN_ID') or _free_domain())
+        self._answers: list[Answer] = []
+        self._pages: list[Page] = []
+
+    def run(self) -> str:
+        """Return what went wrong, or ''; raise KeyboardInterrupt if stopped, OSError."""
+        self._options.output.parent.mkdir(parents=True, exist_ok=True)
+        os.environ['ROS_DOMAIN_ID'] = str(self._domain)
+        os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        self._screen.say(f'Starting {_NODE} and {_CAMERA} on ROS_DOMAIN_ID {self._domain}')
+        with Children(os.environ) as children:
+            try:
+                children.start(_NODE, 'vlm_npu_ros.node.vlm_node', {
+                    'backend': 'onnx', 'model': 'demo', 'cameras': ['camera'],
+                    'camera.topic': 'camera/image_raw', 'camera.transport': 'raw',
+                })
+                children.start(
+                    _CAMERA, 'vlm_npu_ros.demo.scene_camera', {'scene_period': 0.0}
+                )
+                return self._ask_all(children)
+            except ChildDiedError as error:
+                return str(error)
+            except NoAnswerError as error:
+                return f'{error}\n{_NODE}: {children.log_tail(_NODE)}'
+
+    def _ask_all(self, children: Children) -> str:
+        def check() -> None:
+            if self._stopped.is_set():
+                raise KeyboardInterrupt
+            children.check()
+
+        with Asker(self._domain, check) as asker:
+            with self._screen.step('Waiting for the camera', 'The camera delivers images'):
+                asker.wait_for_camera()
+            with self._screen.step('Loading the model', 'The vlm node is active'):
+                asker.wait_for_vlm()
+            for number in range(1, self._options.scenes + 1):
+                self._ask_about_scene(asker, number)
+            problem = self._conclude()
+            if self._options.keep:
+                self._screen.say('The nodes keep running. Ctrl-C ends them.')
+                with suppress(KeyboardInterrupt):
+                    asker.wait()
+        return problem
+
+    def _ask_about_scene(self, asker: Asker, number: int) -> None:
+        scene = _interesting_scene(self._random)
+        description = random_question(scene, self._random, 'describe').answer
+        truth = asker.show(scene)
+        self._screen.scene(number, self._options.scenes, description)
+        exchanges = []
+        for question in _questions(scene, self._random):
+            way = ('service', 'action')[len(self._answers) % 2]
+            ask = {'service': asker.ask_by_service, 'action': asker.ask_by_action}[way]
+            self._screen.question(way, question.text)
+            answer = ask(question, truth, self._screen.stream)
+            self._answers.append(answer)
+            exchanges.append(_exchange(answer))
+            self._screen.answer(answer)
+        self._pages.append(
+            Page(asker.frame_of(truth), f'Scene {number}: {description}', tuple(exchanges))
+        )
+
+    def _conclude(self) -> str:
+        """Show the table, save the picture and return what is wrong with the answers, or ''."""
+        self._screen.table(self._answers)
+        result = summary(self._answers)
+        stats = self._answers[-1].result.stats
+        subtitle = f'{result} Backend {stats.backend}, model {stats.model}.'
+        self._options.output.write_bytes(png(draw('What do you see?', subtitle, self._pages)))
+        self._screen.say(result)
+        self._screen.say(f'Picture: {self._options.output.resolve()}')
+        return verdict(self._answers)
+
+
+def _free_domain() -> int:
+    """Return a ROS domain whose discovery port nobody on this machine listens to."""
+    candidates = np.random.default_rng().permutation(_DOMAINS)
+    for domain in candidates:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(('', 7400 + 250 * int(domain)))
+            except OSError:
+                continue
+            return int(domain)
+    return int(candidates[0])
+
+
+def _interesting_scene(rng: np.random.Generator) -> Scene:
+    """Return a random scene with something to ask about."""
+    while True:
+        scene = random_scene(rng)
+        if len(scene.objects) > 1:
+            return scene
+
+
+def _questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
+    """Return a description and others, in phrasings that the model was not trained on."""
+    kinds = ['describe', *rng.permutation([kind for kind in KINDS if kind != 'describe'])]
+    questions: list[Question] = []
+    for kind in kinds:
+        try:
+            questions.append(random_question(scene, rng, str(kind), held_out=True))
+        except ValueError:  # no clear answer for this scene
+            continue
+        if len(questions) == _QUESTIONS:
+            break
+    return questions
+
+
+def _exchange(answer: Answer) -> Exchange:
+    return Exchange(
+        way=answer.way,
+        question=answer.question.text,
+        answer=answer.result.answer,
+        expected=answer.question.answer,
+        right=answer.right,
+        note=answer.note,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -43,7 +43,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Page:
-    """A scene: its picture (height, width, 3), uint8, RGB, what is true of it and what was said."""
+    """A scene: its frame (height, width, 3), uint8, RGB, what is true of it, what was said."""
 
     frame: np.ndarray
     title: str
@@ -57,7 +57,7 @@ def draw(title: str, subtitle: str, pages: Sequence[Page]) -> np.ndarray:
     canvas = np.full((top + sum(h + _MARGIN for h in heights), _WIDTH, 3), _PAPER, np.uint8)
     _text(canvas, title, _MARGIN, 52, 1.1, _INK)
     _text(canvas, subtitle, _MARGIN, 90, 0.62, _GREY)
-    for page, height in zip(pages, heights):
+    for page, height in zip(pages, heights, strict=True):
         _page(canvas, page, top, height)
         top += height + _MARGIN
     return canvas
@@ -77,7 +77,7 @@ def _page(canvas: np.ndarray, page: Page, top: int, height: int) -> None:
     _card(canvas, _MARGIN, top, _WIDTH - _MARGIN, top + height, _CARD, _RIM)
     frame = _fitted(page.frame)
     x, y = 2 * _MARGIN, top + _MARGIN
-    canvas[y : y + frame.shape[0], x : x + frame.shape[1]] = frame
+    canvas[y:y + frame.shape[0], x:x + frame.shape[1]] = frame
     corners = (x - 1, y - 1), (x + frame.shape[1], y + frame.shape[0])
     cv2.rectangle(canvas, *corners, _RIM, 1)
     y = top + _MARGIN
@@ -149,7 +149,7 @@ def _wrapped(text: str, scale: float, width: int) -> list[str]:
 
 
 def _ascii(text: str) -> str:
-    """OpenCV's fonts have no other characters."""
+    """Replace the characters that OpenCV's fonts lack."""
     return text.encode('ascii', 'replace').decode()
 
 
@@ -184,14 +184,13 @@ def _card(
     canvas: np.ndarray, left: int, top: int, right: int, bottom: int, fill: _Colour, rim: _Colour
 ) -> None:
     """Draw a rectangle with round corners."""
-    r = 8
-    arcs = [(right - r, bottom - r, 0), (left + r, bottom - r, 90),
-            (left + r, top + r, 180), (right - r, top + r, 270)]
-    outline = np.concatenate([
-        cv2.ellipse2Poly((x, y), (r, r), 0, start, start + 90, 10) for x, y, start in arcs
-    ])
-    cv2.fillPoly(canvas, [outline], fill, cv2.LINE_AA)
-    cv2.polylines(canvas, [outline], True, rim, 1, cv2.LINE_AA)
+    radius, bits = 8, 4
+    angle = np.radians(np.arange(0, 360, 10))
+    x = np.where(np.cos(angle) > 0, right - radius, left + radius) + radius * np.cos(angle)
+    y = np.where(np.sin(angle) > 0, bottom - radius, top + radius) + radius * np.sin(angle)
+    outline = np.round(np.stack([x, y], axis=1) * 2**bits).astype(np.int32)
+    cv2.fillPoly(canvas, [outline], fill, cv2.LINE_AA, bits)
+    cv2.polylines(canvas, [outline], True, rim, 1, cv2.LINE_AA, bits)
 
 
 def _fitted(frame: np.ndarray) -> np.ndarray:

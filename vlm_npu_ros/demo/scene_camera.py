@@ -16,7 +16,6 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
-
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
 from vlm_npu_ros.demo.truth import scene_from_json, Truth
 
@@ -112,7 +111,7 @@ class SceneCamera(Node):
         stamp = self.get_clock().now().to_msg()
         self._raw.header.stamp = stamp
         self._raw_publisher.publish(self._raw)
-        if self._jpeg_publisher:
+        if self._jpeg_publisher and self._jpeg:
             self._jpeg.header.stamp = stamp
             self._jpeg_publisher.publish(self._jpeg)
 

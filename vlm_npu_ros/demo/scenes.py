@@ -58,7 +58,7 @@ class SceneObject:
 
     @property
     def name(self) -> str:
-        """Colour and shape in words: 'red ball', 'person in red'."""
+        """Return colour and shape in words: 'red ball', 'person in red'."""
         if self.shape == 'person':
             return f'person in {self.colour}'
         return f'{self.colour} {self.shape}'
@@ -78,20 +78,16 @@ class Scene:
 
     def of(self, shape: str | None = None, colour: str | None = None) -> list[SceneObject]:
         """Return the objects with this shape and colour, left to right."""
-        return [
-            o
-            for o in self.objects
-            if shape in (None, o.shape) and colour in (None, o.colour)
-        ]
+        return [o for o in self.objects if shape in (None, o.shape) and colour in (None, o.colour)]
 
     @property
     def blocking(self) -> list[SceneObject]:
-        """Objects in the robot's way: near and in the middle."""
+        """Return the objects in the robot's way: near and in the middle."""
         return [o for o in self.objects if o.near and o.side == 'middle']
 
     @property
     def nearest(self) -> SceneObject | None:
-        """The object that is clearly nearer than all others, if there is one."""
+        """Return the object that is clearly nearer than all others, if there is one."""
         ordered = sorted(self.objects, key=lambda o: -o.scale)
         if len(ordered) > 1 and ordered[0].scale < _CLEARLY_NEARER * ordered[1].scale:
             return None
@@ -179,7 +175,9 @@ def render(scene: Scene, width: int = 640, height: int = 480) -> np.ndarray:
     for thing in sorted(scene.objects, key=lambda o: o.scale):
         hue, saturation, value = COLOURS[thing.colour]
         colour = _hsv(
-            hue + rng.uniform(-4, 4), saturation * rng.uniform(0.9, 1.08), value * rng.uniform(0.88, 1.1)
+            hue + rng.uniform(-4, 4),
+            saturation * rng.uniform(0.9, 1.08),
+            value * rng.uniform(0.88, 1.1),
         )
         box = [v * width for v in object_box(scene, thing, height / width)]
         _shadow(image, box)
@@ -244,7 +242,8 @@ def _photograph(image: np.ndarray, scene: Scene, rng: np.random.Generator) -> np
         lit = cv2.GaussianBlur(lit, (0, 0), sigma)
     grain = np.empty((height, width, 3), np.int16)
     cv2.setRNGSeed(scene.seed)
-    cv2.randn(grain, (0, 0, 0), (scene.noise,) * 3)
+    # OpenCV's stubs know no scalars here.
+    cv2.randn(grain, (0, 0, 0), (scene.noise,) * 3)  # type: ignore[call-overload]
     return cv2.add(lit, grain, dtype=cv2.CV_8U)
 
 
@@ -275,7 +274,7 @@ def _shadow(image: np.ndarray, box: list[float]) -> None:
     patch = image[y0:y1, x0:x1]
     if patch.size:
         darker = (patch * 0.72).astype(np.uint8)
-        yy, xx = np.mgrid[y0 : y0 + patch.shape[0], x0 : x0 + patch.shape[1]]
+        yy, xx = np.mgrid[y0:y0 + patch.shape[0], x0:x0 + patch.shape[1]]
         inside = ((xx - x) / a) ** 2 + ((yy - y) / b) ** 2 < 1
         patch[inside] = darker[inside]
 
@@ -337,7 +336,9 @@ def _door(
         _rectangle(
             image, left + 0.2 * w, top + y0 * h, right - 0.2 * w, top + y1 * h, colour * 0.8 + 6
         )
-    _ellipse(image, right - 0.14 * w, top + 0.52 * h, 0.05 * w, 0.05 * w, np.array([220.0, 205, 120]))
+    _ellipse(
+        image, right - 0.14 * w, top + 0.52 * h, 0.05 * w, 0.05 * w, np.array([220.0, 205, 120])
+    )
 
 
 def _person(
@@ -371,7 +372,12 @@ def _chair(
             x0, x1 = 1 - x1, 1 - x0
         _rectangle(image, left + x0 * w, top + y0 * h, left + x1 * w, top + y1 * h, colour * shade)
 
-    for x0, y1, shade in ((0.08, 0.92, 0.7), (0.84, 0.92, 0.7), (0.0, 1.0, 0.85), (0.88, 1.0, 0.85)):
+    for x0, y1, shade in (
+        (0.08, 0.92, 0.7),
+        (0.84, 0.92, 0.7),
+        (0.0, 1.0, 0.85),
+        (0.88, 1.0, 0.85),
+    ):
         part(x0, 0.52, x0 + 0.11, y1, shade)
     part(0.0, 0.5, 1.0, 0.64, 1.0)
     part(0.06, 0.0, 0.2, 0.52, 0.9)

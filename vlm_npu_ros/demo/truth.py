@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import json
+from typing import Any
 
 from builtin_interfaces.msg import Time
-
 from vlm_npu_ros.demo.scenes import COLOURS, Scene, scene_from_dict, SceneObject, SHAPES, SIDES
 
 _LIMITS = {
@@ -76,8 +76,8 @@ def _check(part: Scene | SceneObject) -> None:
             _check_number(name, value)
 
 
-def _check_number(name: str, value: object) -> None:
+def _check_number(name: str, value: Any) -> None:
     low, high = _LIMITS[name]
-    wanted = (int,) if isinstance(low, int) else (int, float)
-    if type(value) not in wanted or not low <= value <= high:
+    kinds = (int,) if isinstance(low, int) else (int, float)
+    if not isinstance(value, kinds) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f'{name} must be a number from {low} to {high}, not {value!r}')

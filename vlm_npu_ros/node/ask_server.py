@@ -29,6 +29,7 @@ from vlm_npu_ros.srv import Ask as AskService
 # More pieces than the longest answer has, for a slow subscriber, and more questions than come at
 # once: with the usual depth of 10, the middleware drops the eleventh without a word.
 _DEPTH = QoSProfile(depth=1000)
+_NUDGE_SECONDS = 0.1
 _LAST_ANSWERS = 1.0  # seconds that they may take when the interfaces are removed
 _RESULT_SECONDS = 60  # that a result is kept for a caller who does not fetch it
 
@@ -55,6 +56,10 @@ class AskServer:
         self._open = 0  # questions whose result is not on its way to the caller
         self._idle = threading.Condition()
         group = ReentrantCallbackGroup()
+        # rclpy (7.1) looks at coroutines that wait when something wakes the executor, and can miss
+        # the wake-up of one that is just going to sleep.
+        self._nudge = node.create_timer(_NUDGE_SECONDS, lambda: None, callback_group=group)
+        self._nudge.cancel()
         self._partials = node.create_publisher(
             PartialAnswer, '~/partial_answer', _DEPTH
         )
@@ -84,6 +89,7 @@ class AskServer:
         """Remove the interfaces, when the questions that have ended are answered."""
         with self._idle:
             self._idle.wait_for(lambda: not self._open, _LAST_ANSWERS)
+        self._node.destroy_timer(self._nudge)
         self._action.destroy()
         self._node.destroy_service(self._service)
         self._node.destroy_publisher(self._partials)
@@ -109,6 +115,10 @@ class AskServer:
         with self._idle:
             self._open += change
             self._idle.notify_all()
+            if self._open:
+                self._nudge.reset()
+            else:
+                self._nudge.cancel()
 
     async def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
         self._count(1)
