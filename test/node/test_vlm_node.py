@@ -8,11 +8,11 @@ import time
 
 from action_msgs.msg import GoalStatus
 from builtin_interfaces.msg import Duration
-from conftest import Robot, wait_for, wait_until
 import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from robot import Robot, wait_for, wait_until
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.msg import ErrorCode
@@ -197,12 +197,13 @@ def test_timeout_ends_the_answer_and_frees_the_engine(
 
 
 def test_full_queue_is_busy_at_once(active_node: MakeNode, robot: Robot) -> None:
-    active_node(queue_size=1, **SLOW)
+    node = active_node(queue_size=1, **SLOW)
     robot.publish()
     running = threading.Event()
     goal = robot.send_goal(lambda m: m.feedback.partial_answer and running.set(), question='a')
     assert running.wait(30)
     waiting = robot.send_goal(question='b')
+    wait_until(lambda: node._queue.depth == 1)
     response = robot.ask(question='c')
     assert response.error_code == ErrorCode.BUSY
     wait_for(waiting.cancel_goal_async())

@@ -17,6 +17,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
+from rclpy.timer import Timer
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
 from vlm_npu_ros.engine.types import FinishReason
@@ -58,11 +59,10 @@ class AskServer:
         group = ReentrantCallbackGroup()
         # rclpy (7.1) looks at coroutines that wait when something wakes the executor, and can miss
         # the wake-up of one that is just going to sleep.
-        self._nudge = node.create_timer(_NUDGE_SECONDS, lambda: None, callback_group=group)
-        self._nudge.cancel()
-        self._partials = node.create_publisher(
-            PartialAnswer, '~/partial_answer', _DEPTH
+        self._nudge: Timer | None = node.create_timer(
+            _NUDGE_SECONDS, lambda: None, callback_group=group
         )
+        self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
         self._service = node.create_service(
             AskService, '~/ask', self._serve, qos_profile=_DEPTH, callback_group=group
         )
@@ -89,7 +89,8 @@ class AskServer:
         """Remove the interfaces, when the questions that have ended are answered."""
         with self._idle:
             self._idle.wait_for(lambda: not self._open, _LAST_ANSWERS)
-        self._node.destroy_timer(self._nudge)
+            nudge, self._nudge = self._nudge, None
+        self._node.destroy_timer(nudge)
         self._action.destroy()
         self._node.destroy_service(self._service)
         self._node.destroy_publisher(self._partials)
@@ -115,10 +116,8 @@ class AskServer:
         with self._idle:
             self._open += change
             self._idle.notify_all()
-            if self._open:
-                self._nudge.reset()
-            else:
-                self._nudge.cancel()
+            if self._nudge:
+                self._nudge.reset() if self._open else self._nudge.cancel()
 
     async def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
         self._count(1)
@@ -130,7 +129,12 @@ class AskServer:
             goal.canceled()
         else:
             goal.abort()
-        self._count(-1)
+        # rclpy sends the result after this returns; its future, if there, tells when.
+        sent = getattr(self._action, '_result_futures', {}).get(bytes(goal.goal_id.uuid))
+        if sent is None:
+            self._count(-1)
+        else:
+            sent.add_done_callback(lambda _: self._count(-1))
         return result
 
     def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
@@ -150,6 +154,8 @@ class AskServer:
             options = self._check(request)
         except VlmError as error:
             return _fill_error(result, error)
+        except Exception as error:  # would end the executor
+            return _fill_error(result, VlmError(f'{type(error).__name__}: {error}'))
         ended = Future()
 
         def on_done(ask: Ask) -> None:

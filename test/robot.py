@@ -1,0 +1,139 @@
+"""A robot that talks to the node under test, and ways to wait for what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import Executor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data, QoSProfile
+from rclpy.task import Future
+from sensor_msgs.msg import Image
+from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.msg import PartialAnswer
+from vlm_npu_ros.srv import Ask as AskService
+
+PATIENCE = 30.0  # seconds; only a broken test waits this long
+
+
+class Spinner:
+    """Spins one node in a thread and keeps what went wrong there."""
+
+    def __init__(self, node: Node, executor: Executor) -> None:
+        self.node = node
+        self.errors: list[BaseException] = []
+        self._executor = executor
+        self._stop = Future()
+        executor.add_node(node)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin_until_future_complete(self._stop)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def close(self) -> None:
+        """Stop spinning, destroy the node and raise what went wrong."""
+        self._stop.set_result(None)
+        self._executor.wake()
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        if self.errors:
+            raise self.errors[0]
+
+
+class Robot:
+    """A camera and somebody who asks."""
+
+    def __init__(self, context: rclpy.Context) -> None:
+        self.node = Node('robot', context=context)
+        self.partials: list[PartialAnswer] = []
+        self._arrived = threading.Condition()
+        self.node.create_subscription(
+            PartialAnswer, '/vlm/partial_answer', self._on_partial, QoSProfile(depth=1000)
+        )
+        self.camera = self.node.create_publisher(
+            Image, 'camera/image_raw', qos_profile_sensor_data
+        )
+        # With the usual depth of 10, answers to more questions than that at once can get lost.
+        self.service = self.node.create_client(
+            AskService, '/vlm/ask', qos_profile=QoSProfile(depth=1000)
+        )
+        self.action = ActionClient(self.node, AskAction, '/vlm/ask')
+
+    def _on_partial(self, message: PartialAnswer) -> None:
+        with self._arrived:
+            self.partials.append(message)
+            self._arrived.notify_all()
+
+    def partials_of(self, request_id: str) -> list[PartialAnswer]:
+        """Return all pieces of an answer, once the last one has arrived."""
+
+        def pieces() -> list[PartialAnswer]:
+            return [p for p in self.partials if p.request_id == request_id]
+
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: any(p.done for p in pieces()), PATIENCE)
+            return pieces()
+
+    def publish(self, picture: np.ndarray | None = None, age: float = 0.0, **fields: Any) -> Image:
+        """Publish a frame, `age` seconds old, when the node listens; return it."""
+        if picture is None:
+            picture = np.full((48, 64, 3), 90, np.uint8)
+        stamp = self.node.get_clock().now() - rclpy.duration.Duration(seconds=age)
+        message = Image(encoding='rgb8', height=picture.shape[0], width=picture.shape[1])
+        message.step = 3 * message.width
+        message.data = picture.tobytes()
+        message.header.stamp = stamp.to_msg()
+        message.header.frame_id = 'camera_optical_frame'
+        for name, value in fields.items():
+            setattr(message, name, value)
+        wait_until(lambda: self.camera.get_subscription_count() > 0)
+        self.camera.publish(message)
+        return message
+
+    def ask(self, **request: Any) -> AskService.Response:
+        """Ask by service and wait for the answer."""
+        return self.ask_later(**request)()
+
+    def ask_later(self, **request: Any) -> Callable[[], AskService.Response]:
+        """Ask by service; the returned function waits for the answer."""
+        assert self.service.wait_for_service(PATIENCE)
+        future = self.service.call_async(AskService.Request(**request))
+        return lambda: wait_for(future)
+
+    def send_goal(self, on_feedback: Callable[[Any], None] | None = None, **goal: Any) -> Any:
+        """Ask by action; return the goal handle when it was accepted."""
+        assert self.action.wait_for_server(PATIENCE)
+        request = AskAction.Goal(**goal)
+        # In the executor's thread: rclpy's action client is not made for two.
+        sent = self.node.executor.create_task(self.action.send_goal_async, request, on_feedback)
+        handle = wait_for(wait_for(sent))
+        assert handle.accepted
+        return handle
+
+
+def wait_for(future: Future) -> Any:
+    """Return the result of a future that another thread completes."""
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    assert done.wait(PATIENCE), 'nothing came back'
+    return future.result()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what no callback tells: the middleware's graph."""
+    tick = threading.Event()
+    for _ in range(int(PATIENCE / 0.01)):
+        if condition():
+            return
+        tick.wait(0.01)
+    raise AssertionError('the condition was not met')
