@@ -113,12 +113,23 @@ class Robot:
     def send_goal(self, on_feedback: Callable[[Any], None] | None = None, **goal: Any) -> Any:
         """Ask by action; return the goal handle when it was accepted."""
         assert self.action.wait_for_server(PATIENCE)
-        request = AskAction.Goal(**goal)
-        # In the executor's thread: rclpy's action client is not made for two.
-        sent = self.node.executor.create_task(self.action.send_goal_async, request, on_feedback)
-        handle = wait_for(wait_for(sent))
+        sent = self._call(self.action.send_goal_async, AskAction.Goal(**goal), on_feedback)
+        handle = sent()
         assert handle.accepted
         return handle
+
+    def result_of(self, goal: Any) -> Callable[[], Any]:
+        """Request a goal's result; the returned function waits for it."""
+        return self._call(goal.get_result_async)
+
+    def cancel(self, goal: Any) -> None:
+        """Cancel a goal and wait until the server has said yes."""
+        assert self._call(goal.cancel_goal_async)().goals_canceling
+
+    def _call(self, request: Callable[..., Future], *arguments: Any) -> Callable[[], Any]:
+        """Call in the executor's thread: rclpy's action client is not made for two."""
+        future = wait_for(self.node.executor.create_task(request, *arguments))
+        return lambda: wait_for(future)
 
 
 def wait_for(future: Future) -> Any:

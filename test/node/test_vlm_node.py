@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from robot import Robot, wait_for, wait_until
+from robot import Robot, wait_until
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.msg import ErrorCode
@@ -57,7 +57,7 @@ def test_action_gives_feedback_and_result(active_node: MakeNode, robot: Robot) -
         lambda m: feedback.append((m.feedback.stage, m.feedback.partial_answer)),
         question='count',
     )
-    outcome = wait_for(goal.get_result_async())
+    outcome = robot.result_of(goal)()
     assert outcome.status == GoalStatus.STATUS_SUCCEEDED
     assert outcome.result.answer == 'one two'
     # The result is another message than the feedback and may overtake its last one.
@@ -148,7 +148,7 @@ def test_not_before_waits_for_the_frame(active_node: MakeNode, robot: Robot) -> 
     assert waiting.wait(30)
     assert stages[0] == 'waiting_for_frame'
     frame = robot.publish()
-    outcome = wait_for(goal.get_result_async())
+    outcome = robot.result_of(goal)()
     assert outcome.result.header.stamp == frame.header.stamp
     assert outcome.result.stats.frame_wait_ms > 0
 
@@ -174,8 +174,8 @@ def test_cancel_ends_the_goal_at_once(active_node: MakeNode, robot: Robot) -> No
     )
     assert generating.wait(30)
     started = time.monotonic()
-    wait_for(goal.cancel_goal_async())
-    outcome = wait_for(goal.get_result_async())
+    robot.cancel(goal)
+    outcome = robot.result_of(goal)()
     assert time.monotonic() - started < 1.5  # the next word would take 2 s
     assert outcome.status == GoalStatus.STATUS_CANCELED
     assert outcome.result.error_code == ErrorCode.CANCELLED
@@ -206,9 +206,9 @@ def test_full_queue_is_busy_at_once(active_node: MakeNode, robot: Robot) -> None
     wait_until(lambda: node._queue.depth == 1)
     response = robot.ask(question='c')
     assert response.error_code == ErrorCode.BUSY
-    wait_for(waiting.cancel_goal_async())
-    wait_for(goal.cancel_goal_async())
-    assert wait_for(waiting.get_result_async()).result.error_code == ErrorCode.CANCELLED
+    robot.cancel(waiting)
+    robot.cancel(goal)
+    assert robot.result_of(waiting)().result.error_code == ErrorCode.CANCELLED
 
 
 def test_questions_of_many_callers_are_all_answered(active_node: MakeNode, robot: Robot) -> None:
@@ -245,7 +245,7 @@ def test_inactive_node_says_so_and_comes_back(active_node: MakeNode, robot: Robo
     assert response.error_code == ErrorCode.INACTIVE
     assert '/vlm' in response.error_msg
     goal = robot.send_goal(question='what?')
-    outcome = wait_for(goal.get_result_async())
+    outcome = robot.result_of(goal)()
     assert outcome.status == GoalStatus.STATUS_ABORTED
     assert outcome.result.error_code == ErrorCode.INACTIVE
     assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
@@ -264,7 +264,7 @@ def test_deactivation_ends_the_questions_on_their_way(
     second = robot.send_goal(question='b')
     assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
     for goal in (first, second):
-        result = wait_for(goal.get_result_async()).result
+        result = robot.result_of(goal)().result
         assert result.error_code == ErrorCode.INACTIVE
 
 
@@ -317,7 +317,7 @@ def test_goal_is_accepted_quickly_while_generating(active_node: MakeNode, robot:
     # The bar of 20 ms is for a quiet robot; here other tests may share the cores.
     assert np.median(times) < 0.02
     for goal in goals:
-        wait_for(goal.cancel_goal_async())
+        robot.cancel(goal)
 
 
 def test_release_answers_the_questions_first(active_node: MakeNode, robot: Robot) -> None:
@@ -326,12 +326,12 @@ def test_release_answers_the_questions_first(active_node: MakeNode, robot: Robot
     running = threading.Event()
     goal = robot.send_goal(lambda m: m.feedback.partial_answer and running.set(), question='a')
     assert running.wait(30)
+    result = robot.result_of(goal)
     waiting = [robot.ask_later(question=f'b{i}') for i in range(3)]
     wait_until(lambda: node._queue and node._queue.depth == 3)
-    result = goal.get_result_async()
     node.release()
     assert [answer().error_code for answer in waiting] == [ErrorCode.INACTIVE] * 3
-    assert wait_for(result).result.error_code == ErrorCode.INACTIVE
+    assert result().result.error_code == ErrorCode.INACTIVE
 
 
 @pytest.mark.parametrize('topic', ['', 'not a topic', '/a//b'])

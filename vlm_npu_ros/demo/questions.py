@@ -335,6 +335,10 @@ _WEIGHT = {
     'exists': 1.3,
     'other': 1.5,
     'on_side': 1.2,
+    'is_colour': 1.6,
+    'is_side': 1.2,
+    'anything': 1.2,
+    'path_clear': 1.4,
 }
 _NAMES = list(KINDS)
 _WEIGHTS = np.array([_WEIGHT.get(name, 0.8) for name in _NAMES])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import array
+import signal
 import sys
+import threading
 from typing import Any
 
 import cv2
@@ -11,9 +13,10 @@ import numpy as np
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
@@ -140,11 +143,16 @@ def _jpeg(bgr: np.ndarray, encoding: str, header: Header) -> CompressedImage:
 
 def main() -> int:
     """Publish until SIGINT or SIGTERM."""
-    rclpy.init()
+    stop = threading.Event()
+    # Our own handlers: rclpy's would cut the connections in the middle of a callback.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     try:
-        rclpy.spin(SceneCamera())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        executor = SingleThreadedExecutor()
+        executor.add_node(SceneCamera())
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.2)
     except (ParameterException, ValueError) as error:
         rclpy.logging.get_logger('scene_camera').fatal(str(error))
         return 1

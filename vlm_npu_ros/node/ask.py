@@ -116,14 +116,15 @@ class Ask:
                 return
             if chunk.text and self.times.first_piece is None:
                 self.times = replace(self.times, first_piece=time.monotonic())
-                self.enter(Stage.GENERATING)
+                self.stage = Stage.GENERATING
             self.answer += chunk.text
+            if chunk.text:
+                self._on_stage(self)
             if chunk.finish_reason:
                 self.figures = chunk.figures
                 self._end(chunk.text, chunk.finish_reason, None)
             elif chunk.text:
                 self._publish(chunk.text, None)
-                self._on_stage(self)
 
     def fail(self, error: VlmError) -> None:
         """End with an error; ignored after the end."""

@@ -1,0 +1,80 @@
+"""
+Start the vlm node.
+
+The node takes itself through its lifecycle (parameter autostart), so that it is active again when
+it is started anew (argument respawn).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+# Argument: node parameter, its type, description. An empty argument leaves it to params_file.
+PARAMETERS = {
+    'backend': ('backend', str, 'What runs the models: onnx or scripted'),
+    'model': ('model', str, 'Name of a model profile, or path of a profile .yaml'),
+    'image_topic': ('camera.topic', str, 'Image topic of the camera named "camera"'),
+    'transport': ('camera.transport', str, 'How its images come: raw or compressed'),
+    'encode_rate': ('encode_rate', float, 'Encodings per second and camera, at most'),
+    'max_age': ('max_age', float, 'Oldest frame, in seconds, to answer from'),
+    'autostart': ('autostart', bool, 'Configure and activate without being told to'),
+    'use_sim_time': ('use_sim_time', bool, 'Take the time from the topic /clock'),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    params_file = PathJoinSubstitution([FindPackageShare('vlm_npu_ros'), 'config', 'vlm.yaml'])
+    return LaunchDescription([
+        DeclareLaunchArgument('name', default_value='vlm', description='Name of the node'),
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node'),
+        DeclareLaunchArgument(
+            'params_file', default_value=params_file, description='Parameters of the node'
+        ),
+        *[
+            DeclareLaunchArgument(
+                name, default_value='', description=f'{about} (empty: as in params_file)'
+            )
+            for name, (_, _, about) in PARAMETERS.items()
+        ],
+        DeclareLaunchArgument(
+            'log_level', default_value='info', description='debug, info, warn, error or fatal'
+        ),
+        DeclareLaunchArgument(
+            'respawn', default_value='false', description='Start the node anew if it dies'
+        ),
+        OpaqueFunction(function=_start),
+    ])
+
+
+def _start(context: LaunchContext) -> list[Node]:
+    params_file = LaunchConfiguration('params_file').perform(context)
+    if not Path(params_file).is_file():  # launch_ros would only warn
+        raise FileNotFoundError(f'There is no params_file {params_file}')
+    return [Node(
+        package='vlm_npu_ros',
+        executable='vlm_node',
+        name=LaunchConfiguration('name'),
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[params_file, _given(context)],
+        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        respawn=LaunchConfiguration('respawn'),
+        respawn_delay=2.0,
+        output='screen',
+        emulate_tty=True,
+    )]
+
+
+def _given(context: LaunchContext) -> dict[str, ParameterValue]:
+    """Return the parameters whose arguments are not empty."""
+    return {
+        parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
+        for argument, (parameter, kind, _) in PARAMETERS.items()
+        if LaunchConfiguration(argument).perform(context)
+    }

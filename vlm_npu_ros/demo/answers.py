@@ -1,0 +1,101 @@
+"""Answers that came over ROS, and what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from vlm_npu_ros.demo.questions import Question
+from vlm_npu_ros.demo.truth import Truth
+from vlm_npu_ros.msg import PartialAnswer
+
+NEEDED = 0.8  # share of right answers
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    What came back for a question.
+
+    way: 'service' or 'action'.
+    result: srv.Ask.Response or action.Ask.Result, which have the same fields.
+    pieces: what came on the topic of partial answers, in the order in which it came.
+    """
+
+    way: str
+    question: Question
+    truth: Truth
+    result: Any
+    pieces: tuple[PartialAnswer, ...]
+
+    @property
+    def right(self) -> bool:
+        """Return whether it is the one right answer."""
+        return not self.fault and self.result.answer.strip() == self.question.answer
+
+    @property
+    def fault(self) -> str:
+        """Return why it is no whole and streamed answer about this scene, or ''."""
+        result = self.result
+        if not result.success:
+            return f'error {result.error_code}: {result.error_msg}'
+        if result.header.frame_id != self.truth.frame_id:
+            return f'it is about a frame of {result.header.frame_id!r}'
+        if nanoseconds(result.header.stamp) < nanoseconds(self.truth.stamp):
+            return 'it is about a frame that is older than the scene'
+        if [piece.sequence for piece in self.pieces] != list(range(len(self.pieces))):
+            return 'pieces of it were lost or came out of order'
+        if ''.join(piece.delta for piece in self.pieces) != result.answer:
+            return 'its pieces do not add up to it'
+        return ''
+
+    @property
+    def frame_age(self) -> str:
+        """Return the age of the frame when the answer was complete."""
+        return f'{nanoseconds(self.result.frame_age) / 1e9:.2f} s'
+
+    @property
+    def first_token(self) -> str:
+        """Return the time from the question to the first piece."""
+        return f'{self.result.stats.first_token_ms:.0f} ms'
+
+    @property
+    def rate(self) -> str:
+        """Return the tokens per second after the first."""
+        return f'{self.result.stats.tokens_per_second:.0f}'
+
+    @property
+    def note(self) -> str:
+        """Return what is wrong with it, or what it cost."""
+        return self.fault or (
+            f'frame {self.frame_age} old, first token after {self.first_token}, '
+            f'{self.rate} tokens/s'
+        )
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a stamp or a duration as one number."""
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
+
+
+def summary(answers: Sequence[Answer]) -> str:
+    """Return how many answers are right, and how they came."""
+    right = sum(answer.right for answer in answers)
+    ways = [answer.way for answer in answers]
+    return (
+        f'{right} of {len(answers)} answers are right; '
+        f'{ways.count("service")} came by service, {ways.count("action")} by action.'
+    )
+
+
+def verdict(answers: Sequence[Answer]) -> str:
+    """Return why these answers do not do, or ''."""
+    for answer in answers:
+        if answer.fault:
+            return f'no proper answer by {answer.way} to {answer.question.text!r}: {answer.fault}'
+    right = sum(answer.right for answer in answers)
+    if right < NEEDED * len(answers):
+        return f'only {right} of {len(answers)} answers are right, {NEEDED:.0%} are needed.'
+    return ''
