@@ -54,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add('--scenes', type=int, default=64000, help='pictures to render')
     add('--aid-steps', type=int, default=800, help='steps on object detection alone')
-    add('--steps', type=int, default=2000, help='steps on questions')
+    add('--steps', type=int, default=3600, help='steps on questions')
     add('--batch', type=int, default=48, help='pictures a step')
     add('--questions', type=int, default=8, help='questions a picture and step')
     add('--rate', type=float, default=1.5e-3, help='peak learning rate')

@@ -118,9 +118,11 @@ class Demo:
                 children.start(_NODE, 'vlm_npu_ros.node.vlm_node', {
                     'backend': 'onnx', 'model': 'demo', 'cameras': ['camera'],
                     'camera.topic': 'camera/image_raw', 'camera.transport': 'raw',
+                    'image_reliability': 'reliable',
                 })
                 children.start(
-                    _CAMERA, 'vlm_npu_ros.demo.scene_camera', {'scene_period': 0.0}
+                    _CAMERA, 'vlm_npu_ros.demo.scene_camera',
+                    {'scene_period': 0.0, 'reliability': 'reliable'},
                 )
                 return self._ask_all(children)
             except ChildDiedError as error:
