@@ -17,7 +17,6 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
-from rclpy.timer import Timer
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
 from vlm_npu_ros.engine.types import FinishReason
@@ -29,8 +28,8 @@ from vlm_npu_ros.srv import Ask as AskService
 
 # More pieces than the longest answer has, for a slow subscriber, and more questions than come at
 # once: with the usual depth of 10, the middleware drops the eleventh without a word.
-_DEPTH = QoSProfile(depth=1000)
-_NUDGE_SECONDS = 0.1
+_DEPTH = QoSProfile(depth=256)
+_SECOND_KNOCK = 0.02  # seconds after the first
 _LAST_ANSWERS = 1.0  # seconds that they may take when the interfaces are removed
 _RESULT_SECONDS = 60  # that a result is kept for a caller who does not fetch it
 
@@ -57,11 +56,6 @@ class AskServer:
         self._open = 0  # questions whose result is not on its way to the caller
         self._idle = threading.Condition()
         group = ReentrantCallbackGroup()
-        # rclpy (7.1) looks at coroutines that wait when something wakes the executor, and can miss
-        # the wake-up of one that is just going to sleep.
-        self._nudge: Timer | None = node.create_timer(
-            _NUDGE_SECONDS, lambda: None, callback_group=group
-        )
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
         self._service = node.create_service(
             AskService, '~/ask', self._serve, qos_profile=_DEPTH, callback_group=group
@@ -89,8 +83,6 @@ class AskServer:
         """Remove the interfaces, when the questions that have ended are answered."""
         with self._idle:
             self._idle.wait_for(lambda: not self._open, _LAST_ANSWERS)
-            nudge, self._nudge = self._nudge, None
-        self._node.destroy_timer(nudge)
         self._action.destroy()
         self._node.destroy_service(self._service)
         self._node.destroy_publisher(self._partials)
@@ -116,8 +108,6 @@ class AskServer:
         with self._idle:
             self._open += change
             self._idle.notify_all()
-            if self._nudge:
-                self._nudge.reset() if self._open else self._nudge.cancel()
 
     async def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
         self._count(1)
@@ -160,8 +150,12 @@ class AskServer:
 
         def on_done(ask: Ask) -> None:
             ended.set_result(None)
-            # An awaited future does not wake the executor by itself.
+            # An awaited future does not wake the executor by itself, and a wake-up that comes
+            # just while the coroutine goes to sleep is missed (rclpy 7.1): knock twice.
             self._node.executor.wake()
+            again = threading.Timer(_SECOND_KNOCK, self._node.executor.wake)
+            again.daemon = True
+            again.start()
 
         ask = Ask(options, self._publish, _feedback_to(goal), on_done)
         queue.submit(ask)

@@ -192,7 +192,8 @@ def main() -> int:
     node = VlmNode()
     executor = MultiThreadedExecutor(_THREADS)
     executor.add_node(node)
-    spinning = threading.Thread(target=_spin, args=(executor,), name='spin')
+    ended = threading.Event()
+    spinning = threading.Thread(target=_spin, args=(node, executor, ended), name='spin')
     spinning.start()
     try:
         if node.parameters['autostart']:
@@ -200,6 +201,7 @@ def main() -> int:
         stop.wait()
     finally:
         node.release()
+        ended.set()
         executor.shutdown()
         spinning.join()
         node.destroy_node()
@@ -207,11 +209,15 @@ def main() -> int:
     return 0
 
 
-def _spin(executor: MultiThreadedExecutor) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        pass
+def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event) -> None:
+    """Run callbacks until the end; an error in one of them must not stop the others."""
+    while not ended.is_set():
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+        except Exception:
+            node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
 
 
 if __name__ == '__main__':
