@@ -165,7 +165,8 @@ def test_hundred_questions_at_full_hd_and_30_hz(asker: Asker) -> None:
         sizes = []
         for number in range(100):
             ask = asker.ask_by_action if number % 2 else asker.ask
-            now = asker.node.get_clock().now().to_msg()  # each question is about a frame of its own
+            # Each question is about a frame of its own.
+            now = asker.node.get_clock().now().to_msg()
             response = ask(question='what do you see?', not_before=now)
             assert response.success, response.error_msg
             pieces = asker.wait_for_pieces(response.request_id)
