@@ -307,17 +307,15 @@ def test_goal_is_accepted_quickly_while_generating(active_node: MakeNode, robot:
     active_node(queue_size=1000, scripted__decode_rate=50.0, scripted__answers=['a b c ' * 99])
     robot.publish()
     running = threading.Event()
-    goals = [robot.send_goal(lambda m: running.set(), question='long')]
+    robot.send_goal(lambda m: running.set(), question='long')
     assert running.wait(30)
     times = []
     for _ in range(50):
         started = time.monotonic()
-        goals.append(robot.send_goal(question='more'))
+        robot.send_goal(question='more')
         times.append(time.monotonic() - started)
     # The bar of 20 ms is for a quiet robot; here other tests may share the cores.
     assert np.median(times) < 0.02
-    for goal in goals:
-        robot.cancel(goal)
 
 
 def test_release_answers_the_questions_first(active_node: MakeNode, robot: Robot) -> None:
