@@ -304,7 +304,7 @@ def test_failed_configure_leaves_an_unconfigured_node(
 
 
 def test_goal_is_accepted_quickly_while_generating(active_node: MakeNode, robot: Robot) -> None:
-    active_node(queue_size=1000, scripted__decode_rate=50.0, scripted__answers=['a b c ' * 99])
+    active_node(scripted__decode_rate=1.0, scripted__answers=['a b c ' * 99])
     robot.publish()
     running = threading.Event()
     robot.send_goal(lambda m: running.set(), question='long')
