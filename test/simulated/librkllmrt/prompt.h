@@ -1,0 +1,33 @@
+/* From a request to the tokens that the model reads. */
+#ifndef PROMPT_H
+#define PROMPT_H
+
+#include "model.h"
+
+typedef struct {
+  const char *system, *prefix, *postfix;
+} Template;
+
+typedef struct {
+  const float *embed; /* (count, tokens, outputs, dim) */
+  size_t count, tokens;
+  const char *start, *end, *content;
+} Images;
+
+typedef struct {
+  int32_t *tokens;
+  int32_t *rows; /* which image token stands here, -1: none */
+  size_t length;
+} Prompt;
+
+size_t count_image_marks(const char *text);
+/*
+ * Write the template around the text, with `images` (NULL: none) in place of the <image> marks;
+ * return what is wrong, NULL if nothing is. Free the prompt in any case.
+ */
+const char *make_prompt(
+    Prompt *prompt, const Model *model, Template template, const char *text,
+    const Images *images);
+void free_prompt(Prompt *prompt);
+
+#endif

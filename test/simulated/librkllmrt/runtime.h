@@ -1,0 +1,48 @@
+/* What lies behind an LLMHandle, and one run of it. */
+#ifndef RUNTIME_H
+#define RUNTIME_H
+
+#include <pthread.h>
+
+#include "decoder.h"
+#include "model.h"
+#include "prompt.h"
+#include "rkllm.h"
+#include "sampling.h"
+
+typedef struct {
+  Model model;
+  bool is_loaded; /* false only where 1.1.x took a file that is no model */
+  Decoder decoder;
+  Template chat;
+  Images tags; /* classes A to D: start, end and content of rkllm_init */
+  Sampling sampling;
+  int32_t max_new_tokens;
+  bool skip_special_token;
+  bool ignore_eos_token;
+  LLMResultCallback callback;
+  void *userdata;
+  float *image; /* embeddings of the newest run that had any, NULL after the cache was cleared */
+  size_t image_size;
+  unsigned seed;
+
+  pthread_mutex_t lock; /* of what follows */
+  pthread_cond_t aborted;
+  bool is_running;
+  bool is_prefilling;
+  bool is_aborted;
+} Runtime;
+
+typedef struct {
+  Runtime *runtime;
+  Prompt prompt;
+  Sampling sampling;
+  int32_t limit; /* new tokens at most */
+  bool keep_history;
+  void *userdata;
+} Run;
+
+/* Read the prompt and write the answer to the callback; return what rkllm_run returns. */
+int generate(Run *run);
+
+#endif

@@ -1,0 +1,1 @@
+"""Simulated: stands where rknn-toolkit-lite2 would be."""

@@ -1,0 +1,64 @@
+"""The simulated librkllmrt.so, compiled for any of the known versions of the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import subprocess
+
+SOURCES = Path(__file__).parent / 'librkllmrt'
+
+# See librkllmrt/rkllm.h for what sets the classes apart.
+ABI_CLASS = {
+    '1.1.0': 'A',
+    '1.1.1': 'A',
+    '1.1.2': 'A',
+    '1.1.3': 'A',
+    '1.1.4': 'A',
+    '1.2.0': 'B',
+    '1.2.1b1': 'C',
+    '1.2.1': 'D',
+    '1.2.2': 'D',
+    '1.2.3': 'D',
+    '1.3.0': 'E',
+    '1.3.1': 'F',
+}
+VERSIONS = tuple(ABI_CLASS)
+
+# Never -ffast-math: it would change how the whole process rounds.
+_OPTIONS = ('-std=gnu11', '-O3', '-Wall', '-Wextra')
+
+
+def build(version: str, folder: Path, compiler: str = 'cc') -> Path:
+    """
+    Compile the library and return its path, <folder>/<version>/librkllmrt.so.
+
+    Raises RuntimeError with the compiler's output where it fails.
+    """
+    library = folder / version / 'librkllmrt.so'
+    library.parent.mkdir(parents=True, exist_ok=True)
+    sources = sorted(p for p in SOURCES.glob('*.c') if p.name != 'driver.c')
+    _compile([
+        compiler, *_OPTIONS, '-fPIC', '-shared', '-fvisibility=hidden',
+        *_definitions(version), *map(str, sources), '-o', str(library), '-lm', '-lpthread',
+    ])
+    return library
+
+
+def build_driver(version: str, library: Path, compiler: str = 'cc') -> Path:
+    """Compile driver.c against the library and return the program's path, beside it."""
+    program = library.with_name('driver')
+    _compile([
+        compiler, *_OPTIONS, *_definitions(version), str(SOURCES / 'driver.c'), str(library),
+        f'-Wl,-rpath,{library.parent}', '-o', str(program),
+    ])
+    return program
+
+
+def _definitions(version: str) -> tuple[str, str]:
+    return f"-DRKLLM_ABI='{ABI_CLASS[version]}'", f'-DRKLLM_VERSION="{version}"'
+
+
+def _compile(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout}{done.stderr}')
