@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import ctypes
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vlm_npu_ros.engine.backends.rknpu.abi import ABIS
+from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
+
+# Sizes and offsets of every struct of every release's rkllm.h, as its compilers for x86_64 and
+# aarch64 lay them out (from their debug information; both the same).
+MEASURED = json.loads(Path(__file__).with_name('rkllm_abi.json').read_text())
+STRUCTS = [
+    (version, name, measured)
+    for group in MEASURED
+    for version in group['versions']
+    for name, measured in group['structs'].items()
+]
+
+
+def offset_of(struct: Any, path: str) -> int:
+    """Return the offset of a field, or of a field of a field: 'image.n_image'."""
+    total = 0
+    for name in path.split('.'):
+        total += getattr(struct, name).offset
+        struct = dict(field[:2] for field in struct._fields_).get(name)
+    return total
+
+
+@pytest.mark.parametrize('version, name, measured', STRUCTS)
+def test_struct_is_as_the_compiler_lays_it_out(
+    version: str, name: str, measured: dict[str, Any],
+) -> None:
+    struct = RUNTIMES[version][0].structs[name]
+    assert ctypes.sizeof(struct) == measured['size']
+    assert {p: offset_of(struct, p) for p in measured['offsets']} == measured['offsets']
+
+
+@pytest.mark.parametrize('group', MEASURED, ids=lambda group: group['versions'][0])
+def test_no_struct_and_no_field_is_missing(group: dict[str, Any]) -> None:
+    abi = RUNTIMES[group['versions'][0]][0]
+    names = {name for name in abi.structs if not name.startswith('_')}
+    assert names == set(group['structs'])
+    for name, measured in group['structs'].items():
+        top_level = {path for path in measured['offsets'] if '.' not in path}
+        fields = {field[0] for field in abi.structs[name]._fields_} - {'_union'}
+        assert fields <= top_level
+
+
+def test_every_known_runtime_is_measured_but_the_third_party_one() -> None:
+    versions = {version for group in MEASURED for version in group['versions']}
+    assert set(RUNTIMES) - versions == {'1.1.x', '1.3.1'}
+
+
+def test_third_party_layout_only_adds_audio() -> None:
+    before, after = ABIS['E'].structs, ABIS['F'].structs
+    assert ctypes.sizeof(after['RKLLMMultiModalInput']) == 192
+    assert ctypes.sizeof(after['RKLLMInput']) == 208
+    assert {
+        path: offset_of(after['RKLLMMultiModalInput'], f'audio.{path}') for path in (
+            'audio_embed', 'n_audio_tokens', 'n_audio',
+            'audio_start', 'audio_end', 'audio_content',
+        )
+    } == {
+        'audio_embed': 144, 'n_audio_tokens': 152, 'n_audio': 160,
+        'audio_start': 168, 'audio_end': 176, 'audio_content': 184,
+    }
+    for name in set(after) - {'RKLLMMultiModalInput', 'RKLLMInput', '_audio'}:
+        assert ctypes.sizeof(after[name]) == ctypes.sizeof(before[name])
+
+
+@pytest.mark.parametrize('abi', ABIS.values(), ids=ABIS)
+def test_callback_returns_an_int_from_class_d_on(abi: Any) -> None:
+    expected = ctypes.c_int if abi.name >= 'D' else None
+    assert abi.callback._restype_ is expected

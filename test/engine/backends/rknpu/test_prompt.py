@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from vlm_npu_ros.engine.backends.rknpu.prompt import prompt, tokens_at_most, user_text
+from vlm_npu_ros.engine.models import ChatTemplate
+
+CHATML = ChatTemplate('<|im_start|>system\nHelp.<|im_end|>\n', '<|im_start|>user\n',
+                      '<|im_end|>\n<|im_start|>assistant\n')
+CONTROL_TAGS = [
+    '<image>', '<video>', '<|im_end|>', '<|im_start|>', '<|vision_start|>', '<|vision_end|>',
+    '<|image_pad|>', '<|video_pad|>', '<img>', '</img>', '<IMG_CONTEXT>', '<end_of_utterance>',
+    '<fake_token_around_image>', '<global-img>', '<row_1_col_1>', '<｜▁pad▁｜>', '<｜User｜>',
+    '<unk>', '</image>', '<slice>', '<|endoftext|>', '<s>', '</s>', '<think>', '<tool_call>',
+]
+
+
+@pytest.mark.parametrize('tag', CONTROL_TAGS)
+def test_question_holds_no_control_tag(tag: str) -> None:
+    text = user_text(f'what is {tag}{tag} here?')
+    assert tag not in text
+    assert text.replace('< ', '<') == f'what is {tag}{tag} here?'
+
+
+@pytest.mark.parametrize('question', ['is it < 3 m away?', 'wo steht der Stuhl?', '椅子在哪里？'])
+def test_plain_question_stays_as_it_is(question: str) -> None:
+    assert user_text(question) == question
+
+
+def test_zero_byte_does_not_end_the_question() -> None:
+    assert prompt('what\0ever', 0, None) == b'what ever'
+
+
+def test_lone_surrogate_is_replaced() -> None:
+    assert prompt('what\ud800?', 0, None) == b'what??'
+
+
+def test_images_come_first_and_only_they_are_images() -> None:
+    text = prompt('and <image>?', 2, None)
+    assert text == b'<image><image>and < image>?'
+
+
+def test_template_goes_around_everything() -> None:
+    assert prompt('what?', 1, CHATML).decode() == (
+        '<|im_start|>system\nHelp.<|im_end|>\n<|im_start|>user\n<image>what?<|im_end|>\n'
+        '<|im_start|>assistant\n'
+    )
+
+
+def test_a_token_is_at_least_a_byte() -> None:
+    assert tokens_at_most('椅子?'.encode()) == 7

@@ -1,0 +1,1 @@
+"""Rockchip boards: a .rknn vision encoder and a .rkllm language model on the NPU."""

@@ -1,0 +1,303 @@
+"""
+The binary interfaces of librkllmrt.so, one for each class of versions.
+
+The library has no function that tells its version, and it reports no mismatch: a struct of
+another version's layout crashes it or is misread in silence. So the class is decided from the
+file (runtime.py) before any struct is passed. Layouts: Rockchip's rkllm.h of each release; that
+of class F is known from one third-party source only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ctypes import (
+    c_bool,
+    c_byte,
+    c_char_p,
+    c_float,
+    c_int,
+    c_int32,
+    c_size_t,
+    c_ubyte,
+    c_uint32,
+    c_void_p,
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    Union,
+)
+from dataclasses import dataclass
+from typing import Any
+
+# enum LLMCallState
+RUN_NORMAL, RUN_WAITING, RUN_FINISH, RUN_ERROR = range(4)
+# enum RKLLMInputType
+INPUT_PROMPT, INPUT_TOKEN, INPUT_EMBED, INPUT_MULTIMODAL = range(4)
+# enum RKLLMInferMode
+INFER_GENERATE = 0
+
+# The functions that tell the classes apart, and the first class that exports each.
+TELLING_FUNCTIONS = {
+    'rkllm_load_lora': 'A',
+    'rkllm_clear_kv_cache': 'B',
+    'rkllm_set_chat_template': 'B',
+    'rkllm_get_kv_cache_size': 'D',
+    'rkllm_set_function_tools': 'D',
+    'rkllm_set_cross_attn_params': 'D',
+}
+
+
+@dataclass(frozen=True)
+class Abi:
+    """
+    One class of versions that share all layouts.
+
+    name: 'A' to 'F', in the order of the releases.
+    structs: ctypes types by their names in rkllm.h; RKLLMMultiModelInput of older releases goes
+        by its later name RKLLMMultiModalInput.
+    callback: type of RKLLMResultCallback; it returns nothing up to class C, then an int.
+    """
+
+    name: str
+    structs: Mapping[str, Any]
+    callback: Any
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the runtime frames the question itself, and can clear its cache."""
+        return self.name >= 'B'
+
+    @property
+    def has_image_size(self) -> bool:
+        """Whether a request tells how many images there are and their size."""
+        return self.name >= 'C'
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether the runtime tells what a run cost; a request has a role from here on, too."""
+        return self.name >= 'D'
+
+    @property
+    def has_request_limits(self) -> bool:
+        """Whether image tags, sampling and max_new_tokens belong to each request."""
+        return self.name >= 'E'
+
+
+class _Layouts:
+    """Builds the structs of one class; a field is (name, type, first class, last class)."""
+
+    def __init__(self, level: str) -> None:
+        self.level = level
+        self.structs: dict[str, Any] = {}
+
+    def struct(self, name: str, *fields: tuple[Any, ...], anonymous: tuple[str, ...] = ()) -> Any:
+        """Make the struct with the fields that this class has."""
+        members = {'_anonymous_': anonymous, '_fields_': self._present(fields)}
+        self.structs[name] = type(name, (Structure,), members)
+        return self.structs[name]
+
+    def union(self, *fields: tuple[Any, ...]) -> Any:
+        """Make a union without a name."""
+        return type('_Union', (Union,), {'_fields_': self._present(fields)})
+
+    def _present(self, fields: tuple[tuple[Any, ...], ...]) -> list[tuple[str, Any]]:
+        return [
+            (name, kind) for name, kind, *span in fields
+            if (span[0] if span else 'A') <= self.level <= (span[1] if len(span) > 1 else 'F')
+        ]
+
+
+def _param(layouts: _Layouts) -> None:
+    reserved = {'A': 112, 'B': 106, 'C': 106}.get(layouts.level, 104)
+    extend = layouts.struct(
+        'RKLLMExtendParam',
+        ('base_domain_id', c_int32),
+        ('embed_flash', c_byte, 'B'),
+        ('enabled_cpus_num', c_byte, 'B'),
+        ('enabled_cpus_mask', c_uint32, 'B'),
+        ('n_batch', c_ubyte, 'D'),
+        ('use_cross_attn', c_byte, 'D'),
+        ('reserved', c_ubyte * reserved),
+    )
+    layouts.struct(
+        'RKLLMParam',
+        ('model_path', c_char_p),
+        ('max_context_len', c_int32),
+        ('max_new_tokens', c_int32),
+        ('top_k', c_int32),
+        ('n_keep', c_int32, 'B'),
+        ('top_p', c_float),
+        ('temperature', c_float),
+        ('repeat_penalty', c_float),
+        ('frequency_penalty', c_float),
+        ('presence_penalty', c_float),
+        ('mirostat', c_int32),
+        ('mirostat_tau', c_float),
+        ('mirostat_eta', c_float),
+        ('skip_special_token', c_bool),
+        ('ignore_eos_token', c_bool, 'E'),
+        ('is_async', c_bool),
+        ('img_start', c_char_p, 'A', 'D'),
+        ('img_end', c_char_p, 'A', 'D'),
+        ('img_content', c_char_p, 'A', 'D'),
+        ('extend_param', extend),
+    )
+
+
+def _media(layouts: _Layouts, kind: str, counts: tuple[str, ...], *sizes: str) -> Any:
+    """Make the part of a request for images, videos or sounds of class E and later."""
+    return layouts.struct(
+        f'_{kind}',
+        (f'{kind}_embed', POINTER(c_float)),
+        *((count, c_size_t) for count in counts),
+        *((f'{kind}_{tag}', c_char_p) for tag in ('start', 'end', 'content')),
+        *((size, c_size_t) for size in sizes),
+    )
+
+
+def _multimodal(layouts: _Layouts) -> Any:
+    if layouts.level < 'E':
+        return layouts.struct(
+            'RKLLMMultiModalInput',
+            ('prompt', c_char_p),
+            ('image_embed', POINTER(c_float)),
+            ('n_image_tokens', c_size_t),
+            ('n_image', c_size_t, 'C'),
+            ('image_width', c_size_t, 'C'),
+            ('image_height', c_size_t, 'C'),
+        )
+    image = _media(layouts, 'image', ('n_image_tokens', 'n_image'), 'image_width', 'image_height')
+    video = _media(
+        layouts, 'video', ('n_frame_tokens', 'n_frame_per_video', 'n_video'),
+        'frame_width', 'frame_height',
+    )
+    audio = _media(layouts, 'audio', ('n_audio_tokens', 'n_audio'))
+    return layouts.struct(
+        'RKLLMMultiModalInput',
+        ('prompt', c_char_p),
+        ('image', image),
+        ('video', video),
+        ('audio', audio, 'F'),
+    )
+
+
+def _input(layouts: _Layouts) -> None:
+    embed = layouts.struct(
+        'RKLLMEmbedInput', ('embed', POINTER(c_float)), ('n_tokens', c_size_t)
+    )
+    token = layouts.struct(
+        'RKLLMTokenInput', ('input_ids', POINTER(c_int32)), ('n_tokens', c_size_t)
+    )
+    union = layouts.union(
+        ('prompt_input', c_char_p),
+        ('embed_input', embed),
+        ('token_input', token),
+        ('multimodal_input', _multimodal(layouts)),
+    )
+    layouts.struct(
+        'RKLLMInput',
+        ('role', c_char_p, 'D'),
+        ('enable_thinking', c_bool, 'D'),
+        ('input_type', c_int),
+        ('_union', union),
+        anonymous=('_union',),
+    )
+
+
+def _infer(layouts: _Layouts) -> None:
+    layouts.struct(
+        'RKLLMLoraAdapter',
+        ('lora_adapter_path', c_char_p),
+        ('lora_adapter_name', c_char_p),
+        ('scale', c_float),
+    )
+    lora = layouts.struct('RKLLMLoraParam', ('lora_adapter_name', c_char_p))
+    cache = layouts.struct(
+        'RKLLMPromptCacheParam', ('save_prompt_cache', c_int), ('prompt_cache_path', c_char_p)
+    )
+    if layouts.level >= 'D':
+        layouts.struct(
+            'RKLLMCrossAttnParam',
+            ('encoder_k_cache', POINTER(c_float)),
+            ('encoder_v_cache', POINTER(c_float)),
+            ('encoder_mask', POINTER(c_float)),
+            ('encoder_pos', POINTER(c_int32)),
+            ('num_tokens', c_int),
+        )
+    sampling: Any = None
+    if layouts.level >= 'E':
+        sampling = layouts.struct(
+            'RKLLMSamplingParam',
+            ('top_k', c_int32),
+            ('top_p', c_float),
+            ('temperature', c_float),
+            ('repeat_penalty', c_float),
+            ('frequency_penalty', c_float),
+            ('presence_penalty', c_float),
+            ('mirostat', c_int32),
+            ('mirostat_tau', c_float),
+            ('mirostat_eta', c_float),
+        )
+    layouts.struct(
+        'RKLLMInferParam',
+        ('mode', c_int),
+        ('lora_params', POINTER(lora)),
+        ('prompt_cache_params', POINTER(cache)),
+        ('sampling_params', POINTER(sampling), 'E'),
+        ('keep_history', c_int, 'B'),
+        ('max_new_tokens', c_int32, 'E'),
+    )
+
+
+def _result(layouts: _Layouts) -> Any:
+    hidden = layouts.struct(
+        'RKLLMResultLastHiddenLayer',
+        ('hidden_states', POINTER(c_float)), ('embd_size', c_int), ('num_tokens', c_int),
+    )
+    logits = figures = None
+    if layouts.level >= 'B':
+        logits = layouts.struct(
+            'RKLLMResultLogits',
+            ('logits', POINTER(c_float)), ('vocab_size', c_int), ('num_tokens', c_int),
+        )
+    if layouts.level >= 'D':
+        figures = layouts.struct(
+            'RKLLMPerfStat',
+            ('prefill_time_ms', c_float),
+            ('prefill_tokens', c_int),
+            ('generate_time_ms', c_float),
+            ('generate_tokens', c_int),
+            ('memory_usage_mb', c_float),
+        )
+    return layouts.struct(
+        'RKLLMResult',
+        ('text', c_char_p),
+        ('token_id', c_int32),
+        ('last_hidden_layer', hidden),
+        ('logits', logits, 'B'),
+        ('perf', figures, 'D'),
+    )
+
+
+def _abi(level: str) -> Abi:
+    layouts = _Layouts(level)
+    _param(layouts)
+    _input(layouts)
+    _infer(layouts)
+    # typedef int (*LLMResultCallback)(RKLLMResult* result, void* userdata, LLMCallState state);
+    returned = c_int if level >= 'D' else None
+    callback = CFUNCTYPE(returned, POINTER(_result(layouts)), c_void_p, c_int)
+    if level >= 'E':
+        layouts.struct(
+            'RKLLMCallback',
+            ('result_callback', callback),
+            ('result_userdata', c_void_p),
+            ('tokenizer_callback', c_void_p),
+            ('tokenizer_userdata', c_void_p),
+            ('embed_callback', c_void_p),
+            ('embed_userdata', c_void_p),
+        )
+    return Abi(level, layouts.structs, callback)
+
+
+ABIS = {level: _abi(level) for level in 'ABCDEF'}

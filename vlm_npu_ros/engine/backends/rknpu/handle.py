@@ -1,0 +1,208 @@
+"""A model that librkllmrt.so holds: loaded, run, aborted, freed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from ctypes import byref, c_void_p
+from dataclasses import dataclass
+import logging
+import os
+from pathlib import Path
+import queue
+import re
+import threading
+from typing import Any, NamedTuple
+
+from vlm_npu_ros.engine.backends.rknpu.abi import RUN_FINISH
+from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
+from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
+from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
+from vlm_npu_ros.engine.errors import (
+    BackendCrashedError,
+    ModelFileError,
+    UnsupportedRuntimeError,
+)
+from vlm_npu_ros.engine.models import ChatTemplate
+
+_log = logging.getLogger(__name__)
+_BANNER = re.compile(r'rkllm-runtime version: ([^,\s]+), rknpu driver version: ([^,\s]+)')
+# What 1.1.x prints when it has loaded nothing and returns 0 (airockchip/rknn-llm #129, #156).
+_SILENT_FAILURE = re.compile(r'invalid rknn llm model|load model file error|rknn_init fail')
+_COMPLAINT = re.compile(r'^E |error|fail|invalid|must|lower than|mismatch', re.IGNORECASE)
+
+
+class Figures(NamedTuple):
+    """RKLLMPerfStat."""
+
+    prefill_ms: float
+    prefill_tokens: int
+    generate_ms: float
+    generate_tokens: int
+    memory_mb: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one callback told, copied: the runtime's memory is gone when the callback returns."""
+
+    state: int  # RUN_*
+    text: bytes
+    token: int
+    figures: Figures | None
+
+
+class RkllmHandle:
+    """
+    Owns one loaded model.
+
+    param: RKLLMParam of the library's version, filled.
+    template: to put around questions; None = the model's own.
+    Raises ModelFileError with what the runtime printed if it does not load the model.
+    """
+
+    def __init__(
+        self, library: RkllmLibrary, path: Path, param: Any, template: ChatTemplate | None
+    ) -> None:
+        self._library = library
+        self._handle = c_void_p()
+        self._results: queue.SimpleQueue[Result | BaseException | int] = queue.SimpleQueue()
+        self._running = threading.Lock()  # held while a flag and an abort must agree
+        self._is_running = self._abort_asked = False
+        param.model_path = os.fsencode(path)
+        # The runtime keeps the pointers: they must live as long as the model.
+        self.param = param
+        self._callback = library.abi.callback(self._on_result)
+        with native_log() as lines:
+            code = library.init(byref(self._handle), byref(param), self._callback_argument())
+        self._check_loaded(path, code, lines)
+        self.driver = self._check_banner(lines)
+        if template is not None and library.abi.has_chat_template:
+            parts = (template.system, template.prefix, template.postfix)
+            code = library.set_chat_template(self._handle, *(part.encode() for part in parts))
+            if code != 0:
+                self.close()
+                raise BackendCrashedError(f'rkllm_set_chat_template returned {code}')
+
+    def _callback_argument(self) -> Any:
+        if not self._library.abi.has_request_limits:
+            return self._callback
+        self._callbacks = self._library.abi.structs['RKLLMCallback'](self._callback)
+        return byref(self._callbacks)
+
+    def _check_loaded(self, path: Path, code: int, lines: Sequence[str]) -> None:
+        complaints = [line.strip() for line in lines if _COMPLAINT.search(line)]
+        silent = next((line for line in complaints if _SILENT_FAILURE.search(line)), '')
+        if code == 0 and self._handle and not silent:
+            return
+        # Not freed: rkllm_destroy of a model that is half there crashes.
+        self._handle = c_void_p()
+        raise ModelFileError(
+            f'{path} could not be loaded by the runtime {self._library.runtime.version} '
+            f'(rkllm_init returned {code}): {"; ".join(complaints[-4:]) or "it gave no reason"}. '
+            'Run `vlm-npu doctor` to compare model, runtime, driver and memory'
+        )
+
+    def _check_banner(self, lines: Sequence[str]) -> str:
+        """Return the driver's version, '' if it was not printed."""
+        banner = next(filter(None, map(_BANNER.search, lines)), None)
+        if banner is None:
+            return ''
+        printed, runtime = banner[1], self._library.runtime
+        if printed in RUNTIMES and RUNTIMES[printed][0] is not runtime.abi:
+            self.close()
+            raise UnsupportedRuntimeError(
+                f'{runtime.path} was taken for {runtime.version} ({runtime.evidence}), but calls '
+                f'itself {printed}: replace it by an official release'
+            )
+        return banner[2]
+
+    def _on_result(self, result: Any, userdata: int | None, state: int) -> int:
+        # An exception or None would reach the runtime as garbage, which it takes for 'pause'.
+        try:
+            self._results.put(_copied(result, state))
+        except BaseException as error:  # noqa: B902
+            self._results.put(error)
+        return 0
+
+    def run(self, request: Any, infer: Any) -> Generator[Result, None, None]:
+        """
+        Yield what the callbacks tell until the run has ended.
+
+        request, infer: RKLLMInput and RKLLMInferParam, alive until then. An iterator that is
+        closed early aborts the run and waits for its end.
+        """
+        self._results = results = queue.SimpleQueue()
+        self._is_running, self._abort_asked = True, False
+        runner = threading.Thread(
+            target=self._run, args=(request, infer, results), name='rkllm', daemon=True
+        )
+        runner.start()
+        code = None
+        try:
+            while True:
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise BackendCrashedError(f'A result could not be read: {result!r}')
+                if isinstance(result, int):
+                    code = result
+                    break
+                yield result
+        finally:
+            while code is None:
+                self.abort()
+                result = results.get()
+                code = result if isinstance(result, int) else None
+        if code != 0 and not self._abort_asked:
+            raise BackendCrashedError(
+                f'rkllm_run returned {code}: the runtime refused the request, see its log'
+            )
+
+    def _run(self, request: Any, infer: Any, results: queue.SimpleQueue[Any]) -> None:
+        code = self._library.run(self._handle, byref(request), byref(infer), None)
+        with self._running:
+            self._is_running = False
+        results.put(code)
+
+    def abort(self) -> None:
+        """
+        Ask a run to end; nothing happens if there is none. May be called from any thread.
+
+        The runtime may ignore it while it reads the prompt: ask again when it writes.
+        """
+        with self._running:
+            if self._is_running:
+                self._abort_asked = True
+                if self._library.abort(self._handle) != 0:
+                    _log.debug('rkllm_abort did not take effect')
+
+    def clear(self) -> None:
+        """Forget what earlier runs left behind, images included."""
+        if self._library.abi.has_chat_template:
+            code = self._library.clear_kv_cache(self._handle)
+            if code != 0:
+                raise BackendCrashedError(
+                    f'rkllm_clear_kv_cache returned {code}: the next answer could be about an '
+                    'earlier image'
+                )
+
+    def close(self) -> None:
+        """Free the model; may be called twice, but not while it runs."""
+        handle, self._handle = self._handle, c_void_p()
+        if handle:
+            code = self._library.destroy(handle)
+            if code != 0:
+                _log.warning('rkllm_destroy returned %d: its memory may be lost', code)
+
+
+def _copied(result: Any, state: int) -> Result:
+    if not result:
+        return Result(state, b'', -1, None)
+    content = result.contents
+    figures = None
+    if state == RUN_FINISH and hasattr(content, 'perf'):
+        perf = content.perf
+        figures = Figures(
+            perf.prefill_time_ms, perf.prefill_tokens,
+            perf.generate_time_ms, perf.generate_tokens, perf.memory_usage_mb,
+        )
+    return Result(state, content.text or b'', content.token_id, figures)

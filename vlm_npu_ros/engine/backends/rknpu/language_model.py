@@ -1,0 +1,280 @@
+"""Language model of a .rkllm file on the NPU."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+import contextlib
+from ctypes import c_float, POINTER, pointer
+from pathlib import Path
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from vlm_npu_ros.engine.backends.base import LanguageModel
+from vlm_npu_ros.engine.backends.rknpu import abi as rkllm
+from vlm_npu_ros.engine.backends.rknpu.handle import Figures, Result, RkllmHandle
+from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
+from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
+from vlm_npu_ros.engine.backends.rknpu.prompt import (
+    MODEL_TEMPLATE_TOKENS,
+    prompt,
+    tokens_at_most,
+)
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
+from vlm_npu_ros.engine.errors import (
+    BackendCrashedError,
+    ContextError,
+    NotSupportedError,
+    RequestError,
+    UnsupportedRuntimeError,
+)
+from vlm_npu_ros.engine.models import ImageFormat, ImageTags, ModelProfile
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    FinishReason,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    Sampling,
+)
+
+
+class RkllmLanguageModel(LanguageModel):
+    """
+    Runs a .rkllm file with whichever runtime the library is.
+
+    context: tokens, at most what the model was converted for.
+    image_size: side in pixels of the square that the encoder reads.
+    sampling: how tokens are drawn; runtimes before 1.3.0 can not change it later.
+    settings: base_domain_id, cpu_mask, embed_flash and keep_tokens are taken as they are.
+    """
+
+    def __init__(
+        self,
+        library: RkllmLibrary,
+        path: Path,
+        profile: ModelProfile,
+        *,
+        context: int,
+        image_size: int,
+        sampling: Sampling,
+        settings: RknpuSettings,
+    ) -> None:
+        assert profile.image and profile.tags
+        self.name = profile.name
+        self._abi = library.abi
+        self._image: ImageFormat = profile.image
+        self._tags: ImageTags = profile.tags
+        self._stop = profile.stop
+        self._template = profile.template
+        self._context, self._image_size = context, image_size
+        self._sampling = sampling
+        self._aborted = threading.Event()
+        self._clean = True
+        if profile.template is None and not self._abi.has_chat_template:
+            raise UnsupportedRuntimeError(
+                f'The runtime {library.runtime.version} does not know the chat template of '
+                f'{profile.name}: use 1.2.0 or later, or write a template into its profile'
+            )
+        param = self._param(library.default_param(), settings)
+        self._handle = RkllmHandle(library, path, param, profile.template)
+        self.driver = self._handle.driver
+
+    def _param(self, param: Any, settings: RknpuSettings) -> Any:
+        param.max_context_len = param.max_new_tokens = self._context
+        param.skip_special_token = True
+        param.is_async = False
+        extend = param.extend_param
+        extend.base_domain_id = settings.base_domain_id
+        if self._abi.has_chat_template:
+            param.n_keep = settings.keep_tokens
+            extend.embed_flash = settings.embed_flash
+            extend.enabled_cpus_num = settings.cpu_mask.bit_count()
+            extend.enabled_cpus_mask = settings.cpu_mask
+        _set_sampling(param, self._sampling)
+        if not self._abi.has_request_limits:
+            tags = self._tags
+            param.img_start, param.img_end = tags.start.encode(), tags.end.encode()
+            param.img_content = tags.content.encode()
+        return param
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Yield the answer token by token."""
+        self._aborted.clear()
+        text = self._prompt(request)
+        image_tokens = sum(image.tokens for image in request.images)
+        rkllm_input, kept = self._input(text, request.images)
+        infer = self._infer(request)
+        self.reset()
+        answer = _Answer(request.max_new_tokens, self._stop)
+        self._clean = False
+        with contextlib.closing(self._handle.run(rkllm_input, infer)) as results:
+            for result in results:
+                piece = answer.add(result)
+                if self._aborted.is_set() and answer.reason is None:
+                    answer.reason = FinishReason.CANCELLED
+                elif piece:
+                    yield Chunk(piece)
+                if answer.reason is not None:
+                    # Every time: an abort while the prompt is read may be lost.
+                    self._handle.abort()
+        del kept
+        yield answer.last(image_tokens, self._aborted.is_set())
+
+    def _prompt(self, request: GenerationRequest) -> bytes:
+        """Return the text to run; raise ContextError if it could overflow the context."""
+        frames = None if self._abi.has_chat_template else self._template
+        text = prompt(request.question, len(request.images), frames)
+        framing = 0 if frames else MODEL_TEMPLATE_TOKENS
+        if self._template and not frames:
+            parts = (self._template.system, self._template.prefix, self._template.postfix)
+            framing = tokens_at_most(''.join(parts).encode())
+        tags = tokens_at_most((self._tags.start + self._tags.end).encode())
+        image_tokens = sum(image.tokens + tags for image in request.images)
+        words = tokens_at_most(text) + framing
+        if words + image_tokens + request.max_new_tokens > self._context:
+            raise ContextError(
+                f'The question takes up to {words} tokens with its framing, the images '
+                f'{image_tokens} and the answer up to {request.max_new_tokens}, but the context '
+                f'of {self.name} holds {self._context}: ask shorter or lower max_new_tokens'
+            )
+        return text
+
+    def _input(self, text: bytes, images: tuple[ImageEmbedding, ...]) -> tuple[Any, Any]:
+        """Return RKLLMInput, and what it points to."""
+        rkllm_input = self._abi.structs['RKLLMInput']()
+        if self._abi.has_figures:
+            rkllm_input.role, rkllm_input.enable_thinking = b'user', False
+        if not images:
+            rkllm_input.input_type, rkllm_input.prompt_input = rkllm.INPUT_PROMPT, text
+            return rkllm_input, text
+        embedding = self._embedding(images)
+        rkllm_input.input_type = rkllm.INPUT_MULTIMODAL
+        multimodal = rkllm_input.multimodal_input
+        multimodal.prompt = text
+        media = multimodal.image if self._abi.has_request_limits else multimodal
+        media.image_embed = embedding.ctypes.data_as(POINTER(c_float))
+        media.n_image_tokens = images[0].tokens
+        if self._abi.has_image_size:
+            media.n_image = len(images)
+            media.image_width = media.image_height = self._image_size
+        if self._abi.has_request_limits:
+            media.image_start, media.image_end = self._tags.start.encode(), self._tags.end.encode()
+            media.image_content = self._tags.content.encode()
+        return rkllm_input, (text, embedding)
+
+    def _embedding(self, images: tuple[ImageEmbedding, ...]) -> np.ndarray:
+        """Return (images, tokens, outputs, dim) float32; the runtime would read past its end."""
+        if len(images) > 1 and not self._abi.has_request_limits:
+            raise NotSupportedError(
+                f'Runtimes before 1.3.0 take one image a question, not {len(images)}'
+            )
+        expected = (images[0].tokens, self._image.outputs, self._image.dim)
+        shapes = {image.data.shape for image in images}
+        if shapes != {expected}:
+            raise RequestError(
+                f'{self.name} reads image embeddings of (tokens, outputs, dim) {expected}, '
+                f'not {sorted(shapes)}'
+            )
+        return np.ascontiguousarray(np.stack([i.data for i in images]), np.float32)
+
+    def _infer(self, request: GenerationRequest) -> Any:
+        infer = self._abi.structs['RKLLMInferParam']()
+        infer.mode = rkllm.INFER_GENERATE
+        if self._abi.has_request_limits:
+            infer.max_new_tokens = request.max_new_tokens
+            sampling = self._abi.structs['RKLLMSamplingParam']()
+            for name, _ in sampling._fields_:
+                setattr(sampling, name, getattr(self._handle.param, name))
+            _set_sampling(sampling, request.sampling)
+            infer.sampling_params = pointer(sampling)
+        elif request.sampling != self._sampling:
+            raise NotSupportedError(
+                'Runtimes before 1.3.0 draw tokens as they were told when the model was loaded '
+                f'({self._sampling}): clean the node up and configure it to change that'
+            )
+        return infer
+
+    def abort(self) -> None:
+        """End the running generation at its next token."""
+        self._aborted.set()
+        self._handle.abort()
+
+    def reset(self) -> None:
+        """Forget the last question, its image too."""
+        if not self._clean:
+            self._handle.clear()
+            self._clean = True
+
+    def close(self) -> None:
+        """Free the model."""
+        self._handle.close()
+
+
+def _set_sampling(target: Any, sampling: Sampling) -> None:
+    """Fill the fields of RKLLMParam or RKLLMSamplingParam; top_k 1 is greedy."""
+    if sampling.temperature <= 0:
+        target.top_k = 1
+        return
+    target.top_k, target.top_p = sampling.top_k, sampling.top_p
+    target.temperature = sampling.temperature
+
+
+class _Answer:
+    """Puts an answer together from results, and notices where it must end."""
+
+    def __init__(self, max_new_tokens: int, stop: tuple[str, ...]) -> None:
+        self.reason: FinishReason | None = None
+        self._max_new_tokens = max_new_tokens
+        self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
+        self._stop = StopStrings(stop)
+        self._loop = RepetitionGuard()
+        self._tokens = 0
+        self._finished = False
+        self._figures: Figures | None = None
+        self._started = self._first = time.perf_counter()
+
+    def add(self, result: Result) -> str:
+        """Return the text that this result completes; set `reason` if the answer is to end."""
+        if result.state == rkllm.RUN_ERROR:
+            raise BackendCrashedError(
+                f'The runtime reported an error after {self._tokens} tokens, see its log'
+            )
+        if result.state == rkllm.RUN_FINISH:
+            self._finished, self._figures = True, result.figures
+            return ''
+        if self.reason is not None:  # aborted, but still writing
+            return ''
+        if not self._tokens:
+            self._first = time.perf_counter()
+        self._tokens += 1
+        text = self._stop.push(self._decoder.decode(result.text))
+        if self._stop.found or self._loop.push(result.token):
+            self.reason = FinishReason.STOP
+        elif self._tokens == self._max_new_tokens:
+            self.reason = FinishReason.LENGTH
+        return text
+
+    def last(self, image_tokens: int, aborted: bool) -> Chunk:
+        """Return the last chunk."""
+        if not (self._finished or self._tokens or aborted):
+            raise BackendCrashedError(
+                'The runtime ended without an answer and without an error, see its log'
+            )
+        reason = self.reason or (FinishReason.CANCELLED if aborted else FinishReason.EOS)
+        rest = ''
+        if not self._stop.found:
+            rest = self._stop.push(self._decoder.decode(b'', final=True)) + self._stop.finish()
+        return Chunk(rest, reason, self._cost(image_tokens))
+
+    def _cost(self, image_tokens: int) -> GenerationFigures:
+        """Return the runtime's figures where it has them, else what was seen from here."""
+        ended = time.perf_counter()
+        prefill, decode = self._first - self._started, ended - self._first
+        prompt_tokens = image_tokens
+        if self._figures and self._figures.prefill_tokens > 0:
+            prefill, decode = self._figures.prefill_ms / 1000, self._figures.generate_ms / 1000
+            prompt_tokens = max(self._figures.prefill_tokens, image_tokens)
+        return GenerationFigures(image_tokens, prompt_tokens, self._tokens, prefill, decode)

@@ -1,0 +1,182 @@
+"""Which librkllmrt.so a file is: its version, and so its binary interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+from dataclasses import dataclass
+import hashlib
+import mmap
+import os
+from pathlib import Path
+import platform
+import re
+import struct
+
+from vlm_npu_ros.engine.backends.rknpu.abi import Abi, ABIS, TELLING_FUNCTIONS
+from vlm_npu_ros.engine.errors import BackendUnavailableError, UnsupportedRuntimeError
+
+# Where distributions and boards keep libraries, below the root of a system.
+LIBRARY_FOLDERS = ('usr/lib', 'usr/local/lib', 'usr/lib/aarch64-linux-gnu', 'lib', 'lib64')
+THIRD_PARTY = ('1.3.1',)  # layouts that no header of Rockchip's confirms
+OLD_UNMARKED = '1.1.x'  # any release of class A that carries no marker
+
+# Version to class and git blob id of the official file for aarch64, in the order of release.
+# The ids are those of lib/Linux/librkllm_api/aarch64/librkllmrt.so in airockchip/rknn-llm.
+RUNTIMES: dict[str, tuple[Abi, str]] = {
+    OLD_UNMARKED: (ABIS['A'], ''),
+    '1.1.0': (ABIS['A'], '66dfdc7c25cdca9ccf9930798118e17abf7592ff'),
+    '1.1.1': (ABIS['A'], 'bfca051375287d0f5aa754a7b8681b4ede52e259'),
+    '1.1.2': (ABIS['A'], 'e8f4afc38c7394beeff83003dbc772412f649a44'),
+    '1.1.3': (ABIS['A'], '68e79327e82f675413956be615f48c62ccd0f16e'),
+    '1.1.4': (ABIS['A'], '3bb8cb6172c4c06e1c622c8f8c579888378784f4'),
+    '1.2.0': (ABIS['B'], 'd45ee9b8dcb9ef27d7dd875ce3be3d5e6dfb654d'),
+    '1.2.1b1': (ABIS['C'], 'db041c01bba5e0e8f624bb2ff50d48825dde1bfc'),
+    '1.2.1': (ABIS['D'], '6b9439d59f2fe4bb8ef5ee2b09c102f1bf993da9'),
+    '1.2.2': (ABIS['D'], '8ed9cca16f8d5ad8f7cdd7d393de6561182b3395'),
+    '1.2.3': (ABIS['D'], '0084abc34ab43359cfa9fd5d4c92ece34127dbd0'),
+    '1.3.0': (ABIS['E'], '34167b32f99cb7ab19e21fb579fb750d96b878f1'),
+    '1.3.1': (ABIS['F'], ''),
+}
+
+_MARKER = re.compile(rb'RKLLM SDK \(version: ([0-9][0-9A-Za-z.\-]*) \| target: (\w+) \| build:')
+_ELF_MACHINES = {'x86_64': 62, 'aarch64': 183}
+
+
+@dataclass(frozen=True)
+class RuntimeLibrary:
+    """
+    An identified librkllmrt.so.
+
+    evidence: how the version was found, for people.
+    """
+
+    path: Path
+    version: str
+    abi: Abi
+    evidence: str
+
+    def is_older_than(self, version: str) -> bool:
+        """Return whether this release came before that one, both of RUNTIMES."""
+        order = list(RUNTIMES)
+        return order.index(self.version) < order.index(version)
+
+
+def find_library(name_or_path: str, root: Path = Path('/')) -> Path:
+    """
+    Return the file of a library: a path as it is, a name from the usual folders.
+
+    root: where the system's tree begins; LD_LIBRARY_PATH counts for this system only.
+    Raises BackendUnavailableError naming the folders.
+    """
+    if '/' in name_or_path:
+        found, folders = [Path(name_or_path)], []
+    else:
+        own = os.environ.get('LD_LIBRARY_PATH', '') if root == Path('/') else ''
+        folders = [Path(f) for f in own.split(':') if f] + [root / f for f in LIBRARY_FOLDERS]
+        found = [folder / name_or_path for folder in folders]
+    for path in found:
+        if os.path.isfile(path):  # unlike Path.is_file, never an error
+            return path.resolve()
+    looked = f'in {", ".join(map(str, folders))}' if folders else 'there'
+    raise BackendUnavailableError(
+        f'There is no {name_or_path} ({looked}): copy librkllmrt.so of github.com/airockchip/'
+        'rknn-llm (rkllm-runtime/Linux/librkllm_api/aarch64) to /usr/lib, or name its path'
+    )
+
+
+def identify(
+    path: Path,
+    version: str = '',
+    machine: str = platform.machine(),
+    allow_third_party: bool = False,
+) -> RuntimeLibrary:
+    """
+    Find out which runtime a file is, without running any of it.
+
+    version: to take it for, whatever its marker says; '' = find out.
+    machine: whose code the file must hold, as platform.machine() names it.
+    Raises UnsupportedRuntimeError with what was found and what is supported.
+    """
+    with _mapped(path) as data:
+        _check_machine(path, data, machine)
+        functions = [f for f in TELLING_FUNCTIONS if data.find(b'\0%b\0' % f.encode()) > 0]
+        marker = _MARKER.search(data)
+        found, evidence = _version(data, marker, functions)
+    if version:
+        found, evidence = version, 'set by parameter'
+    if found not in RUNTIMES:
+        blob = '' if marker else f', git blob id {_blob_id(path)}'
+        raise UnsupportedRuntimeError(
+            f'{path} is no librkllmrt.so that is known: '
+            f'{f"version {found}" if found else "no version marker"} ({evidence}), of the '
+            f'telling functions it has {", ".join(functions) or "none"}{blob}. Supported are '
+            f'{", ".join(RUNTIMES)}; if it has the binary interface of one of these, name that '
+            'version in the parameter rknpu.runtime_version'
+        )
+    abi = RUNTIMES[found][0]
+    expected = [name for name, first in TELLING_FUNCTIONS.items() if first <= abi.name]
+    if functions != expected:
+        raise UnsupportedRuntimeError(
+            f'{path} contradicts itself: version {found} ({evidence}) has '
+            f'{", ".join(expected)}, the file has {", ".join(functions) or "none of these"}. '
+            'Replace it by an official release'
+        )
+    if found in THIRD_PARTY and not (allow_third_party or version):
+        raise UnsupportedRuntimeError(
+            f'{path} is version {found}, whose binary interface is known from a third party '
+            'only: use 1.3.0, or set the parameter rknpu.allow_third_party to try it'
+        )
+    return RuntimeLibrary(path, found, abi, evidence)
+
+
+def _version(
+    data: mmap.mmap, marker: re.Match[bytes] | None, functions: list[str]
+) -> tuple[str, str]:
+    """Return the version and how it was found; '' if it was not."""
+    if marker:
+        return marker[1].decode(), 'from its marker'
+    blob = _digest(data)
+    for known, (_, official) in RUNTIMES.items():
+        if official == blob:
+            return known, 'by its git blob id'
+    # All of class A share one layout, so that the exact release does not matter.
+    if functions == ['rkllm_load_lora']:
+        return OLD_UNMARKED, 'by its functions'
+    return '', 'neither marker nor blob id nor functions tell'
+
+
+def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:
+    if data[:5] != b'\x7fELF\x02':
+        raise UnsupportedRuntimeError(
+            f'{path} is no 64-bit library (ELF): copy the file again, as a binary'
+        )
+    (found,) = struct.unpack_from('<H', data, 18)
+    if found != _ELF_MACHINES.get(machine):
+        names = {number: name for name, number in _ELF_MACHINES.items()}
+        raise UnsupportedRuntimeError(
+            f'{path} is made for {names.get(found, f"machine {found}")}, this machine is '
+            f'{machine}: take the file of the folder for {machine}'
+        )
+
+
+@contextlib.contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    try:
+        with open(path, 'rb') as file:
+            if os.fstat(file.fileno()).st_size < 64:
+                raise UnsupportedRuntimeError(f'{path} is too short for a library: copy it again')
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield data
+    except OSError as error:
+        raise BackendUnavailableError(f'{path} can not be read: {error.strerror}') from error
+
+
+def _digest(data: mmap.mmap) -> str:
+    # What `git hash-object` prints.
+    return hashlib.sha1(b'blob %d\0' % len(data) + data[:]).hexdigest()
+
+
+def _blob_id(path: Path) -> str:
+    with _mapped(path) as data:
+        return _digest(data)
