@@ -1,0 +1,130 @@
+"""Vision encoder as a .rknn file, run by RKNNLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import threading
+
+import numpy as np
+from vlm_npu_ros.engine.backends.base import VisionEncoder
+from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement, described_elsewhere
+from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
+from vlm_npu_ros.engine.backends.rknpu.sessions import open_rknn
+from vlm_npu_ros.engine.errors import BackendCrashedError, ModelFileError
+from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.models import ModelProfile
+
+# All cores of the chips that have several; elsewhere RKNNLite refuses any mask.
+_ALL_CORES = {'rk3588': 7, 'rk3576': 3}
+# A pixel that changes by less may leave each token what it was, in 16 bits.
+_OTHER_PICTURE = 32
+
+
+class RknnEncoder(VisionEncoder):
+    """
+    Runs a graph with one input, the picture, and one output or several of the same shape.
+
+    Its shapes are those that the file tells, or, if it is encrypted, those that the runtime or
+    the profile tells; then it must be one that normalises the pixels itself.
+
+    size: side of the square picture in pixels.
+    tokens, outputs, dim: shape of the embeddings.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        profile: ModelProfile,
+        *,
+        platform: str = 'rk3588',
+        core_mask: int | None = None,
+        size: int = 0,
+    ) -> None:
+        """
+        Load the file; seconds, and for a moment its size in memory.
+
+        platform: the board's chip.
+        core_mask: RKNN_NPU_CORE_* to use; None = all of the platform's, 0 = one, as it comes.
+        size: side of the picture, for files that do not tell it; 0 = as the profile says.
+        Raises BackendError: the file, the profile, the board and the runtime do not fit together.
+        """
+        if core_mask is None:
+            core_mask = _ALL_CORES.get(platform, 0)
+        found, source = RknnFile.try_read(path), 'the file'
+        if found is not None:
+            check_agreement(found, source, profile, platform, size)
+        self._rknn = open_rknn(path, core_mask, found)
+        try:
+            if found is None:
+                found, source = described_elsewhere(self._rknn, path, profile, size)
+                check_agreement(found, source, profile, platform, size)
+        except ModelFileError:
+            self._rknn.release()
+            raise
+        self._file, self._image = found, profile.image
+        self.size, self.tokens, self.dim = found.size, found.tokens, found.dim
+        self.outputs = len(found.outputs)
+        # RKNNLite lets two threads into one context.
+        self._lock = threading.Lock()
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the embedding, (tokens, outputs, dim) float32."""
+        picture = letterbox(rgb, self.size)
+        with self._lock:
+            results = self._rknn.inference([self._fed(picture)], data_format=[self._file.layout])
+            embedding = self._checked(results)
+            self._check_fresh(picture, embedding)
+        return embedding
+
+    def close(self) -> None:
+        """Free the model; may be called twice."""
+        with self._lock:
+            self._rknn.release()
+            self._last = None
+
+    def _fed(self, picture: np.ndarray) -> np.ndarray:
+        """Return the four-dimensional array that the runtime takes."""
+        pixels = picture[None]
+        if not self._file.folded:
+            assert self._image is not None  # check_agreement
+            mean, std = (np.array(v, np.float32) for v in (self._image.mean, self._image.std))
+            pixels = (pixels / np.float32(255) - mean) / std
+        return pixels if self._file.layout == 'nhwc' else pixels.transpose(0, 3, 1, 2)
+
+    def _checked(self, results: list[np.ndarray] | None) -> np.ndarray:
+        """
+        Return the outputs interleaved for each token, as the language model reads them.
+
+        RKNNLite returns arrays even where the run failed: whatever was in them before.
+        """
+        if results is None:
+            raise BackendCrashedError(
+                'RKNNLite returned no result for a picture: its log above says why'
+            )
+        shapes, wanted = [r.shape for r in results], (self.tokens, self.dim)
+        if len(shapes) != self.outputs or any(
+            s[-2:] != wanted or set(s[:-2]) - {1} for s in shapes
+        ):
+            raise BackendCrashedError(
+                f'The vision encoder returned {shapes}, expected {self.outputs} of {wanted}'
+            )
+        for number, result in enumerate(results):
+            if not np.isfinite(result).all() or not result.any():
+                raise BackendCrashedError(
+                    f'Output {number} of the vision encoder is all zeros or not finite: the run '
+                    'on the NPU failed, the log above may say why'
+                )
+        return np.stack([r.reshape(wanted) for r in results], axis=1)
+
+    def _check_fresh(self, picture: np.ndarray, embedding: np.ndarray) -> None:
+        """Raise BackendCrashedError for the embedding of the picture before."""
+        if self._last is not None and np.array_equal(embedding, self._last[1]):
+            change = np.abs(picture.astype(np.int16) - self._last[0]).max()
+            if change >= _OTHER_PICTURE:
+                raise BackendCrashedError(
+                    'The vision encoder returned the embedding of an earlier, different picture: '
+                    'the run on the NPU failed, the log above may say why'
+                )
+        else:
+            self._last = picture, embedding.copy()

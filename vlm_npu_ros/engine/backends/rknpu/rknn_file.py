@@ -1,0 +1,238 @@
+"""
+What a .rknn file says about itself, without any runtime.
+
+    0  'RKNN', u64 at 8: format version, u64 at 16: length of the body
+   64  the body: a FlatBuffer whose root table holds texts about the model, and its weights
+       u64: length of the trailer
+       the trailer: JSON
+
+The places of the texts in the root table are the same in the files of rknn-toolkit2 1.6.1 to
+2.5.0.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import json
+import mmap
+import os
+from pathlib import Path
+import re
+import struct
+from typing import Any
+
+from vlm_npu_ros.engine.errors import ModelFileError
+
+_HEADER = 64  # bytes
+_ENCRYPTED = (b'CYPTRKNN', b'RKCE')
+_LONGEST_TEXT = 1 << 20  # bytes
+# Where the root table has them.
+_ATTRIBUTES, _TOOLKIT, _PLATFORM, _CUSTOM_STRING, _INPUT_LAYOUTS = 3, 7, 8, 11, 12
+
+
+@dataclass(frozen=True)
+class RknnFile:
+    """
+    A vision encoder as its file describes it.
+
+    size: side of the square picture in pixels.
+    layout: how the runtime wants the picture, 'nhwc' or 'nchw'.
+    mean, std: what the model itself subtracts and divides by, for each of R, G and B in 0..255;
+        None if it wants pixels that are normalised already.
+    outputs: shapes in the order of the outputs, all alike: (tokens, dim) after ones.
+    platform: the chip that it was converted for, as in 'rk3588'.
+    toolkit: version of rknn-toolkit2 that made the file.
+    custom_string: free text that whoever converted the model put in.
+    """
+
+    path: Path
+    size: int
+    layout: str
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    outputs: tuple[tuple[int, ...], ...]
+    platform: str
+    toolkit: str
+    custom_string: str
+
+    @property
+    def folded(self) -> bool:
+        """Return whether the model normalises the pixels itself."""
+        return self.mean is not None
+
+    @property
+    def tokens(self) -> int:
+        """Return the number of tokens that a picture becomes."""
+        return self.outputs[0][-2]
+
+    @property
+    def dim(self) -> int:
+        """Return the length of one token of one output."""
+        return self.outputs[0][-1]
+
+    @classmethod
+    def read(cls, path: Path) -> RknnFile:
+        """Return what the file says; raise ModelFileError if it is no readable encoder."""
+        found = cls.try_read(path)
+        if found is None:
+            raise ModelFileError(
+                f'{path} does not tell its shapes: it is encrypted, or a later rknn-toolkit2 than '
+                '2.5.0 made it. Export it unencrypted (export_rknn)'
+            )
+        return found
+
+    @classmethod
+    def try_read(cls, path: Path) -> RknnFile | None:
+        """Return None where `read` would find a whole file whose description it can not read."""
+        with _open(path) as data:
+            if not _is_whole(path, data):
+                return None
+            texts = _root_texts(data)
+        try:
+            (layout,) = json.loads(texts[_INPUT_LAYOUTS]).values()
+            return cls.from_attributes(
+                path,
+                ast.literal_eval(texts[_ATTRIBUTES])['attrs'],
+                layout='nchw' if layout['layout'] == 'NCHW' else 'nhwc',
+                platform=texts[_PLATFORM],
+                toolkit=re.split(r'[(\s]', texts[_TOOLKIT])[0],
+                custom_string=texts.get(_CUSTOM_STRING, ''),
+            )
+        except (
+            LookupError, TypeError, AttributeError, ValueError, SyntaxError, MemoryError,
+            RecursionError,
+        ):  # what literal_eval raises, and all that a description of another form leads to
+            return None
+
+    @classmethod
+    def from_attributes(
+        cls, path: Path, attributes: Mapping[str, Mapping[str, Any]], **others: str
+    ) -> RknnFile:
+        """
+        Return a description of what goes in and out; raise ModelFileError if it is no encoder.
+
+        attributes: of each input and output by its name, as rknn-toolkit2 writes them.
+        others: the fields of this class that are text.
+        """
+        inputs = {n: a for n, a in attributes.items() if not a.get('is_output')}
+        outputs = sorted(
+            (a for a in attributes.values() if a.get('is_output')), key=lambda a: int(a['idx'])
+        )
+        if len(inputs) != 1:
+            raise ModelFileError(
+                f'{path} is no vision encoder that can be fed: expected one input, the picture, '
+                f'found {len(inputs)}: {", ".join(inputs)}. Fold the others in when converting '
+                '(input_initial_val)'
+            )
+        (picture,) = inputs.values()
+        mean, std = picture['mean'], picture['std']
+        # rknn-toolkit2 writes 0 and 1, once or for each colour, where nothing is to be folded in.
+        folded = any(mean) or any(value != 1 for value in std)
+        return cls(
+            path=path,
+            size=_side(path, picture),
+            mean=tuple(map(float, mean)) if folded else None,
+            std=tuple(map(float, std)) if folded else None,
+            outputs=_output_shapes(path, [tuple(a['shape']) for a in outputs]),
+            **others,
+        )
+
+
+def _open(path: Path) -> mmap.mmap:
+    """Return the file's bytes; of up to a gigabyte only the pages that are looked at are read."""
+    try:
+        if os.path.getsize(path) == 0:
+            raise ModelFileError(f'{path} is empty. Copy or download it again')
+        with open(path, 'rb') as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f'{path} can not be read: {error}') from error
+
+
+def _is_whole(path: Path, data: mmap.mmap) -> bool:
+    """Return whether the file is a complete, open one; raise ModelFileError if it is damaged."""
+    head = data[:_HEADER]
+    if head.startswith(_ENCRYPTED):
+        return False
+    if not head.startswith(b'RKNN'):
+        raise ModelFileError(f'{path} is no .rknn vision encoder: {_other_format(path, head)}')
+    try:
+        (body,) = struct.unpack_from('<Q', data, 16)
+        (trailer,) = struct.unpack_from('<Q', data, _HEADER + body)
+    except struct.error:
+        missing = True
+    else:
+        missing = _HEADER + body + 8 + trailer > len(data)
+    if missing:
+        raise ModelFileError(
+            f'{path} is cut short or damaged: it has {len(data)} bytes, its header announces '
+            'more. Copy or download it again and compare the sizes'
+        )
+    return True
+
+
+def _other_format(path: Path, head: bytes) -> str:
+    """Return what a file without the mark of .rknn files may be, and what to do."""
+    if head.startswith(b'version https://git-lfs'):
+        return 'it is a git-LFS pointer, not the file itself. Run `git lfs pull` beside it'
+    if re.match(rb'\s*<(!doctype|html|\?xml)', head, re.IGNORECASE):
+        return 'it is a web page. Download the file itself, not the page about it'
+    if path.suffix == '.rkllm':
+        return 'its name is that of a language model. Are encoder and language model swapped?'
+    if head.startswith(b'GGUF'):
+        return 'it is a GGUF file (llama.cpp). Convert the vision part with rknn-toolkit2'
+    if head.startswith(b'PK\3\4'):
+        return 'it is a ZIP archive or a PyTorch checkpoint. Unpack or convert it first'
+    # Protobuf: ir_version (a small number), then another field of ModelProto.
+    if re.match(rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]', head):
+        return 'it is an ONNX file. Convert it with rknn-toolkit2'
+    return f"it begins with '{head[:8].hex(' ')}', not with 'RKNN'. Copy or download it again"
+
+
+def _root_texts(data: mmap.mmap) -> dict[int, str]:
+    """
+    Return the texts of the body's root table by their place in it.
+
+    FlatBuffers: a position is that of a u32 (for a table: i32, backwards, of the list of its
+    fields) plus what it says; a text is its u32 length and its bytes.
+    """
+    def number(form: str, at: int) -> int:
+        return int(struct.unpack_from(form, data, at)[0])
+
+    texts = {}
+    try:
+        root = _HEADER + number('<I', _HEADER)
+        fields = root - number('<i', root)
+        for place in (_ATTRIBUTES, _TOOLKIT, _PLATFORM, _CUSTOM_STRING, _INPUT_LAYOUTS):
+            offset = number('<H', fields + 4 + 2 * place)
+            if offset:  # 0: not there
+                text = root + offset + number('<I', root + offset)
+                length = min(number('<I', text), _LONGEST_TEXT)
+                texts[place] = data[text + 4:text + 4 + length].decode()
+    except (struct.error, UnicodeDecodeError):
+        return {}
+    return texts
+
+
+def _side(path: Path, picture: Mapping[str, Any]) -> int:
+    match picture['layout'], picture['shape']:
+        case ('nchw', [1, 3, int(height), int(width)]) | (
+            'nhwc', [1, int(height), int(width), 3]
+        ) if height == width:
+            return height
+    raise ModelFileError(
+        f'{path} is no vision encoder that can be fed: expected a square RGB picture, found an '
+        f'input of {picture["shape"]} ({picture["layout"]})'
+    )
+
+
+def _output_shapes(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    plain = all(len(s) >= 2 and min(s) > 0 and set(s[:-2]) <= {1} for s in shapes)
+    if not shapes or not plain or len(set(shapes)) > 1:
+        raise ModelFileError(
+            f'{path} is no vision encoder: expected outputs of (tokens, dim), all alike, found '
+            f'{list(shapes)}'
+        )
+    return tuple(shapes)

@@ -1,0 +1,86 @@
+"""Opening of .rknn files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+import platform
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
+from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
+from vlm_npu_ros.engine.errors import (
+    BackendError,
+    BackendUnavailableError,
+    ModelFileError,
+    UnsupportedRuntimeError,
+)
+
+if TYPE_CHECKING:
+    from rknnlite.api import RKNNLite
+
+# What RKNNLite printed, whose fault that is, what to do.
+_FAULTS: tuple[tuple[str, type[BackendError], str], ...] = (
+    (
+        'dynamic library|librknnrt.so is missing', BackendUnavailableError,
+        'Put librknnrt.so into /usr/lib itself, no folder below it; mount it into a container',
+    ),
+    (
+        'specify the target|in the container', BackendUnavailableError,
+        'It runs on Rockchip boards alone. Mount /proc/device-tree/compatible and '
+        '/dev/dri/renderD129 into a container',
+    ),
+    ('core_mask|core mode', UnsupportedRuntimeError, 'Leave core_mask at its default'),
+    (
+        'MODEL_INVALID|UNMATCH', ModelFileError,
+        'librknnrt.so must not be older than {toolkit} that made the file, and the file must be '
+        'made for this chip',
+    ),
+    ('', BackendUnavailableError, 'Is the NPU free, and is memory left?'),
+)
+
+
+def open_rknn(path: Path, core_mask: int, file: RknnFile | None) -> RKNNLite:
+    """Return the runtime with the model loaded; raise BackendError with what to do."""
+    try:
+        from rknnlite.api import RKNNLite
+    except (ImportError, OSError) as error:
+        raise BackendUnavailableError(
+            f'The backend rknpu needs rknn-toolkit-lite2: pip install rknn-toolkit-lite2. It is '
+            f'made for aarch64 and Python 3.7 to 3.12, this is {platform.machine()} and Python '
+            f'{sys.version_info.major}.{sys.version_info.minor}. {error}'
+        ) from error
+    rknn, failure = RKNNLite(), None
+    with native_log() as lines:
+        try:
+            failed = rknn.load_rknn(str(path)) != 0 or (
+                rknn.init_runtime(core_mask=core_mask) if core_mask else rknn.init_runtime()
+            ) != 0
+        except Exception as error:  # RKNNLite promises nothing
+            failed, failure = True, error
+    # It keeps the whole file, which the runtime has copied by now.
+    rknn.rknn_data = None
+    if failed:
+        rknn.release()
+        raise _start_error(path, file, failure, lines) from failure
+    return rknn
+
+
+def _start_error(
+    path: Path, file: RknnFile | None, failure: Exception | None, lines: Sequence[str]
+) -> BackendError:
+    """Return the error for a model that RKNNLite did not load; lines: what it printed."""
+    errors = re.compile(r'(?![WID] |E Traceback)[^\s*`]')
+    said = [line for line in lines if errors.match(line)]
+    text = '; '.join(line.rstrip('.') for line in said[-6:]) or 'it printed nothing'
+    if failure is not None:
+        return UnsupportedRuntimeError(
+            f'RKNNLite failed to load {path}: {type(failure).__name__}: {failure}. This is what '
+            'an old /usr/lib/librknnrt.so leads to: use the version of rknn-toolkit-lite2. '
+            f'It printed: {text}'
+        )
+    kind, remedy = next((k, r) for p, k, r in _FAULTS if re.search(p, '\n'.join(lines)))
+    toolkit = f'rknn-toolkit2 {file.toolkit}' if file else 'the rknn-toolkit2'
+    return kind(f'RKNNLite failed to load {path}: {text}. {remedy.format(toolkit=toolkit)}')
