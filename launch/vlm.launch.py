@@ -18,8 +18,10 @@ from launch_ros.substitutions import FindPackageShare
 
 # Argument: node parameter, its type, description. An empty argument leaves it to params_file.
 PARAMETERS = {
-    'backend': ('backend', str, 'What runs the models: onnx or scripted'),
-    'model': ('model', str, 'Name of a model profile, or path of a profile .yaml'),
+    'backend': ('backend', str, 'What runs the models: onnx, rknpu or scripted'),
+    'model': ('model', str, 'Name of a model profile, path of a profile .yaml, or auto (rknpu)'),
+    'encoder_path': ('encoder_path', str, 'Vision encoder file; rknpu: .rknn'),
+    'language_model_path': ('language_model_path', str, 'Language model file; rknpu: .rkllm'),
     'image_topic': ('camera.topic', str, 'Image topic of the camera named "camera"'),
     'transport': ('camera.transport', str, 'How its images come: raw or compressed'),
     'encode_rate': ('encode_rate', float, 'Encodings per second and camera, at most'),

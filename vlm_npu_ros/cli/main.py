@@ -9,11 +9,12 @@ from pathlib import Path
 import sys
 import time
 
+from vlm_npu_ros.cli import doctor, models
 from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import ImageError, RequestError, VlmError
 from vlm_npu_ros.engine.images import decode_image
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
-from vlm_npu_ros.engine.models import known_models
+from vlm_npu_ros.engine.models import AUTO, load_profile
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, Sampling
 
 
@@ -34,8 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'vlm-npu {_version()}')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
 
-    models = commands.add_parser('models', help='list the models that are known by name')
-    models.set_defaults(run=_models)
+    models.add_parser(commands)
+    doctor.add_parser(commands)
 
     chat = commands.add_parser(
         'chat',
@@ -47,7 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument(
         '-q', '--question', action='append', help='ask this and end; may be given several times'
     )
-    chat.add_argument('--model', default='demo', help='name or .yaml of a model (default: demo)')
+    chat.add_argument(
+        '--model', default='demo', help='name or .yaml of a model, or auto (default: demo)'
+    )
+    chat.add_argument('--encoder', default='', help='vision encoder file (on a board: .rknn)')
+    chat.add_argument('--language-model', default='', help='language model file (.rkllm)')
+    chat.add_argument('--context', type=int, default=0, help='tokens (default: of the profile)')
     chat.add_argument('--new-tokens', type=int, default=128, help='longest answer (default: 128)')
     chat.add_argument(
         '--temperature', type=float, default=0.0, help='0 = always the likeliest token (default)'
@@ -63,18 +69,13 @@ def _version() -> str:
         return 'of a ROS workspace'
 
 
-def _models(args: argparse.Namespace) -> int:
-    print('\n'.join(known_models()))
-    return 0
-
-
 def _chat(args: argparse.Namespace) -> int:
     try:
         picture = decode_image(args.picture.read_bytes(), apply_orientation=True)
     except OSError as error:
         raise ImageError(f'{args.picture} can not be read: {error.strerror}') from error
     started = time.perf_counter()
-    engine = load_engine(EngineSettings(model=args.model))
+    engine = load_engine(_settings(args))
     loaded = time.perf_counter()
     embedding = engine.encode(picture)
     if not args.quiet:
@@ -92,6 +93,18 @@ def _chat(args: argparse.Namespace) -> int:
             status = 1
     engine.close()
     return status
+
+
+def _settings(args: argparse.Namespace) -> EngineSettings:
+    backend = 'rknpu' if args.model == AUTO else load_profile(args.model).backend
+    return EngineSettings(
+        backend=backend,
+        model=args.model,
+        encoder_path=args.encoder,
+        language_model_path=args.language_model,
+        context=args.context,
+        sampling=Sampling(temperature=args.temperature),
+    )
 
 
 def _typed_questions() -> Iterator[str]:

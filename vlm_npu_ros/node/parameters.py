@@ -6,7 +6,7 @@ config/vlm.yaml shows the same to a person; a test keeps the two equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -17,6 +17,7 @@ from rcl_interfaces.msg import (
 )
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
 from vlm_npu_ros.engine.loading import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
@@ -53,10 +54,15 @@ class _Spec:
 
 _SPECS = {
     'autostart': _Spec(True, 'Configure and activate without being told to.', read_only=True),
-    'backend': _Spec('onnx', 'What runs the models: onnx (CPU) or scripted (given answers).'),
-    'model': _Spec('demo', 'Name of a model profile, or path of a profile .yaml.'),
+    'backend': _Spec(
+        'onnx', 'What runs the models: onnx (CPU), rknpu (Rockchip) or scripted (given answers).'
+    ),
+    'model': _Spec(
+        'demo', 'Name of a model profile, or path of a profile .yaml; auto = as the files say.'
+    ),
     'encoder_path': _Spec('', 'Vision encoder file; empty = the one of the profile.'),
     'language_model_path': _Spec('', 'Language model file; empty = the one of the profile.'),
+    'context': _Spec(0, 'Context in tokens; 0 = what the profile says.', 0, 16384),
     'cpu_threads': _Spec(0, 'Threads of the onnx backend; 0 = one for each core.', 0, 256),
     'cameras': _Spec(['camera'], 'Names of the cameras; the first one is the default.'),
     'encode_rate': _Spec(
@@ -83,6 +89,28 @@ _SPECS = {
     ),
     'image_reliability': _Spec(
         'best_effort', 'QoS reliability of camera subscriptions: best_effort or reliable.'
+    ),
+    'rknpu.library': _Spec(
+        'librkllmrt.so', 'Runtime of the language model: name of a library, or path.'
+    ),
+    'rknpu.runtime_version': _Spec(
+        '', 'Version to take that library for; empty = as its file says.'
+    ),
+    'rknpu.allow_third_party': _Spec(
+        False, 'Accept a runtime whose layout only a third party has published (1.3.1).'
+    ),
+    'rknpu.base_domain_id': _Spec(-1, 'NPU address space; -1 = as the platform needs.', -1, 15),
+    'rknpu.cpu_mask': _Spec(
+        0, 'CPUs of the runtime, bit 0 = CPU 0; 0 = the fast ones of the platform.', 0, 255
+    ),
+    'rknpu.embed_flash': _Spec(
+        True, 'Read word embeddings from storage: less memory, a little slower.'
+    ),
+    'rknpu.keep_tokens': _Spec(
+        0, 'Tokens at the start that stay when the context overflows.', 0, 16384
+    ),
+    'rknpu.core_mask': _Spec(
+        -1, 'NPU cores of the encoder, 7 = all three; -1 = as the platform has.', -1, 65535
     ),
     'scripted.answers': _Spec(
         ['I see what I was told to see.'], 'Answers of the scripted backend, given in turn.'
@@ -136,6 +164,11 @@ class NodeParameters:
             model=self['model'],
             encoder_path=self['encoder_path'],
             language_model_path=self['language_model_path'],
+            context=self['context'],
+            sampling=self.sampling,
+            rknpu=RknpuSettings(
+                **{field.name: self[f'rknpu.{field.name}'] for field in fields(RknpuSettings)}
+            ),
             threads=self['cpu_threads'],
             answers=tuple(self['scripted.answers']),
             timings=timings,

@@ -121,5 +121,5 @@ def _check_colours(found: RknnFile, source: str, image: ImageFormat, by: str) ->
         if fact is not None and np.abs(np.array(fact) - scaled).max() >= _SAME_COLOUR:
             raise ModelFileError(
                 f'{found.path}: the {what} of the pixels is {fact} by {source}, but '
-                f'{tuple(scaled.tolist())} by {by}: pictures would have wrong colours'
+                f'{tuple(scaled.round(2).tolist())} by {by}: pictures would have wrong colours'
             )

@@ -131,7 +131,8 @@ class RkllmHandle:
         request, infer: RKLLMInput and RKLLMInferParam, alive until then. An iterator that is
         closed early aborts the run and waits for its end.
         """
-        self._results = results = queue.SimpleQueue()
+        results: queue.SimpleQueue[Result | BaseException | int] = queue.SimpleQueue()
+        self._results = results
         self._is_running, self._abort_asked = True, False
         runner = threading.Thread(
             target=self._run, args=(request, infer, results), name='rkllm', daemon=True

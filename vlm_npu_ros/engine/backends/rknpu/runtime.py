@@ -24,8 +24,8 @@ OLD_UNMARKED = '1.1.x'  # any release of class A that carries no marker
 # Version to class and git blob id of the official file for aarch64, in the order of release.
 # The ids are those of lib/Linux/librkllm_api/aarch64/librkllmrt.so in airockchip/rknn-llm.
 RUNTIMES: dict[str, tuple[Abi, str]] = {
-    OLD_UNMARKED: (ABIS['A'], ''),
     '1.1.0': (ABIS['A'], '66dfdc7c25cdca9ccf9930798118e17abf7592ff'),
+    OLD_UNMARKED: (ABIS['A'], ''),
     '1.1.1': (ABIS['A'], 'bfca051375287d0f5aa754a7b8681b4ede52e259'),
     '1.1.2': (ABIS['A'], 'e8f4afc38c7394beeff83003dbc772412f649a44'),
     '1.1.3': (ABIS['A'], '68e79327e82f675413956be615f48c62ccd0f16e'),
@@ -108,10 +108,10 @@ def identify(
     if found not in RUNTIMES:
         blob = '' if marker else f', git blob id {_blob_id(path)}'
         raise UnsupportedRuntimeError(
-            f'{path} is no librkllmrt.so that is known: '
-            f'{f"version {found}" if found else "no version marker"} ({evidence}), of the '
-            f'telling functions it has {", ".join(functions) or "none"}{blob}. Supported are '
-            f'{", ".join(RUNTIMES)}; if it has the binary interface of one of these, name that '
+            f'{path} is no librkllmrt.so that is known '
+            f'({f"version {found}" if found else "no version marker"}, {evidence}; of the '
+            f'telling functions it has {", ".join(functions) or "none"}{blob}): supported are '
+            f'{", ".join(RUNTIMES)}. If it has the binary interface of one of these, name that '
             'version in the parameter rknpu.runtime_version'
         )
     abi = RUNTIMES[found][0]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
+from vlm_npu_ros.engine.errors import ModelFileError
+
+
+@pytest.mark.parametrize('content, what', [
+    (b'', 'is empty'),
+    (b'\x7fELF\2\1\1', 'a library'),
+    (b'RKNN\0\0\0\0\6', 'swapped'),
+    (b'CYPTRKNN', 'swapped'),
+    (b'GGUF\3', 'GGUF'),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'),
+    (b'<!DOCTYPE html>', 'web page'),
+    (b'PK\3\4', 'ZIP'),
+    (b'\x08\x08\x12\x07pytorch', 'ONNX'),
+])
+def test_file_of_another_kind_is_told(content: bytes, what: str, tmp_path: Path) -> None:
+    path = tmp_path / 'model.rkllm'
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match=what) as caught:
+        check_rkllm(path)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match='can not be read'):
+        check_rkllm(tmp_path / 'model.rkllm')
+
+
+def test_other_content_passes(tmp_path: Path) -> None:
+    path = tmp_path / 'model.rkllm'
+    path.write_bytes(b'\1\2\3\4' * 100)
+    assert check_rkllm(path) == 400

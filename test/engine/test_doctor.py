@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+import os
+from pathlib import Path
+import shutil
+
+import pytest
+import simulated
+from simulated.board import board_tree, write
+from vlm_npu_ros.engine.backends.rknpu.abi import TELLING_FUNCTIONS
+from vlm_npu_ros.engine.backends.rknpu.board import Board
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
+from vlm_npu_ros.engine.doctor import Check, examine, require
+from vlm_npu_ros.engine.errors import (
+    BackendUnavailableError,
+    ModelFileError,
+    UnsupportedRuntimeError,
+)
+from vlm_npu_ros.engine.loading import EngineSettings
+
+DATA = Path(simulated.__path__[0]).parent / 'data'
+PROFILE = Path(simulated.__path__[0]) / 'demo_rknpu.yaml'
+ENCODER, LANGUAGE_MODEL = '/models/demo.rknn', '/models/demo.rkllm'
+
+Tree = Callable[..., Board]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Return a function that prepares a board with the demo model on it."""
+    def make(**facts: object) -> Board:
+        board_tree(tmp_path, **facts)  # type: ignore[arg-type]
+        (tmp_path / 'models').mkdir()
+        shutil.copy(DATA / 'demo_encoder.rknn', tmp_path / 'models/demo.rknn')
+        write(tmp_path / 'models/demo.rkllm', b'SIMRKLLM'.ljust(1000, b'\1'))
+        return Board(tmp_path)
+    return make
+
+
+def settings(
+    model: str = str(PROFILE), encoder: str = ENCODER, language_model: str = LANGUAGE_MODEL,
+    context: int = 0, library: str = 'librkllmrt.so',
+) -> EngineSettings:
+    return EngineSettings(
+        'rknpu', model, encoder, language_model, context, rknpu=RknpuSettings(library)
+    )
+
+
+def failures(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks if check.level == 'fail'}
+
+
+def only_failure(board: Board, wanted: EngineSettings) -> Check:
+    checks = examine(board, wanted)
+    (failed,) = failures(checks).values()
+    with pytest.raises(failed.error) as caught:
+        require(checks)
+    assert failed.found in str(caught.value) and failed.remedy in str(caught.value)
+    return failed
+
+
+def test_board_that_is_ready_passes(tree: Tree) -> None:
+    checks = examine(tree(), settings())
+    assert {check.level for check in checks} == {'ok'}
+    assert {check.name for check in checks} >= {
+        'board', 'NPU driver', 'librkllmrt.so', 'librknnrt.so', 'rknn-toolkit-lite2',
+        'vision encoder', 'language model', 'model', 'context', 'memory', 'clocks', 'device files',
+    }
+    require(checks)
+
+
+def test_this_machine_is_no_board(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv('VLM_NPU_SYSROOT', raising=False)
+    if os.path.exists('/proc/device-tree/compatible'):
+        pytest.skip('This machine may be a board')
+    checks = failures(examine(Board(), settings()))
+    assert 'no Rockchip board' in checks['board'].found
+    assert 'backend: onnx' in checks['board'].remedy
+    assert checks['librkllmrt.so'].error is BackendUnavailableError
+
+
+def test_other_chip_is_refused(tree: Tree) -> None:
+    failed = failures(examine(tree(soc='rk3566'), settings()))
+    assert 'rk3566' in failed['board'].found
+    # The encoder was made for another chip than this one.
+    assert 'made for rk3588' in failed['vision encoder'].found
+
+
+@pytest.mark.parametrize('driver, level', [
+    ('0.8.2', 'fail'), ('0.9.5', 'fail'), ('0.9.6', 'warn'), ('0.9.8', 'ok'), ('0.10.1', 'ok'),
+])
+def test_old_driver(driver: str, level: str, tree: Tree) -> None:
+    checks = {check.name: check for check in examine(tree(driver=driver), settings())}
+    assert checks['NPU driver'].level == level
+    assert driver in checks['NPU driver'].found
+    assert ('kernel' in checks['NPU driver'].remedy) == (level != 'ok')
+
+
+def test_driver_that_can_not_be_read_is_a_warning(tree: Tree) -> None:
+    board = tree()
+    (board.root / 'sys/kernel/debug/rknpu/version').unlink()
+    checks = {check.name: check for check in examine(board, settings())}
+    assert checks['NPU driver'].level == 'warn'
+    assert 'sudo cat' in checks['NPU driver'].remedy
+
+
+def test_unknown_runtime(tree: Tree) -> None:
+    failed = only_failure(tree(runtime='1.4.0'), settings())
+    assert failed.name == 'librkllmrt.so'
+    assert 'version 1.4.0' in failed.found
+    assert 'rknpu.runtime_version' in failed.remedy
+
+
+def test_runtime_that_contradicts_itself(tree: Tree) -> None:
+    oldest = list(TELLING_FUNCTIONS)[:1]
+    failed = only_failure(tree(runtime='1.2.3', functions=oldest), settings())
+    assert 'contradicts itself' in f'{failed.found}{failed.remedy}'
+
+
+def test_runtime_cut_short(tree: Tree) -> None:
+    board = tree()
+    write(board.root / 'usr/lib/librkllmrt.so', b'\x7fELF')
+    assert 'too short' in only_failure(board, settings()).found
+
+
+def test_missing_runtimes_are_told_with_where_to_get_them(tree: Tree) -> None:
+    board = tree()
+    (board.root / 'usr/lib/librkllmrt.so').unlink()
+    (board.root / 'usr/local/lib').mkdir(parents=True)
+    (board.root / 'usr/lib/librknnrt.so').rename(board.root / 'usr/local/lib/librknnrt.so')
+    failed = failures(examine(board, settings()))
+    assert 'airockchip/rknn-llm' in failed['librkllmrt.so'].remedy
+    assert 'usr/local/lib/librknnrt.so' in failed['librknnrt.so'].found
+    assert 'sudo cp' in failed['librknnrt.so'].remedy
+
+
+def test_model_too_big_for_the_memory(tree: Tree) -> None:
+    board = tree(free_gb=0.001)
+    failed = only_failure(board, settings())
+    assert failed.name == 'memory'
+    assert 'smaller model' in failed.remedy
+
+
+def test_published_need_is_a_warning(tree: Tree, tmp_path: Path) -> None:
+    board = tree(free_gb=2.0)
+    text = PROFILE.read_text() + "published: {ram_gb: 3.1, source: 'a test'}\n"
+    write(tmp_path / 'big.yaml', text.encode())
+    checks = {c.name: c for c in examine(board, settings(str(tmp_path / 'big.yaml')))}
+    assert checks['memory'].level == 'warn'
+    assert '2.9 GB' in checks['memory'].found  # 3.1e9 bytes
+
+
+def test_runtime_older_than_the_model(tree: Tree, tmp_path: Path) -> None:
+    text = PROFILE.read_text().replace("min_runtime: '1.1.0'", "min_runtime: '1.3.0'")
+    write(tmp_path / 'new.yaml', text.encode())
+    failed = only_failure(tree(), settings(str(tmp_path / 'new.yaml')))
+    assert '1.2.3' in failed.found and 'needs 1.3.0' in failed.found
+    assert failed.error is UnsupportedRuntimeError
+
+
+@pytest.mark.parametrize('context, found', [(1024, '1024 tokens, demo-rknpu holds 512'),
+                                            (500, '500 tokens')])
+def test_context(context: int, found: str, tree: Tree) -> None:
+    failed = only_failure(tree(), settings(context=context))
+    assert (failed.name, failed.found, failed.error) == ('context', found, ModelFileError)
+
+
+@pytest.mark.parametrize('old, new, facts', [
+    ('dim: 128', 'dim: 2048', ('128', '2048')),
+    ('outputs: 1', 'outputs: 4', ('is 1', '4')),
+    ('{128: 64}', '{128: 36}', ('64', '36')),
+    ('mean: [0.5, 0.5, 0.5]', 'mean: [0.48, 0.46, 0.41]', ('127.5', '122.4')),
+])
+def test_encoder_of_another_model(
+    old: str, new: str, facts: tuple[str, str], tree: Tree, tmp_path: Path,
+) -> None:
+    write(tmp_path / 'other.yaml', PROFILE.read_text().replace(old, new).encode())
+    failed = only_failure(tree(), settings(str(tmp_path / 'other.yaml')))
+    for fact in facts:
+        assert fact in f'{failed.found}: {failed.remedy}'
+
+
+def test_swapped_files(tree: Tree) -> None:
+    failed = failures(examine(tree(), settings(encoder=LANGUAGE_MODEL, language_model=ENCODER)))
+    assert 'swapped' in failed['vision encoder'].found + failed['vision encoder'].remedy
+    assert 'swapped' in failed['language model'].found + failed['language model'].remedy
+
+
+def test_profile_of_another_backend(tree: Tree) -> None:
+    assert 'made for the backend onnx' in only_failure(tree(), settings('demo')).found
+
+
+def test_missing_python_package(tree: Tree) -> None:
+    board = tree()
+    (board.root / 'usr/lib/python3/dist-packages/rknnlite').rmdir()
+    assert 'pip install rknn-toolkit-lite2' in only_failure(board, settings()).remedy
+
+
+def test_slow_clocks_are_a_warning(tree: Tree) -> None:
+    board = tree()
+    write(board.root / 'sys/class/devfreq/fdab0000.npu/governor', b'rknpu_ondemand\n')
+    checks = {check.name: check for check in examine(board, settings())}
+    assert (checks['clocks'].level, checks['clocks'].found) == ('warn', 'NPU: rknpu_ondemand')
+
+
+def test_board_is_looked_at_without_models(tree: Tree) -> None:
+    checks = examine(tree(), settings(encoder='', language_model=''))
+    assert not failures(checks)
+    assert next(c for c in checks if c.name == 'model files').level == 'warn'

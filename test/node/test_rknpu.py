@@ -1,0 +1,132 @@
+"""The node on a simulated board: every runtime, and what a wrong pairing ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from robot import Robot
+import simulated
+from simulated import runtime, weights
+from simulated.board import board_tree, use
+from vlm_npu_ros.demo.questions import random_question
+from vlm_npu_ros.demo.scenes import random_scene, render
+from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.types import GenerationRequest
+from vlm_npu_ros.msg import ErrorCode
+from vlm_npu_ros.node.vlm_node import VlmNode
+
+SIMULATED = Path(simulated.__path__[0])
+VERSIONS = ('1.1.4', '1.2.0', '1.2.1b1', '1.2.3', '1.3.0', '1.3.1')
+
+MakeNode = Callable[..., VlmNode]
+Asked = tuple[np.ndarray, str, str]
+
+
+@pytest.fixture(scope='module')
+def fifty() -> list[Asked]:
+    """Return fifty pictures, a question about each, and the answer of the embedded model."""
+    engine = load_engine(EngineSettings(threads=1))
+    asked = []
+    for seed in range(50):
+        rng = np.random.default_rng((5, seed))
+        scene = random_scene(rng)
+        picture = render(scene, 320, 240)
+        question = random_question(scene, rng).text.replace('<', '')
+        request = GenerationRequest(question, (engine.encode(picture),), 64)
+        asked.append((picture, question, engine.answer(request)))
+    return asked
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the language model and all runtimes."""
+    folder = tmp_path_factory.mktemp('board')
+    weights.write_model(folder / 'demo.rkllm')
+    for version in VERSIONS:
+        runtime.build(version, folder)
+    return folder
+
+
+@pytest.fixture
+def on_board(
+    files: Path, active_node: MakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> MakeNode:
+    """Return a function that starts the node on a simulated board."""
+    use(monkeypatch, board_tree(tmp_path))
+
+    def make(version: str = '1.2.3', **parameters: Any) -> VlmNode:
+        return active_node(**{
+            'backend': 'rknpu',
+            'model': str(SIMULATED / 'demo_rknpu.yaml'),
+            'encoder_path': str(SIMULATED.parent / 'data' / 'demo_encoder.rknn'),
+            'language_model_path': str(files / 'demo.rkllm'),
+            'rknpu__library': str(files / version / 'librkllmrt.so'),
+            'rknpu__allow_third_party': True,
+            **parameters,
+        })
+
+    return make
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_answers_are_those_of_the_embedded_model(
+    version: str, on_board: MakeNode, robot: Robot, fifty: list[Asked],
+) -> None:
+    on_board(version, max_new_tokens=64)
+    for picture, question, answer in fifty:
+        frame = robot.publish(picture)
+        response = robot.ask(question=question, not_before=frame.header.stamp)
+        assert response.success, response.error_msg
+        assert response.answer == answer
+        assert response.header.stamp == frame.header.stamp
+        assert response.stats.backend == 'rknpu'
+        assert response.stats.image_tokens == 64
+
+
+def test_error_of_the_runtime_ends_one_question_only(
+    on_board: MakeNode, robot: Robot, fifty: list[Asked], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_board()
+    picture, question, answer = fifty[0]
+    robot.publish(picture)
+    monkeypatch.setenv('SIMRKLLM_ERROR_AT', '2')
+    assert robot.ask(question=question).error_code == ErrorCode.BACKEND_CRASHED
+    monkeypatch.delenv('SIMRKLLM_ERROR_AT')
+    assert robot.ask(question=question).answer == answer
+
+
+def test_failed_encoding_is_told_and_the_next_frame_is_seen(
+    on_board: MakeNode, robot: Robot, fifty: list[Asked], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_board(timeout=2.0)
+    picture, question, answer = fifty[0]
+    monkeypatch.setenv('SIMRKNN_NAN', '1')
+    robot.publish(picture)
+    response = robot.ask(question=question)
+    assert not response.success and response.error_code != ErrorCode.NONE
+    monkeypatch.delenv('SIMRKNN_NAN')
+    frame = robot.publish(picture)
+    assert robot.ask(question=question, not_before=frame.header.stamp).answer == answer
+
+
+@pytest.mark.parametrize('parameters, reason', [
+    ({'model': 'demo'}, 'made for the backend onnx'),
+    ({'model': 'auto'}, 'demo'),
+    ({'context': 1024}, '1024 tokens, demo-rknpu holds 512'),
+    ({'encoder_path': ''}, 'needs the parameters encoder_path'),
+    ({'encoder_path': 'swapped.rkllm'}, 'can not be read'),
+    ({'rknpu__library': '/nowhere/librkllmrt.so'}, 'There is no /nowhere/librkllmrt.so'),
+    ({'rknpu__runtime_version': '1.3.0'}, 'default parameters lie where'),
+    ({'rknpu__runtime_version': '9.9'}, 'supported are'),
+])
+def test_what_does_not_fit_fails_configure_with_the_reason(
+    parameters: dict[str, Any], reason: str, on_board: MakeNode, robot: Robot,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    on_board(**parameters)
+    output = capfd.readouterr()
+    assert reason in output.out + output.err

@@ -1,0 +1,71 @@
+"""vlm-npu doctor: what is wrong with a board, and what to do."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+import json
+from pathlib import Path
+import sys
+import textwrap
+
+from vlm_npu_ros.engine.backends.rknpu.board import Board
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
+from vlm_npu_ros.engine.doctor import Check, examine
+from vlm_npu_ros.engine.loading import EngineSettings
+
+_COLOURS = {'ok': 32, 'warn': 33, 'fail': 31}
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the program."""
+    doctor = commands.add_parser(
+        'doctor',
+        help='find out why a board does not run a model',
+        description='Look at chip, driver, runtimes, Python, model files, memory, clocks and '
+        'permissions, and say what to do. Exit code 1 if anything fails.',
+    )
+    doctor.set_defaults(run=run)
+    doctor.add_argument('--sysroot', type=Path, help='look at the tree of another machine')
+    doctor.add_argument('--model', default='auto', help='name or .yaml of a model (default: auto)')
+    doctor.add_argument('--encoder', default='', help='vision encoder, .rknn')
+    doctor.add_argument('--language-model', default='', help='language model, .rkllm')
+    doctor.add_argument('--context', type=int, default=0, help='tokens (default: of the profile)')
+    doctor.add_argument('--library', default=RknpuSettings.library, help='librkllmrt.so')
+    doctor.add_argument('--runtime-version', default='', help='version to take that library for')
+    doctor.add_argument('--json', action='store_true', help='print JSON')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the checks; return 1 if any failed."""
+    settings = EngineSettings(
+        backend='rknpu',
+        model=args.model,
+        encoder_path=args.encoder,
+        language_model_path=args.language_model,
+        context=args.context,
+        rknpu=RknpuSettings(library=args.library, runtime_version=args.runtime_version),
+    )
+    checks = examine(Board(args.sysroot), settings)
+    if args.json:
+        names = ('name', 'level', 'found', 'remedy')
+        listed = [{k: v for k, v in asdict(check).items() if k in names} for check in checks]
+        print(json.dumps(listed, indent=2))
+    else:
+        _print_table(checks)
+    return int(any(check.level == 'fail' for check in checks))
+
+
+def _print_table(checks: list[Check]) -> None:
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        level = f'{check.level:4}'
+        if sys.stdout.isatty():
+            level = f'\033[{_COLOURS[check.level]}m{level}\033[0m'
+        print(f'{level}  {check.name:{width}}  {check.found}')
+        if check.level != 'ok':
+            indent = ' ' * (8 + width)
+            print(textwrap.fill(
+                check.remedy, 98, initial_indent=indent + '-> ', subsequent_indent=indent + '   ',
+                break_long_words=False, break_on_hyphens=False,
+            ))

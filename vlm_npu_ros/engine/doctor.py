@@ -1,0 +1,323 @@
+"""What is wrong with a board, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+import importlib.util
+import os
+from pathlib import Path
+import platform
+import resource
+import sys
+from typing import Literal, TYPE_CHECKING
+
+from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
+from vlm_npu_ros.engine.backends.rknpu.board import Board, LIBRKNNRT, PLATFORMS
+from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
+from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
+from vlm_npu_ros.engine.backends.rknpu.runtime import find_library, identify, RuntimeLibrary
+from vlm_npu_ros.engine.errors import (
+    BackendError,
+    BackendUnavailableError,
+    ModelFileError,
+    UnsupportedRuntimeError,
+)
+from vlm_npu_ros.engine.models import find_model, ModelProfile
+
+if TYPE_CHECKING:
+    from vlm_npu_ros.engine.loading import EngineSettings
+
+OLDEST_DRIVER = (0, 9, 6)  # that loads a model at all
+DRIVER_FOR_RKLLM = (0, 9, 8)  # asked for by the manual of runtimes from 1.2.2 on
+OPEN_FILES = 1024  # below which loading was seen to fail; raised by the engine where it may
+_GIB = 1 << 30
+_PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
+
+Level = Literal['ok', 'warn', 'fail']
+
+
+@dataclass(frozen=True)
+class Check:
+    """
+    One thing that was looked at.
+
+    found: what is there. remedy: what to do, '' if all is well.
+    error: what the engine raises for a failure.
+    """
+
+    name: str
+    level: Level
+    found: str
+    remedy: str = ''
+    error: type[BackendError] = UnsupportedRuntimeError
+
+
+def require(checks: Iterable[Check]) -> None:
+    """Raise the error of the first failed check, with the sentences of all of them."""
+    failed = [check for check in checks if check.level == 'fail']
+    if failed:
+        lines = [f'{check.name}: {check.found}. {check.remedy}' for check in failed]
+        raise failed[0].error('; '.join(lines))
+
+
+def examine(board: Board, settings: EngineSettings) -> list[Check]:
+    """
+    Look at everything that `backend: rknpu` needs on a board.
+
+    settings: what is to be loaded; without model files, the board alone is looked at.
+    """
+    return [
+        *_soc(board),
+        *_driver(board),
+        *_runtimes(board, settings),
+        *_python(board),
+        *_models(board, settings),
+        *_clocks(board),
+        *_permissions(board),
+    ]
+
+
+def _soc(board: Board) -> Iterator[Check]:
+    soc = board.soc
+    if soc is None:
+        yield Check(
+            'board', 'fail', f'no Rockchip board ({platform.machine()})',
+            'The backend rknpu runs on RK3588, RK3576, RK3562 and RV1126B; in a container mount '
+            '/proc/device-tree/compatible. Without a board use backend: onnx',
+        )
+    elif soc not in PLATFORMS:
+        yield Check(
+            'board', 'fail', f'{board.model or soc} ({soc})',
+            f'Its NPU is not one of {", ".join(PLATFORMS)}: use backend: onnx or another board',
+        )
+    else:
+        yield Check('board', 'ok', f'{board.model or "board"} ({soc})')
+
+
+def _driver(board: Board) -> Iterator[Check]:
+    version = board.driver
+    if version is None:
+        yield Check(
+            'NPU driver', 'warn', 'its version can not be read here',
+            'See it with `sudo cat /sys/kernel/debug/rknpu/version`: 0.9.8 or later is needed',
+        )
+        return
+    number = tuple(map(int, version.split('.')))
+    remedy = 'Install a kernel with RKNPU driver 0.9.8 (a recent vendor kernel 6.1 has it)'
+    if number < OLDEST_DRIVER:
+        yield Check('NPU driver', 'fail', f'{version}, older than 0.9.6', remedy)
+    elif number < DRIVER_FOR_RKLLM:
+        yield Check('NPU driver', 'warn', f'{version}, older than 0.9.8', remedy)
+    else:
+        yield Check('NPU driver', 'ok', version)
+
+
+def _runtimes(board: Board, settings: EngineSettings) -> Iterator[Check]:
+    try:
+        runtime = identified(board, settings)
+    except BackendError as error:
+        yield _failed('librkllmrt.so', error)
+    else:
+        found = f'{runtime.version}, {runtime.evidence} ({runtime.path})'
+        yield Check('librkllmrt.so', 'ok', found)
+    version = board.librknnrt
+    if version is None:
+        elsewhere = ', '.join(map(str, board.librknnrt_elsewhere))
+        yield Check(
+            'librknnrt.so', 'fail', f'not at /{LIBRKNNRT}' + (elsewhere and f', but {elsewhere}'),
+            f'RKNNLite looks nowhere else: `sudo cp {elsewhere or "librknnrt.so"} /usr/lib/`; the '
+            'file is in github.com/airockchip/rknn-toolkit2 (rknpu2/runtime/Linux)',
+            BackendUnavailableError,
+        )
+    elif not version:
+        yield Check('librknnrt.so', 'warn', 'no version in it', 'Replace it by an official one')
+    else:
+        yield Check('librknnrt.so', 'ok', version)
+
+
+def identified(board: Board, settings: EngineSettings) -> RuntimeLibrary:
+    """Return the runtime that the settings name; raise BackendError if it is of no use."""
+    options = settings.rknpu
+    library = options.library
+    path = find_library(str(board.path(library)) if '/' in library else library, board.root)
+    machine = 'aarch64' if board.is_foreign else platform.machine()
+    return identify(path, options.runtime_version, machine, options.allow_third_party)
+
+
+def _python(board: Board) -> Iterator[Check]:
+    if not board.is_foreign:
+        there = importlib.util.find_spec('rknnlite') is not None
+    elif board.python_packages:
+        there = any((folder / 'rknnlite').is_dir() for folder in board.python_packages)
+    else:
+        yield Check('rknn-toolkit-lite2', 'ok', 'not looked at: no Python packages in that tree')
+        return
+    low, high = ('.'.join(map(str, version)) for version in _PYTHONS)
+    if there:
+        yield Check('rknn-toolkit-lite2', 'ok', 'installed')
+    elif _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
+        yield Check(
+            'rknn-toolkit-lite2', 'fail', 'not installed',
+            '`pip install rknn-toolkit-lite2` (made for aarch64 only)', BackendUnavailableError,
+        )
+    else:
+        yield Check(
+            'rknn-toolkit-lite2', 'fail',
+            f'not installed, and this is Python {platform.python_version()}',
+            f'It is made for Python {low} to {high}: use one of these', BackendUnavailableError,
+        )
+
+
+def _models(board: Board, settings: EngineSettings) -> Iterator[Check]:
+    if not (settings.encoder_path and settings.language_model_path):
+        yield Check(
+            'model files', 'warn', 'not both are named',
+            'Name a vision encoder (.rknn) and a language model (.rkllm)',
+        )
+        return
+    encoder = board.path(settings.encoder_path)
+    language_model = board.path(settings.language_model_path)
+    checks = [_encoder_file(board, encoder), _language_model_file(language_model)]
+    yield from checks
+    if any(check.level == 'fail' for check in checks):
+        return
+    file = RknnFile.try_read(encoder)
+    try:
+        profile = find_model(settings.model, encoder, language_model, file)
+    except BackendError as error:
+        yield _failed('model', error)
+        return
+    yield from _profile(profile, file, settings)
+    yield from _runtime_age(board, profile, settings)
+    yield from _memory(board, profile, encoder, language_model)
+
+
+def _encoder_file(board: Board, path: Path) -> Check:
+    try:
+        file = RknnFile.try_read(path)
+    except BackendError as error:
+        return _failed('vision encoder', error)
+    if file is None:
+        return Check(
+            'vision encoder', 'warn', f'{path} is encrypted and tells nothing',
+            'Whether it fits is seen when it is loaded',
+        )
+    found = f'{path}: {file.size} pixels, {file.tokens} tokens of {len(file.outputs)} x {file.dim}'
+    if board.soc and file.platform and file.platform != board.soc:
+        return Check(
+            'vision encoder', 'fail', f'{found}, made for {file.platform}',
+            f'This board has an {board.soc}: convert the model for it, or take a file made for it',
+            ModelFileError,
+        )
+    return Check('vision encoder', 'ok', found)
+
+
+def _language_model_file(path: Path) -> Check:
+    try:
+        size = check_rkllm(path)
+    except BackendError as error:
+        return _failed('language model', error)
+    return Check('language model', 'ok', f'{path}: {size / _GIB:.1f} GB')
+
+
+def _profile(
+    profile: ModelProfile, file: RknnFile | None, settings: EngineSettings
+) -> Iterator[Check]:
+    if profile.backend != 'rknpu':
+        yield Check(
+            'model', 'fail', f'{profile.name} is made for the backend {profile.backend}',
+            'Set the parameter model to auto, or to one that `vlm-npu models` lists for rknpu',
+            ModelFileError,
+        )
+        return
+    try:
+        if file is not None:
+            check_agreement(file, 'the file', profile, file.platform, 0)
+    except BackendError as error:
+        yield _failed('model', error)
+        return
+    yield Check('model', 'ok', profile.title or profile.name)
+    context = settings.context or profile.context
+    if context > profile.max_context:
+        yield Check(
+            'context', 'fail', f'{context} tokens, {profile.name} holds {profile.max_context}',
+            f'Set the parameter context to {profile.max_context} or less', ModelFileError,
+        )
+    elif context % 32:
+        yield Check(
+            'context', 'fail', f'{context} tokens', 'It must be a multiple of 32', ModelFileError
+        )
+    else:
+        yield Check('context', 'ok', f'{context} tokens')
+
+
+def _runtime_age(
+    board: Board, profile: ModelProfile, settings: EngineSettings
+) -> Iterator[Check]:
+    try:
+        runtime = identified(board, settings)
+    except BackendError:
+        return  # said already
+    if profile.min_runtime and runtime.is_older_than(profile.min_runtime):
+        yield Check(
+            'runtime for the model', 'fail',
+            f'librkllmrt.so is {runtime.version}, {profile.name} needs {profile.min_runtime}',
+            f'Install librkllmrt.so {profile.min_runtime} or later '
+            '(github.com/airockchip/rknn-llm)',
+        )
+
+
+def _memory(
+    board: Board, profile: ModelProfile, encoder: Path, language_model: Path
+) -> Iterator[Check]:
+    free = board.available_memory
+    if free is None:
+        return
+    files = encoder.stat().st_size + language_model.stat().st_size
+    published = profile.published.ram_gb if profile.published else None
+    need = max(files, int((published or 0) * 1e9))
+    found = f'{free / _GIB:.1f} GB free, {profile.name} needs about {need / _GIB:.1f} GB'
+    remedy = 'Close other programs, or take a smaller model (`vlm-npu models` lists their needs)'
+    if free < files:
+        yield Check('memory', 'fail', found, remedy, BackendUnavailableError)
+    elif free < need:
+        yield Check('memory', 'warn', found, remedy)
+    else:
+        yield Check('memory', 'ok', found)
+
+
+def _clocks(board: Board) -> Iterator[Check]:
+    slow = {name: g for name, g in board.governors.items() if g != 'performance'}
+    if slow:
+        yield Check(
+            'clocks', 'warn', ', '.join(f'{name}: {governor}' for name, governor in slow.items()),
+            'Answers come sooner and more evenly at fixed clocks: write performance to these '
+            'governors (docs/board.md has the lines)',
+        )
+    elif board.governors:
+        yield Check('clocks', 'ok', 'performance')
+
+
+def _permissions(board: Board) -> Iterator[Check]:
+    closed = [str(d) for d in board.devices if not os.access(d, os.R_OK | os.W_OK)]
+    if closed:
+        yield Check(
+            'device files', 'fail', f'{", ".join(closed)} can not be opened',
+            '`sudo usermod -aG render,video $USER`, then log in again', BackendUnavailableError,
+        )
+    elif board.devices:
+        yield Check('device files', 'ok', f'{len(board.devices)} can be opened')
+    if not board.is_foreign:
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        few = hard != resource.RLIM_INFINITY and hard < OPEN_FILES
+        yield Check(
+            'open files', 'warn' if few else 'ok', f'at most {hard}',
+            'Allow more: `ulimit -Hn 102400`, or LimitNOFILE=102400 in the service' if few else '',
+        )
+
+
+def _failed(name: str, error: BackendError) -> Check:
+    """Return the check for an error, whose message says what to do."""
+    found, _, remedy = str(error).rpartition(': ')
+    return Check(name, 'fail', found or remedy, remedy if found else '', type(error))
