@@ -141,6 +141,8 @@ def _load_rknpu(settings: EngineSettings, progress: Progress) -> Engine:
     except BackendError:
         encoder.close()
         raise
+    if language_model.driver:
+        progress(f'NPU driver {language_model.driver}, as the runtime says')
     return Engine(encoder, language_model)
 
 

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from simulated import weights
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
@@ -204,6 +205,32 @@ def test_failed_load_is_an_error(load: Load, monkeypatch: pytest.MonkeyPatch) ->
 def test_context_above_that_of_the_file_is_refused_with_both(version: str, load: Load) -> None:
     with pytest.raises(ModelFileError, match=r'max_context.*1024.*512'):
         load(version, context=1024)
+
+
+@pytest.mark.parametrize('header, reason', [
+    ({'toolkit': '1.3.0'}, 'lower than'),
+    ({'platform': 'rk3576'}, 'RK3576|rk3576'),
+])
+def test_model_of_another_toolkit_or_chip_is_refused_with_the_reason(
+    header: dict[str, str], reason: str, load: Load, tmp_path: Path,
+) -> None:
+    path = weights.write_model(tmp_path / 'other.rkllm', **header)  # type: ignore[arg-type]
+    with pytest.raises(ModelFileError, match=reason):
+        load('1.2.3', path=path)
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_outputs_for_deeper_layers_are_interleaved(
+    version: str, load: Load, onnx: OnnxLanguageModel, image: ImageEmbedding, tmp_path: Path,
+    profile: ModelProfile,
+) -> None:
+    assert profile.image
+    path = weights.write_model(tmp_path / 'deep.rkllm', outputs=4)
+    deep = dataclasses.replace(profile, image=dataclasses.replace(profile.image, outputs=4))
+    noise = np.random.default_rng(0).normal(size=(64, 3, 128)).astype(np.float32)
+    embedding = ImageEmbedding(np.concatenate([image.data, noise], 1), 0.0)
+    answer = text(load(version, path=path, profile=deep).generate(request(embedding)))
+    assert answer == text(onnx.generate(request(image)))
 
 
 def test_runtime_that_calls_itself_something_else_is_refused(

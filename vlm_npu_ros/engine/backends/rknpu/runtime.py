@@ -70,15 +70,16 @@ def find_library(name_or_path: str, root: Path = Path('/')) -> Path:
     Raises BackendUnavailableError naming the folders.
     """
     if '/' in name_or_path:
-        found, folders = [Path(name_or_path)], []
+        found, looked = [Path(name_or_path)], 'there'
     else:
         own = os.environ.get('LD_LIBRARY_PATH', '') if root == Path('/') else ''
-        folders = [Path(f) for f in own.split(':') if f] + [root / f for f in LIBRARY_FOLDERS]
-        found = [folder / name_or_path for folder in folders]
+        usual = [root / folder for folder in LIBRARY_FOLDERS]
+        found = [Path(f) / name_or_path for f in own.split(':') if f]
+        found += [folder / name_or_path for folder in usual]
+        looked = f'in {"LD_LIBRARY_PATH, " if own else ""}{", ".join(map(str, usual))}'
     for path in found:
         if os.path.isfile(path):  # unlike Path.is_file, never an error
             return path.resolve()
-    looked = f'in {", ".join(map(str, folders))}' if folders else 'there'
     raise BackendUnavailableError(
         f'There is no {name_or_path} ({looked}): copy librkllmrt.so of github.com/airockchip/'
         'rknn-llm (rkllm-runtime/Linux/librkllm_api/aarch64) to /usr/lib, or name its path'
