@@ -12,7 +12,7 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
-from vlm_npu_ros.engine.engine import Engine, NpuLock
+from vlm_npu_ros.engine.engine import Engine, evenly, NpuLock
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ContextError,
@@ -21,7 +21,14 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Sampling
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    FinishReason,
+    GenerationRequest,
+    ImageEmbedding,
+    Sampling,
+    Turn,
+)
 
 PICTURE = np.full((6, 8, 3), 200, np.uint8)
 EMBEDDING = np.zeros((64, 1, 128), np.float32)
@@ -75,11 +82,15 @@ class FakeLanguageModel(LanguageModel):
     """Says a word, then raises what it is given."""
 
     name = 'fake'
+    context = 100
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.iterators_closed = 0
         self.closed = False
+
+    def tokens(self, request: GenerationRequest) -> int:
+        return sum(image.tokens for image in request.images) + 10 * (len(request.turns) + 1)
 
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
         try:
@@ -399,3 +410,38 @@ def test_close_waits_for_an_encoding(pool: ThreadPoolExecutor) -> None:
     assert encoding.result(PATIENCE).data is EMBEDDING
     closing.result(PATIENCE)
     assert encoder.closed
+
+
+def frames(count: int) -> tuple[ImageEmbedding, ...]:
+    return tuple(ImageEmbedding(np.zeros((10, 1, 4), np.float32), 0.0) for _ in range(count))
+
+
+@pytest.mark.parametrize('images, turns, limit, left, dropped', [
+    (1, 0, 0, [0], 0),
+    (1, 3, 0, [0], 0),  # 10 + 40 + 50 = 100
+    (1, 5, 0, [0], 2),
+    (1, 5, 30, [0], 4),  # 10 + 20
+    (4, 0, 0, [0, 1, 2, 3], 0),
+    (9, 0, 0, [0, 3, 5, 8], 0),  # 40 + 10 + 50 = 100
+    (9, 2, 0, [0, 3, 5, 8], 2),
+    (9, 0, 20, [8], 0),
+    (1, 0, 5, [0], 0),  # does not fit: the language model says so
+])
+def test_request_is_made_to_fit(
+    images: int, turns: int, limit: int, left: list[int], dropped: int,
+) -> None:
+    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    said = tuple(Turn(f'q{i}', f'a{i}') for i in range(turns))
+    request = GenerationRequest('?', frames(images), 50, turns=said)
+    fitted = engine.fit(request, limit)
+    assert (list(fitted.images), fitted.dropped_turns) == (left, dropped)
+    assert fitted.request.images == tuple(request.images[i] for i in left)
+    assert fitted.request.turns == said[dropped:]
+
+
+@pytest.mark.parametrize('count, wanted, chosen', [
+    (1, 1, [0]), (5, 1, [4]), (5, 2, [0, 4]), (5, 3, [0, 2, 4]), (10, 4, [0, 3, 6, 9]),
+    (4, 4, [0, 1, 2, 3]),
+])
+def test_chosen_frames_are_evenly_spaced(count: int, wanted: int, chosen: list[int]) -> None:
+    assert evenly(count, wanted) == chosen

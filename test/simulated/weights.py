@@ -25,13 +25,15 @@ def write_model(
     system: str = '',
     prefix: str = '',
     postfix: str = '<assistant>',
+    turn_end: str = '<eos><user>',
 ) -> Path:
     """
     Write the file and return its path; librkllmrt/model.c reads it.
 
     toolkit: version of the converter, refused by older runtimes; '' = none given.
     context_limit: tokens. outputs: vectors that make up an image token; the first is used.
-    lowercase: the runtime lower-cases the prompt. system, prefix, postfix: the chat template.
+    lowercase: the runtime lower-cases the prompt. system, prefix, postfix: the chat template;
+    turn_end: what the runtime puts between an answer that it holds and the next question.
     """
     folder = share_dir() / 'resource' / 'demo_model'
     weights = _weights(onnx.load(folder / 'language_model.onnx').graph)
@@ -43,7 +45,7 @@ def write_model(
         '<12I', _LAYOUT, context_limit, dim, outputs, layers, _HEADS, hidden, vocabulary,
         min(special.values()), len(special), special['<eos>'], lowercase,
     )
-    texts = [t.encode() for t in (platform, toolkit, system, prefix, postfix)]
+    texts = [t.encode() for t in (platform, toolkit, system, prefix, postfix, turn_end)]
     texts += [bytes([i]) for i in range(256)]
     texts += [t.encode() for t in (*SPECIAL_TOKENS, *tokenizer.pieces)]
     data = b'SIMRKLLM' + header + b''.join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 import math
 import threading
 import time
@@ -12,6 +13,26 @@ import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """
+    A request that was made to fit.
+
+    images: which ones of the request are left.
+    """
+
+    request: GenerationRequest
+    images: tuple[int, ...]
+    dropped_turns: int
+
+
+def evenly(count: int, wanted: int) -> list[int]:
+    """Return indices of wanted out of count things, evenly spaced, first and last among them."""
+    if wanted == 1:
+        return [count - 1]
+    return [round(i * (count - 1) / (wanted - 1)) for i in range(wanted)]
 
 
 class NpuLock:
@@ -106,6 +127,33 @@ class Engine:
         with self._npu.generating(), _typed_errors('The language model'):
             self._check_open()
             yield from self._language_model.generate(request)
+
+    @property
+    def context(self) -> int:
+        """Return the tokens that question, images, dialogue and answer share."""
+        return self._language_model.context
+
+    def tokens(self, request: GenerationRequest) -> int:
+        """Return the tokens of images, turns and question, at most."""
+        return self._language_model.tokens(request)
+
+    def fit(self, request: GenerationRequest, limit: int = 0) -> Fitted:
+        """
+        Return the request with as many turns and images as the context has room for.
+
+        The oldest turns go first; without any left, the images are thinned out evenly. What does
+        not fit even then ends in ContextError when it is generated.
+        limit: tokens of images, turns and question; 0 = what the context leaves.
+        """
+        room = self.context - request.max_new_tokens
+        room = min(limit, room) if limit else room
+        fitted, kept = request, list(range(len(request.images)))
+        while fitted.turns and self.tokens(fitted) > room:
+            fitted = replace(fitted, turns=fitted.turns[1:])
+        while len(fitted.images) > 1 and self.tokens(fitted) > room:
+            kept = evenly(len(request.images), len(fitted.images) - 1)
+            fitted = replace(fitted, images=tuple(request.images[i] for i in kept))
+        return Fitted(fitted, tuple(kept), len(request.turns) - len(fitted.turns))
 
     def answer(self, request: GenerationRequest) -> str:
         """Return the whole answer."""

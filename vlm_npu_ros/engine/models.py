@@ -24,20 +24,30 @@ _T = TypeVar('_T')
 
 @dataclass(frozen=True)
 class ImageTags:
-    """Texts around the image in a prompt, and the one that stands for each of its tokens."""
+    """
+    Texts around the image in a prompt, and the one that stands for each of its tokens.
+
+    video: the one for each token of a video's frames; '' = content.
+    """
 
     start: str
     end: str
     content: str
+    video: str = ''
 
 
 @dataclass(frozen=True)
 class ChatTemplate:
-    """Literal texts: system comes before everything, prefix and postfix around the question."""
+    """
+    Literal texts: system comes before everything, prefix and postfix around the question.
+
+    turn_end: comes after an answer, before the prefix of the next question.
+    """
 
     system: str
     prefix: str
     postfix: str
+    turn_end: str = ''
 
 
 @dataclass(frozen=True)

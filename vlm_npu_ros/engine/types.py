@@ -38,6 +38,13 @@ class ImageEmbedding:
         return int(self.data.shape[0])
 
 
+def same_images(
+    first: tuple[ImageEmbedding, ...], second: tuple[ImageEmbedding, ...]
+) -> bool:
+    """Return whether both are the very same embeddings, not only equal ones."""
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
+
+
 @dataclass(frozen=True)
 class Sampling:
     """
@@ -56,21 +63,39 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """A question of a dialogue, and the answer that was given."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
-    """A question about images, in the order in which the model shall see them."""
+    """
+    A question about images, in the order in which the model shall see them.
+
+    turns: what was said about these images before, the oldest first.
+    keep: whether a question may follow that goes on from this one; what the model has read then
+        stays where it is.
+    video: the images are frames of one video, oldest first, not pictures of their own.
+    """
 
     question: str
     images: tuple[ImageEmbedding, ...]
     max_new_tokens: int = 256
     sampling: Sampling = Sampling()
+    turns: tuple[Turn, ...] = ()
+    keep: bool = False
+    video: bool = False
 
 
 @dataclass(frozen=True)
 class GenerationFigures:
     """What a generation cost, as the backend measured it; seconds of wall time."""
 
-    image_tokens: int
-    prompt_tokens: int  # image tokens included
+    image_tokens: int  # among prompt_tokens
+    prompt_tokens: int  # read for this answer; not what was still held of a dialogue
     new_tokens: int
     prefill_seconds: float
     decode_seconds: float

@@ -82,6 +82,7 @@ static bool parse(Model *model, Reader *reader)
   model->system = take_text(reader);
   model->prefix = take_text(reader);
   model->postfix = take_text(reader);
+  model->turn_end = take_text(reader);
 
   const Header *h = &model->header;
   model->tokens = calloc(h->vocabulary, sizeof *model->tokens);

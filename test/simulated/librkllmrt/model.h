@@ -34,6 +34,7 @@ typedef struct {
   Header header;
   Text platform, toolkit;
   Text system, prefix, postfix; /* the default chat template */
+  Text turn_end;                /* between an answer and the next question of a dialogue */
   Text *tokens;
   Layer *layers;
   const float *embed, *norm_weight, *norm_bias, *head;

@@ -5,13 +5,11 @@
 
 #include "tokenizer.h"
 
-#define MARK "<image>"
-
-size_t count_image_marks(const char *text)
+size_t count_marks(const char *text, const char *mark)
 {
   size_t count = 0;
-  while ((text = strstr(text, MARK))) {
-    text += strlen(MARK);
+  while ((text = strstr(text, mark))) {
+    text += strlen(mark);
     count++;
   }
   return count;
@@ -73,11 +71,11 @@ const char *make_prompt(
   /* Marks in the template are not the request's. */
   char *mark = all + strlen(template.system) + strlen(template.prefix);
   for (size_t i = 0; images && i < images->count; i++) {
-    mark = strstr(mark, MARK);
+    mark = strstr(mark, images->mark);
     *mark = '\0';
     append(prompt, model, rest);
     append_image(prompt, model, images, i, content);
-    rest = mark += strlen(MARK);
+    rest = mark += strlen(images->mark);
   }
   append(prompt, model, rest);
   free(all);

@@ -10,6 +10,7 @@ typedef struct {
 
 typedef struct {
   const float *embed; /* (count, tokens, outputs, dim) */
+  const char *mark;   /* where one of them stands in the text */
   size_t count, tokens;
   const char *start, *end, *content;
 } Images;
@@ -20,9 +21,9 @@ typedef struct {
   size_t length;
 } Prompt;
 
-size_t count_image_marks(const char *text);
+size_t count_marks(const char *text, const char *mark);
 /*
- * Write the template around the text, with `images` (NULL: none) in place of the <image> marks;
+ * Write the template around the text, with `images` (NULL: none) in place of their marks;
  * return what is wrong, NULL if nothing is. Free the prompt in any case.
  */
 const char *make_prompt(

@@ -264,26 +264,51 @@ int rkllm_destroy(LLMHandle handle)
 
 /* --- rkllm_run --- */
 
+static const char *text_or_empty(const char *text)
+{
+  return text ? text : "";
+}
+
+#if RKLLM_ABI >= 'E'
+static Images videos_of(const RKLLMMultiModalInput *input)
+{
+  return (Images){
+      .embed = input->video.video_embed,
+      .mark = "<video>",
+      .count = input->video.n_video,
+      .tokens = input->video.n_frame_tokens * input->video.n_frame_per_video,
+      .start = text_or_empty(input->video.video_start),
+      .end = text_or_empty(input->video.video_end),
+      .content = text_or_empty(input->video.video_content),
+  };
+}
+#endif
+
+/* The frames of a video become one image with the tokens of all of them. */
 static Images images_of(const Runtime *runtime, const RKLLMMultiModalInput *input)
 {
 #if RKLLM_ABI >= 'E'
   (void)runtime;
+  if (input->video.n_video)
+    return videos_of(input);
   return (Images){
       .embed = input->image.image_embed,
+      .mark = "<image>",
       .count = input->image.n_image,
       .tokens = input->image.n_image_tokens,
-      .start = input->image.image_start ? input->image.image_start : "",
-      .end = input->image.image_end ? input->image.image_end : "",
-      .content = input->image.image_content ? input->image.image_content : "",
+      .start = text_or_empty(input->image.image_start),
+      .end = text_or_empty(input->image.image_end),
+      .content = text_or_empty(input->image.image_content),
   };
 #else
   Images images = runtime->tags;
   images.embed = input->image_embed;
+  images.mark = "<image>";
   images.tokens = input->n_image_tokens;
-#if RKLLM_ABI >= 'C'
-  images.count = input->n_image;
-#else
   images.count = 1;
+#if RKLLM_ABI >= 'C'
+  /* One mark stands for all frames; these runtimes know no several pictures. */
+  images.tokens *= input->n_image;
 #endif
   return images;
 #endif
@@ -291,21 +316,21 @@ static Images images_of(const Runtime *runtime, const RKLLMMultiModalInput *inpu
 
 static const char *wrong_with_images(const RKLLMMultiModalInput *input, const Images *images)
 {
-  if (!input->prompt || !count_image_marks(input->prompt))
-    return "a multimodal prompt must contain <image>";
+  if (!input->prompt || !count_marks(input->prompt, images->mark))
+    return "a multimodal prompt must contain <image> or <video>";
   if (!images->embed || !images->tokens)
     return "a multimodal prompt needs image_embed and n_image_tokens";
 #if RKLLM_ABI >= 'E'
-  if (!input->image.image_width || !input->image.image_height)
-    return "image_width and image_height must not be 0";
+  bool has_size = input->video.n_video ? input->video.frame_width && input->video.frame_height
+                                       : input->image.image_width && input->image.image_height;
+  if (!has_size)
+    return "width and height of images and frames must not be 0";
 #elif RKLLM_ABI >= 'C'
   if (!input->image_width || !input->image_height)
     return "image_width and image_height must not be 0";
 #endif
-#if RKLLM_ABI >= 'C'
-  if (images->count != count_image_marks(input->prompt))
-    return "n_image must be the number of <image> in the prompt";
-#endif
+  if (images->count != count_marks(input->prompt, images->mark))
+    return "there must be as many images or videos as marks in the prompt";
   return NULL;
 }
 
@@ -340,7 +365,7 @@ static const char *read_input(Runtime *runtime, Run *run, const RKLLMInput *inpu
 {
   Template chat = runtime->chat;
   if (runtime->decoder.length > 0)
-    chat.system = "";
+    chat.system = runtime->model.turn_end.bytes;
   if (input->input_type == RKLLM_INPUT_PROMPT)
     return make_prompt(&run->prompt, &runtime->model, chat, input->prompt_input, NULL);
   const RKLLMMultiModalInput *multimodal = &input->multimodal_input;

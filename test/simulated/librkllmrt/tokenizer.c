@@ -35,13 +35,16 @@ static int32_t longest_token(const Model *model, const char *text, bool lowercas
 size_t tokenize(const Model *model, const char *text, bool lowercase, int32_t *tokens)
 {
   size_t count = 0;
+  bool is_answer = false; /* of an earlier turn: it stays as it was written */
   while (*text) {
-    int32_t token = longest_token(model, text, lowercase);
+    int32_t token = longest_token(model, text, lowercase && !is_answer);
     if (token < 0) {
       text++; /* a vocabulary without this byte */
       continue;
     }
     tokens[count++] = token;
+    if (is_special(model, token))
+      is_answer = strcmp(model->tokens[token].bytes, "<assistant>") == 0;
     text += model->tokens[token].length;
   }
   return count;

@@ -11,7 +11,8 @@
 /*
  * Write the tokens of the text and return their number: the text of special tokens is read as
  * these tokens, everything else as the longest pieces that fit. `tokens` needs room for as many
- * as the text has bytes. With `lowercase`, all but the special tokens is lower-cased (ASCII).
+ * as the text has bytes. With `lowercase`, questions are lower-cased (ASCII): all but special
+ * tokens and what follows <assistant>.
  */
 size_t tokenize(const Model *model, const char *text, bool lowercase, int32_t *tokens);
 bool is_special(const Model *model, int32_t token);

@@ -30,6 +30,11 @@ class LanguageModel(ABC):
     """Writes answers about embeddings."""
 
     name: str
+    context: int  # tokens
+
+    @abstractmethod
+    def tokens(self, request: GenerationRequest) -> int:
+        """Return the tokens of images, turns and question, at most; the answer's are not in it."""
 
     @abstractmethod
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:

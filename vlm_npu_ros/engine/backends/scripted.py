@@ -60,6 +60,7 @@ class ScriptedLanguageModel(LanguageModel):
         answers: Mapping[str, str] | Sequence[str],
         timings: ScriptedTimings = AT_ONCE,
     ) -> None:
+        self.context = timings.context
         self._answers = answers
         self._in_turn = itertools.cycle(() if isinstance(answers, Mapping) else answers)
         self._timings = timings
@@ -70,7 +71,7 @@ class ScriptedLanguageModel(LanguageModel):
         self._aborted.clear()
         words = _WORD.findall(self._answer(request.question))
         image_tokens = sum(image.tokens for image in request.images)
-        prompt_tokens = image_tokens + len(request.question.split())
+        prompt_tokens = self.tokens(request)
         if prompt_tokens + request.max_new_tokens > self._timings.context:
             raise ContextError(
                 f'{prompt_tokens} prompt tokens and {request.max_new_tokens} new ones exceed the '
@@ -93,6 +94,12 @@ class ScriptedLanguageModel(LanguageModel):
             yield Chunk(word)
         seconds = prefilled - started, time.perf_counter() - prefilled
         yield Chunk('', reason, GenerationFigures(image_tokens, prompt_tokens, count, *seconds))
+
+    def tokens(self, request: GenerationRequest) -> int:
+        """Return the tokens of the images and the words of everything that was said."""
+        said = [request.question, *(text for t in request.turns for text in (t.question, t.answer))]
+        images = sum(image.tokens for image in request.images)
+        return images + sum(len(text.split()) for text in said)
 
     def _answer(self, question: str) -> str:
         if isinstance(self._answers, Mapping):

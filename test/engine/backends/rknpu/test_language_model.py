@@ -32,6 +32,7 @@ from vlm_npu_ros.engine.types import (
     GenerationRequest,
     ImageEmbedding,
     Sampling,
+    Turn,
 )
 
 DEMO = load_profile('demo')
@@ -336,7 +337,7 @@ def test_question_that_may_not_fit_is_refused_before_the_runtime_sees_it(
     load: Load, image: ImageEmbedding,
 ) -> None:
     model = load()
-    fitting = 512 - 64 - len('<image>') - len('<user>') - len('<assistant>') - 64
+    fitting = 512 - 64 - len('<user>') - len('<assistant>') - len('<eos><user>') - 64
     assert text(model.generate(request(image, 'x' * fitting))) is not None
     with pytest.raises(ContextError, match='context of demo-rknpu holds 512'):
         text(model.generate(request(image, 'x' * (fitting + 1))))
@@ -382,12 +383,134 @@ def test_embedding_of_another_encoder_is_refused(load: Load) -> None:
 
 
 def test_several_images_need_a_runtime_that_takes_them(
-    load: Load, image: ImageEmbedding,
+    load: Load, fifty: list[tuple[ImageEmbedding, str]],
 ) -> None:
-    two = GenerationRequest(QUESTION, (image, image), 32)
-    with pytest.raises(NotSupportedError, match='before 1.3.0 take one image'):
-        text(load('1.2.3').generate(two))
-    assert text(load('1.3.0').generate(two))
+    two = GenerationRequest(QUESTION, (fifty[0][0], fifty[1][0]), 32)
+    for version in ('1.1.4', '1.2.0'):
+        with pytest.raises(NotSupportedError, match='before 1.2.1 take one image'):
+            text(load(version).generate(two))
+    for version in ('1.2.1b1', '1.2.3'):
+        with pytest.raises(NotSupportedError, match='before 1.3.0 take one picture'):
+            text(load(version).generate(two))
+    for version in ('1.3.0', '1.3.1'):
+        assert text(load(version).generate(two))
+
+
+@pytest.mark.parametrize('version', ['1.2.1b1', '1.2.3', '1.3.0', '1.3.1'])
+def test_frames_of_a_video_are_read_as_by_the_onnx_backend(
+    version: str, load: Load, onnx: OnnxLanguageModel, fifty: list[tuple[ImageEmbedding, str]],
+) -> None:
+    model = load(version)
+    for count in (2, 4):
+        frames = tuple(image for image, _ in fifty[:count])
+        asked = GenerationRequest(QUESTION, frames, 32, video=True)
+        last = list(model.generate(asked))[-1]
+        assert text(model.generate(asked)) == text(onnx.generate(asked))
+        assert last.figures and last.figures.image_tokens == 64 * count
+
+
+FOLLOW_UPS = (
+    'what do you see?', 'what colour is it?', 'where is it?', 'is it near?', 'and the ball?',
+    'how many boxes are there?', 'is the path clear?', 'what is on the left?', 'and on the right?',
+    'is there a person?', 'what is nearest?',
+)
+
+
+class Dialogue:
+    """Asks the follow-ups about one image and remembers what was said."""
+
+    def __init__(self, model: OnnxLanguageModel | RkllmLanguageModel, image: ImageEmbedding):
+        self.model, self.image = model, image
+        self.turns: tuple[Turn, ...] = ()
+        self.prompt_tokens: list[int] = []
+
+    def ask(self, question: str) -> None:
+        asked = GenerationRequest(question, (self.image,), 48, turns=self.turns, keep=True)
+        chunks = list(self.model.generate(asked))
+        figures = chunks[-1].figures
+        assert figures
+        self.prompt_tokens.append(figures.prompt_tokens)
+        self.turns += (Turn(question, text(chunks)),)
+
+
+@pytest.fixture(scope='module')
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('roomy')
+    return weights.write_model(folder / 'demo.rkllm', context_limit=2048)
+
+
+@pytest.fixture(scope='module')
+def alone(
+    onnx: OnnxLanguageModel, fifty: list[tuple[ImageEmbedding, str]],
+) -> list[Dialogue]:
+    """Return two dialogues with the onnx backend, one after the other."""
+    dialogues = [Dialogue(onnx, fifty[0][0]), Dialogue(onnx, fifty[1][0])]
+    for dialogue in dialogues:
+        for question in FOLLOW_UPS:
+            dialogue.ask(question)
+    return dialogues
+
+
+def test_onnx_dialogues_do_not_depend_on_each_other(
+    onnx: OnnxLanguageModel, alone: list[Dialogue],
+) -> None:
+    interleaved = [Dialogue(onnx, dialogue.image) for dialogue in alone]
+    for question in FOLLOW_UPS:
+        for dialogue in interleaved:
+            dialogue.ask(question)
+    assert [d.turns for d in interleaved] == [d.turns for d in alone]
+    assert alone[0].turns != alone[1].turns
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_dialogues_are_those_of_the_onnx_backend(
+    version: str, load: Load, alone: list[Dialogue], roomy: Path,
+) -> None:
+    model = load(version, path=roomy, context=2048)
+    for expected in alone:
+        dialogue = Dialogue(model, expected.image)
+        for question in FOLLOW_UPS:
+            dialogue.ask(question)
+        assert dialogue.turns == expected.turns
+        if version in ('1.2.3', '1.3.0', '1.3.1'):  # these tell, and hold what was said
+            # Three tags and the words, but no image and nothing that was said before.
+            assert max(dialogue.prompt_tokens[1:]) <= 15 < 64 < dialogue.prompt_tokens[0]
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_interleaved_dialogues_do_not_depend_on_each_other(
+    version: str, load: Load, alone: list[Dialogue], roomy: Path,
+) -> None:
+    model = load(version, path=roomy, context=2048)
+    interleaved = [Dialogue(model, dialogue.image) for dialogue in alone]
+    for question in FOLLOW_UPS:
+        for dialogue in interleaved:
+            dialogue.ask(question)
+    assert [d.turns for d in interleaved] == [d.turns for d in alone]
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_dialogue_goes_on_after_an_answer_that_was_cut(
+    version: str, load: Load, onnx: OnnxLanguageModel, image: ImageEmbedding, roomy: Path,
+) -> None:
+    model = load(version, path=roomy, context=2048)
+    cut = GenerationRequest(QUESTION, (image,), 3, keep=True)
+    turns = (Turn(QUESTION, text(model.generate(cut))),)
+    follow_up = GenerationRequest('where is it?', (image,), 32, turns=turns, keep=True)
+    assert text(model.generate(follow_up)) == text(onnx.generate(follow_up))
+
+
+def test_displaced_dialogue_needs_a_template(
+    load: Load, profile: ModelProfile, fifty: list[tuple[ImageEmbedding, str]],
+) -> None:
+    bare = dataclasses.replace(profile, template=None)
+    first, second = (Dialogue(load(profile=bare), image) for image, _ in fifty[:2])
+    second.model = first.model
+    first.ask(QUESTION)
+    first.ask('where is it?')  # held by the runtime
+    second.ask(QUESTION)
+    with pytest.raises(NotSupportedError, match='new_conversation'):
+        first.ask('and now?')
 
 
 def test_callback_never_raises(load: Load) -> None:

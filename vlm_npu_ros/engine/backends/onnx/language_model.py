@@ -13,7 +13,14 @@ from vlm_npu_ros.engine.backends.onnx.sampling import pick_token
 from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.errors import ContextError, ModelFileError
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    FinishReason,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    same_images,
+)
 
 
 class OnnxLanguageModel(LanguageModel):
@@ -50,16 +57,17 @@ class OnnxLanguageModel(LanguageModel):
                 f'{path} has a vocabulary of {vocabulary} tokens, '
                 f'{tokenizer_path} {len(self._tokenizer)}'
             )
-        self._context = context
+        self.context = context
         self._cache = np.empty((context, *inputs['past'][1:]), np.float32)
-        self._cached = 0
+        self._cached: list[int] = []  # the tokens that the cache holds
+        self._images: tuple[ImageEmbedding, ...] = ()  # that they are about
         self._aborted = threading.Event()
 
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
         """Yield the answer token by token."""
         self._aborted.clear()
-        self.reset()
-        prompt, image = self._prompt(request)
+        prompt = self._prompt(request)
+        prompt, image = self._unread(prompt, request)
         rng = np.random.default_rng(request.sampling.seed)
         text = self._tokenizer.stream()
         started = time.perf_counter()
@@ -91,26 +99,57 @@ class OnnxLanguageModel(LanguageModel):
         )
         yield Chunk(text.finish(), reason, figures)
 
-    def _prompt(self, request: GenerationRequest) -> tuple[list[int], np.ndarray]:
-        """Return the tokens of the prompt and the rows for its <image> tokens."""
+    def tokens(self, request: GenerationRequest) -> int:
+        """Return the length of the prompt."""
+        return len(self._tokens(request))
+
+    def _tokens(self, request: GenerationRequest) -> list[int]:
         special = self._tokenizer.special
+        tokens = [special['<image>']] * sum(image.tokens for image in request.images)
+        for turn in request.turns:
+            tokens += self._asked(turn.question)
+            tokens += [*self._tokenizer.encode(turn.answer), special['<eos>']]
+        return tokens + self._asked(request.question)
+
+    def _asked(self, question: str) -> list[int]:
+        special = self._tokenizer.special
+        # The demo model has seen lower case only.
+        words = self._tokenizer.encode(question.lower())
+        return [special['<user>'], *words, special['<assistant>']]
+
+    def _prompt(self, request: GenerationRequest) -> list[int]:
+        """Return all tokens of the prompt; raise ContextError if there is no room for them."""
+        tokens = self._tokens(request)
+        if len(tokens) + request.max_new_tokens > self.context:
+            images = sum(image.tokens for image in request.images)
+            raise ContextError(
+                f'The question takes {len(tokens)} tokens ({images} of them for the image) '
+                f'and the answer up to {request.max_new_tokens}, but the context of '
+                f'{self.name} holds {self.context}: ask shorter or lower max_new_tokens'
+            )
+        return tokens
+
+    def _unread(
+        self, prompt: list[int], request: GenerationRequest
+    ) -> tuple[list[int], np.ndarray]:
+        """
+        Return the tokens of the prompt that are to be read, and the rows for their <image> tokens.
+
+        In a dialogue the cache may hold the start of the prompt: that is kept.
+        """
+        held = 0
+        if request.turns and same_images(self._images, request.images):
+            # At least the last token is read: its logits are wanted.
+            held = _common_start(self._cached, prompt[:-1])
+        del self._cached[held:]
+        self._images = request.images
         parts = [i.data.reshape(i.tokens, -1) for i in request.images]
         image = np.concatenate([np.empty((0, self.dim), np.float32), *parts])
-        tokens = [special['<image>']] * len(image)
-        # The demo model has seen lower case only.
-        tokens += [special['<user>'], *self._tokenizer.encode(request.question.lower())]
-        tokens += [special['<assistant>']]
-        if len(tokens) + request.max_new_tokens > self._context:
-            raise ContextError(
-                f'The question takes {len(tokens)} tokens ({len(image)} of them for the image) '
-                f'and the answer up to {request.max_new_tokens}, but the context of '
-                f'{self.name} holds {self._context}: ask shorter or lower max_new_tokens'
-            )
-        return tokens, image
+        return prompt[held:], image[min(held, len(image)):]
 
     def _run(self, tokens: list[int], image: np.ndarray) -> np.ndarray:
         """Return the logits after the tokens, which are appended to the cache."""
-        start, end = self._cached, self._cached + len(tokens)
+        start, end = len(self._cached), len(self._cached) + len(tokens)
         logits, present = self._session.run(
             ['logits', 'present'],
             {
@@ -121,7 +160,7 @@ class OnnxLanguageModel(LanguageModel):
             },
         )
         self._cache[start:end] = present
-        self._cached = end
+        self._cached += tokens
         return logits
 
     def abort(self) -> None:
@@ -130,4 +169,11 @@ class OnnxLanguageModel(LanguageModel):
 
     def reset(self) -> None:
         """Empty the key-value cache."""
-        self._cached = 0
+        self._cached.clear()
+        self._images = ()
+
+
+def _common_start(first: list[int], second: list[int]) -> int:
+    """Return how many tokens both begin with."""
+    differing = (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b)
+    return next(differing, min(len(first), len(second)))

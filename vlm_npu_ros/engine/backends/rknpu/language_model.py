@@ -18,9 +18,12 @@ from vlm_npu_ros.engine.backends.rknpu.handle import Figures, Result, RkllmHandl
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
 from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
 from vlm_npu_ros.engine.backends.rknpu.prompt import (
+    IMAGE,
     MODEL_TEMPLATE_TOKENS,
     prompt,
     tokens_at_most,
+    user_text,
+    VIDEO,
 )
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import (
@@ -37,7 +40,9 @@ from vlm_npu_ros.engine.types import (
     GenerationFigures,
     GenerationRequest,
     ImageEmbedding,
+    same_images,
     Sampling,
+    Turn,
 )
 
 
@@ -69,10 +74,12 @@ class RkllmLanguageModel(LanguageModel):
         self._tags: ImageTags = profile.tags
         self._stop = profile.stop
         self._template = profile.template
-        self._context, self._image_size = context, image_size
+        self.context, self._image_size = context, image_size
         self._sampling = sampling
         self._aborted = threading.Event()
         self._clean = True
+        # The dialogue that the runtime holds, if one can go on from there.
+        self._held: tuple[tuple[ImageEmbedding, ...], tuple[Turn, ...]] | None = None
         if profile.template is None and not self._abi.has_chat_template:
             raise UnsupportedRuntimeError(
                 f'The runtime {library.runtime.version} does not know the chat template of '
@@ -83,7 +90,7 @@ class RkllmLanguageModel(LanguageModel):
         self.driver = self._handle.driver
 
     def _param(self, param: Any, settings: RknpuSettings) -> Any:
-        param.max_context_len = param.max_new_tokens = self._context
+        param.max_context_len = param.max_new_tokens = self.context
         param.skip_special_token = True
         param.is_async = False
         extend = param.extend_param
@@ -103,13 +110,16 @@ class RkllmLanguageModel(LanguageModel):
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
         """Yield the answer token by token."""
         self._aborted.clear()
-        text = self._prompt(request)
-        image_tokens = sum(image.tokens for image in request.images)
-        rkllm_input, kept = self._input(text, request.images)
+        self._check_fits(request)
+        goes_on = self._goes_on(request)
+        images = () if goes_on else request.images
+        turns = () if goes_on else request.turns
+        rkllm_input, kept = self._input(self._text(request, images, turns), images, request.video)
         infer = self._infer(request)
-        self.reset()
+        if not goes_on:
+            self.reset()
         answer = _Answer(request.max_new_tokens, self._stop)
-        self._clean = False
+        self._clean, self._held = False, None
         with contextlib.closing(self._handle.run(rkllm_input, infer)) as results:
             for result in results:
                 piece = answer.add(result)
@@ -121,28 +131,69 @@ class RkllmLanguageModel(LanguageModel):
                     # Every time: an abort while the prompt is read may be lost.
                     self._handle.abort()
         del kept
-        yield answer.last(image_tokens, self._aborted.is_set())
+        last = answer.last(sum(image.tokens for image in images), self._aborted.is_set())
+        if request.keep and answer.is_whole:
+            turn = Turn(request.question, answer.text + last.text)
+            self._held = request.images, (*request.turns, turn)
+        yield last
 
-    def _prompt(self, request: GenerationRequest) -> bytes:
-        """Return the text to run; raise ContextError if it could overflow the context."""
-        frames = None if self._abi.has_chat_template else self._template
-        text = prompt(request.question, len(request.images), frames)
-        framing = 0 if frames else MODEL_TEMPLATE_TOKENS
-        if self._template and not frames:
-            parts = (self._template.system, self._template.prefix, self._template.postfix)
-            framing = tokens_at_most(''.join(parts).encode())
+    def tokens(self, request: GenerationRequest) -> int:
+        """Return how many tokens the prompt can be: what a byte of text at most is."""
+        words = sum(
+            tokens_at_most(user_text(turn.question + turn.answer).encode('utf-8', 'replace'))
+            for turn in (*request.turns, Turn(request.question, ''))
+        )
+        if self._template is None:
+            framing = MODEL_TEMPLATE_TOKENS
+        else:
+            framing = tokens_at_most(self._template.system.encode())
+            turn = self._template.prefix + self._template.postfix + self._template.turn_end
+            framing += (len(request.turns) + 1) * tokens_at_most(turn.encode())
         tags = tokens_at_most((self._tags.start + self._tags.end).encode())
-        image_tokens = sum(image.tokens + tags for image in request.images)
-        words = tokens_at_most(text) + framing
-        if words + image_tokens + request.max_new_tokens > self._context:
-            raise ContextError(
-                f'The question takes up to {words} tokens with its framing, the images '
-                f'{image_tokens} and the answer up to {request.max_new_tokens}, but the context '
-                f'of {self.name} holds {self._context}: ask shorter or lower max_new_tokens'
-            )
-        return text
+        return words + framing + sum(image.tokens + tags for image in request.images)
 
-    def _input(self, text: bytes, images: tuple[ImageEmbedding, ...]) -> tuple[Any, Any]:
+    def _check_fits(self, request: GenerationRequest) -> None:
+        tokens = self.tokens(request)
+        if tokens + request.max_new_tokens > self.context:
+            images = sum(image.tokens for image in request.images)
+            raise ContextError(
+                f'The question takes up to {tokens} tokens with its framing ({images} of them for '
+                f'the image) and the answer up to {request.max_new_tokens}, but the context of '
+                f'{self.name} holds {self.context}: ask shorter or lower max_new_tokens'
+            )
+
+    def _goes_on(self, request: GenerationRequest) -> bool:
+        """Return whether the runtime holds all that was said before this question."""
+        if self._held is None or not request.turns or not self._abi.has_chat_template:
+            return False
+        images, turns = self._held
+        return same_images(images, request.images) and turns == request.turns
+
+    def _text(
+        self,
+        request: GenerationRequest,
+        images: tuple[ImageEmbedding, ...],
+        turns: tuple[Turn, ...],
+    ) -> bytes:
+        """Return the text to run; the runtime frames it, from class B on."""
+        if turns and self._template is None:
+            raise NotSupportedError(
+                f'The chat template of {self.name} is in its file, where it can not be read: a '
+                'dialogue that another question has displaced can not be taken up again. Begin '
+                'it anew (new_conversation), or write a template into the profile'
+            )
+        if not images:
+            marks = ''
+        elif request.video and self._abi.has_request_limits:
+            marks = VIDEO
+        else:
+            marks = IMAGE if request.video else IMAGE * len(images)
+        framed_here = None if self._abi.has_chat_template else self._template
+        return prompt(request.question, turns, marks, self._template, framed_here)
+
+    def _input(
+        self, text: bytes, images: tuple[ImageEmbedding, ...], video: bool
+    ) -> tuple[Any, Any]:
         """Return RKLLMInput, and what it points to."""
         rkllm_input = self._abi.structs['RKLLMInput']()
         if self._abi.has_figures:
@@ -150,26 +201,48 @@ class RkllmLanguageModel(LanguageModel):
         if not images:
             rkllm_input.input_type, rkllm_input.prompt_input = rkllm.INPUT_PROMPT, text
             return rkllm_input, text
-        embedding = self._embedding(images)
+        embedding = self._embedding(images, video)
+        pointer_ = embedding.ctypes.data_as(POINTER(c_float))
         rkllm_input.input_type = rkllm.INPUT_MULTIMODAL
         multimodal = rkllm_input.multimodal_input
         multimodal.prompt = text
+        if video and self._abi.has_request_limits:
+            self._fill_video(multimodal.video, pointer_, images)
+        else:
+            self._fill_images(multimodal, pointer_, images)
+        return rkllm_input, (text, embedding)
+
+    def _fill_images(
+        self, multimodal: Any, embedding: Any, images: tuple[ImageEmbedding, ...]
+    ) -> None:
         media = multimodal.image if self._abi.has_request_limits else multimodal
-        media.image_embed = embedding.ctypes.data_as(POINTER(c_float))
-        media.n_image_tokens = images[0].tokens
+        media.image_embed, media.n_image_tokens = embedding, images[0].tokens
         if self._abi.has_image_size:
             media.n_image = len(images)
             media.image_width = media.image_height = self._image_size
         if self._abi.has_request_limits:
             media.image_start, media.image_end = self._tags.start.encode(), self._tags.end.encode()
             media.image_content = self._tags.content.encode()
-        return rkllm_input, (text, embedding)
 
-    def _embedding(self, images: tuple[ImageEmbedding, ...]) -> np.ndarray:
+    def _fill_video(
+        self, video: Any, embedding: Any, images: tuple[ImageEmbedding, ...]
+    ) -> None:
+        video.video_embed, video.n_frame_tokens = embedding, images[0].tokens
+        video.n_frame_per_video, video.n_video = len(images), 1
+        video.frame_width = video.frame_height = self._image_size
+        video.video_start, video.video_end = self._tags.start.encode(), self._tags.end.encode()
+        video.video_content = (self._tags.video or self._tags.content).encode()
+
+    def _embedding(self, images: tuple[ImageEmbedding, ...], video: bool) -> np.ndarray:
         """Return (images, tokens, outputs, dim) float32; the runtime would read past its end."""
-        if len(images) > 1 and not self._abi.has_request_limits:
+        if len(images) > 1 and not self._abi.has_image_size:
             raise NotSupportedError(
-                f'Runtimes before 1.3.0 take one image a question, not {len(images)}'
+                f'Runtimes before 1.2.1 take one image a question, not {len(images)}'
+            )
+        if len(images) > 1 and not video and not self._abi.has_request_limits:
+            raise NotSupportedError(
+                f'Runtimes before 1.3.0 take one picture a question or the frames of one video, '
+                f'not {len(images)} pictures: they would blend them'
             )
         expected = (images[0].tokens, self._image.outputs, self._image.dim)
         shapes = {image.data.shape for image in images}
@@ -183,6 +256,8 @@ class RkllmLanguageModel(LanguageModel):
     def _infer(self, request: GenerationRequest) -> Any:
         infer = self._abi.structs['RKLLMInferParam']()
         infer.mode = rkllm.INFER_GENERATE
+        if self._abi.has_chat_template:
+            infer.keep_history = request.keep
         if self._abi.has_request_limits:
             infer.max_new_tokens = request.max_new_tokens
             sampling = self._abi.structs['RKLLMSamplingParam']()
@@ -206,7 +281,7 @@ class RkllmLanguageModel(LanguageModel):
         """Forget the last question, its image too."""
         if not self._clean:
             self._handle.clear()
-            self._clean = True
+            self._clean, self._held = True, None
 
     def close(self) -> None:
         """Free the model."""
@@ -227,6 +302,7 @@ class _Answer:
 
     def __init__(self, max_new_tokens: int, stop: tuple[str, ...]) -> None:
         self.reason: FinishReason | None = None
+        self.text = ''
         self._max_new_tokens = max_new_tokens
         self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
         self._stop = StopStrings(stop)
@@ -235,6 +311,11 @@ class _Answer:
         self._finished = False
         self._figures: Figures | None = None
         self._started = self._first = time.perf_counter()
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether the runtime ended the answer itself: it holds just what was given."""
+        return self._finished and self.reason is None
 
     def add(self, result: Result) -> str:
         """Return the text that this result completes; set `reason` if the answer is to end."""
@@ -255,6 +336,7 @@ class _Answer:
             self.reason = FinishReason.STOP
         elif self._tokens == self._max_new_tokens:
             self.reason = FinishReason.LENGTH
+        self.text += text
         return text
 
     def last(self, image_tokens: int, aborted: bool) -> Chunk:

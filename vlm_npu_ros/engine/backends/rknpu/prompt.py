@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 import re
 
 from vlm_npu_ros.engine.models import ChatTemplate
+from vlm_npu_ros.engine.types import Turn
 
 IMAGE = '<image>'  # where the runtime puts an image
+VIDEO = '<video>'  # and the frames of a video, from 1.3.0 on
 _TAG_START = re.compile(r'<(?=\S)')
 
 # For a template that is in the model file, where its length is not known: ChatML with a system
@@ -24,15 +27,28 @@ def user_text(question: str) -> str:
     return _TAG_START.sub('< ', question.replace('\0', ' '))
 
 
-def prompt(question: str, images: int, template: ChatTemplate | None) -> bytes:
+def prompt(
+    question: str,
+    turns: Sequence[Turn],
+    marks: str,
+    template: ChatTemplate | None,
+    framed_here: ChatTemplate | None,
+) -> bytes:
     """
-    Return the text of a request, UTF-8: images first, then the question.
+    Return the text of a request, UTF-8: images first, then what was said, then the question.
 
-    template: to put around it; None where the runtime does that itself.
+    marks: IMAGE or VIDEO, as often as the runtime wants it.
+    template: to put between the turns; may be None where there are none.
+    framed_here: to put around everything; None where the runtime does that itself.
     """
-    text = IMAGE * images + user_text(question)
-    if template is not None:
-        text = template.system + template.prefix + text + template.postfix
+    text = marks
+    for turn in turns:
+        assert template
+        text += user_text(turn.question) + template.postfix
+        text += user_text(turn.answer) + template.turn_end + template.prefix
+    text += user_text(question)
+    if framed_here is not None:
+        text = framed_here.system + framed_here.prefix + text + framed_here.postfix
     return text.encode('utf-8', 'replace')
 
 
