@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 AUTO = 'auto'
 
 # Pixels of 0..255 whose mean and std differ by less are normalised alike.
-_SAME_COLOUR = 0.5
+SAME_COLOUR = 0.5
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,7 @@ def _fits(profile: ModelProfile, rknn: RknnFile, any_size: bool) -> bool:
     format_ = (len(rknn.outputs), rknn.tokens, rknn.dim)
     colours = ((rknn.mean, image.mean), (rknn.std, image.std))
     return format_ == (image.outputs, tokens, image.dim) and all(
-        abs(fact - 255 * wanted) < _SAME_COLOUR
+        abs(fact - 255 * wanted) < SAME_COLOUR
         for facts, values in colours if facts is not None
-        for fact, wanted in zip(facts, values, strict=True)
+        for fact, wanted in zip(facts, values, strict=False)
     )
