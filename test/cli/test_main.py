@@ -60,8 +60,3 @@ def test_errors_are_sentences(
     filled = [a.format(picture=picture) for a in arguments]
     assert main(filled) == 1
     assert words in capsys.readouterr().err
-
-
-def test_lists_models(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['models']) == 0
-    assert 'demo' in capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""vlm-npu models: which models are known by name, and what others measured of them."""
+"""vlm-npu models: which models are known by name, and what is known of them."""
 
 from __future__ import annotations
 
@@ -10,77 +10,82 @@ import textwrap
 
 from vlm_npu_ros.engine.models import known_models, load_profile, ModelProfile
 
-_COLUMNS = ('name', 'backend', 'picture:tokens', 'RAM', 'encode', 'prefill', 'decode', 'runtime')
-_FIGURES = ('ram_gb', 'encode_seconds', 'prefill_rate', 'decode_rate')
-_TEXT_COLUMNS = 3  # these begin at the left, figures end at the right
-_WIDTH = 98
-_LEGEND = (
-    'picture:tokens  sides of the square picture in pixels that are known, and what one becomes',
-    'RAM             GB, both parts loaded',
-    'encode          seconds a picture',
-    'prefill, decode tokens of the prompt read, and of the answer written, each second',
-    'runtime         oldest librkllmrt.so',
-    '~               inferred: no source states it',
-    'Figures are of an RK3588, measured by others. None of the models for rknpu has run with this',
-    'package on a board.',
+HEADER = (
+    'model', 'backend', 'pixels:tokens', 'RAM GB', 'encode s', 'prefill', 'decode', 'load s',
+    'runtime',
 )
+_FIGURES = ('ram_gb', 'encode_seconds', 'prefill_rate', 'decode_rate', 'load_seconds')
+_LEGEND = """\
+None of the rknpu models has been run with this package on a board yet. The figures were published
+by others, for an RK3588 with w8a8 language models. ~ before a figure: inferred. -: not known.
+pixels:tokens  side of the square that the encoder reads, and the tokens that it becomes
+RAM GB         both models loaded
+encode s       seconds for an image
+prefill        tokens a second that the language model reads
+decode         tokens a second that it writes
+load s         seconds to load both models for the first time since the board started
+runtime        oldest librkllmrt.so that runs the model
+"""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the program."""
     models = commands.add_parser('models', help='list the models that are known by name')
     models.set_defaults(run=run)
-    models.add_argument('--json', action='store_true', help='print all of the profiles as JSON')
+    models.add_argument('--json', action='store_true', help='print whole profiles, as JSON')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the models; return 0."""
+    """Print what is known."""
     profiles = [load_profile(name) for name in known_models()]
     if args.json:
         print(json.dumps([asdict(profile) for profile in profiles], indent=2, default=str))
     else:
-        _print_table([_COLUMNS, *map(_row, profiles)])
-        print('', *_LEGEND, '', 'Sources:', *_sources(profiles), sep='\n')
+        _print_table([HEADER, *(row(profile) for profile in profiles)])
+        print(f'\n{_LEGEND}')
+        _print_sources(profiles)
     return 0
 
 
-def _row(profile: ModelProfile) -> tuple[str, ...]:
-    def marked(field: str, value: object) -> str:
-        if not value:
-            return '-'
-        figure = f'{value:.3g}' if isinstance(value, float) and value < 100 else f'{value:.0f}'
-        return '~' * (field in profile.inferred) + figure
-
-    sizes = profile.image.tokens.items() if profile.image else ()
+def row(profile: ModelProfile) -> tuple[str, ...]:
+    """Return what is known of a model, as texts below HEADER."""
+    sizes = profile.image.tokens if profile.image else {}
     return (
         profile.name,
         profile.backend,
-        ' '.join(f'{size}:{tokens}' for size, tokens in sizes) or '-',
-        *(marked(f'published.{n}', getattr(profile.published, n, None)) for n in _FIGURES),
-        '~' * ('min_runtime' in profile.inferred) + (profile.min_runtime or '-'),
+        ' '.join(f'{size}:{tokens}' for size, tokens in sizes.items()) or '-',
+        *(_figure(profile, name) for name in _FIGURES),
+        _mark(profile, 'min_runtime') + (profile.min_runtime or '-'),
     )
 
 
+def _figure(profile: ModelProfile, name: str) -> str:
+    value = getattr(profile.published, name, None)
+    if value is None:
+        return '-'
+    return _mark(profile, f'published.{name}') + f'{value:g}'
+
+
+def _mark(profile: ModelProfile, field: str) -> str:
+    return '~' if field in profile.inferred else ''
+
+
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if place < _TEXT_COLUMNS else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths))
-        ]
-        print('  '.join(cells))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        words = [f'{c:<{w}}' for c, w in zip(cells[:3], widths[:3], strict=True)]
+        numbers = [f'{c:>{w}}' for c, w in zip(cells[3:], widths[3:], strict=True)]
+        print(' '.join(words + numbers))
 
 
-def _sources(profiles: Sequence[ModelProfile]) -> list[str]:
-    """Return each source behind the names of the models that it is of."""
-    names: dict[str, list[str]] = {}
+def _print_sources(profiles: Sequence[ModelProfile]) -> None:
+    models: dict[str, list[str]] = {}
     for profile in profiles:
         if profile.published:
-            names.setdefault(profile.published.source, []).append(profile.name)
-    return [
-        textwrap.fill(
-            f'{", ".join(models)}: {source}', _WIDTH, initial_indent='  ',
-            subsequent_indent='    ', break_on_hyphens=False,
-        )
-        for source, models in names.items()
-    ]
+            models.setdefault(profile.published.source, []).append(profile.name)
+    print('Sources')
+    for source, names in models.items():
+        print(textwrap.fill(
+            f'{", ".join(names)}: {source}', 100, initial_indent='  ', subsequent_indent='    ',
+            break_on_hyphens=False,
+        ))

@@ -8,6 +8,7 @@ import importlib.util
 import os
 from pathlib import Path
 import platform
+import re
 import resource
 import sys
 from typing import Literal, TYPE_CHECKING
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 OLDEST_DRIVER = (0, 9, 6)  # that loads a model at all
 DRIVER_FOR_RKLLM = (0, 9, 8)  # asked for by the manual of runtimes from 1.2.2 on
 OPEN_FILES = 1024  # below which loading was seen to fail; raised by the engine where it may
-_GIB = 1 << 30
+_SMALLEST_MODEL = 1_000_000  # bytes; the smallest language models have hundreds of millions
 _PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
 
 Level = Literal['ok', 'warn', 'fail']
@@ -74,7 +75,8 @@ def examine(board: Board, settings: EngineSettings) -> list[Check]:
         *_python(board),
         *_models(board, settings),
         *_clocks(board),
-        *_permissions(board),
+        *_device_files(board),
+        *_open_files(board),
     ]
 
 
@@ -82,7 +84,8 @@ def _soc(board: Board) -> Iterator[Check]:
     soc = board.soc
     if soc is None:
         yield Check(
-            'board', 'fail', f'no Rockchip board ({platform.machine()})',
+            'board', 'fail',
+            f'no Rockchip board ({"that tree" if board.is_foreign else platform.machine()})',
             'The backend rknpu runs on RK3588, RK3576, RK3562 and RV1126B; in a container mount '
             '/proc/device-tree/compatible. Without a board use backend: onnx',
         )
@@ -98,19 +101,34 @@ def _soc(board: Board) -> Iterator[Check]:
 def _driver(board: Board) -> Iterator[Check]:
     version = board.driver
     if version is None:
-        yield Check(
-            'NPU driver', 'warn', 'its version can not be read here',
-            'See it with `sudo cat /sys/kernel/debug/rknpu/version`: 0.9.8 or later is needed',
-        )
+        yield _unknown_driver(board)
         return
     number = tuple(map(int, version.split('.')))
     remedy = 'Install a kernel with RKNPU driver 0.9.8 (a recent vendor kernel 6.1 has it)'
     if number < OLDEST_DRIVER:
-        yield Check('NPU driver', 'fail', f'{version}, older than 0.9.6', remedy)
+        yield Check('NPU driver', 'fail', f'{version}, older than 0.9.6{_kernel(board)}', remedy)
     elif number < DRIVER_FOR_RKLLM:
-        yield Check('NPU driver', 'warn', f'{version}, older than 0.9.8', remedy)
+        yield Check('NPU driver', 'warn', f'{version}, older than 0.9.8{_kernel(board)}', remedy)
     else:
         yield Check('NPU driver', 'ok', version)
+
+
+def _unknown_driver(board: Board) -> Check:
+    if board.hides_driver:
+        return Check(
+            'NPU driver', 'warn', f'only root can read its version{_kernel(board)}',
+            'See it with `sudo cat /sys/kernel/debug/rknpu/version`: 0.9.8 or later is needed',
+        )
+    return Check(
+        'NPU driver', 'warn', f'no file tells its version{_kernel(board)}',
+        'Look after `sudo mount -t debugfs none /sys/kernel/debug` with `sudo cat '
+        '/sys/kernel/debug/rknpu/version`: if there is none, the kernel has no RKNPU driver, and '
+        'a kernel of the vendor is needed',
+    )
+
+
+def _kernel(board: Board) -> str:
+    return board.kernel and f' (kernel {board.kernel})'
 
 
 def _runtimes(board: Board, settings: EngineSettings) -> Iterator[Check]:
@@ -153,15 +171,15 @@ def _python(board: Board) -> Iterator[Check]:
     else:
         yield Check('rknn-toolkit-lite2', 'ok', 'not looked at: no Python packages in that tree')
         return
-    low, high = ('.'.join(map(str, version)) for version in _PYTHONS)
     if there:
         yield Check('rknn-toolkit-lite2', 'ok', 'installed')
-    elif _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
+    elif board.is_foreign or _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
         yield Check(
             'rknn-toolkit-lite2', 'fail', 'not installed',
             '`pip install rknn-toolkit-lite2` (made for aarch64 only)', BackendUnavailableError,
         )
     else:
+        low, high = ('.'.join(map(str, version)) for version in _PYTHONS)
         yield Check(
             'rknn-toolkit-lite2', 'fail',
             f'not installed, and this is Python {platform.python_version()}',
@@ -194,6 +212,8 @@ def _models(board: Board, settings: EngineSettings) -> Iterator[Check]:
 
 
 def _encoder_file(board: Board, path: Path) -> Check:
+    if not _is_readable(path):
+        return _unreadable('vision encoder', path)
     try:
         file = RknnFile.try_read(path)
     except BackendError as error:
@@ -214,11 +234,31 @@ def _encoder_file(board: Board, path: Path) -> Check:
 
 
 def _language_model_file(path: Path) -> Check:
+    if not _is_readable(path):
+        return _unreadable('language model', path)
     try:
         size = check_rkllm(path)
     except BackendError as error:
         return _failed('language model', error)
-    return Check('language model', 'ok', f'{path}: {size / _GIB:.1f} GB')
+    found = f'{path}: {_amount(size)}'
+    if size < _SMALLEST_MODEL:
+        return Check(
+            'language model', 'warn', f'{found}, which is little for a language model',
+            'Copy or download it again and compare the sizes',
+        )
+    return Check('language model', 'ok', found)
+
+
+def _is_readable(path: Path) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
+
+
+def _unreadable(name: str, path: Path) -> Check:
+    if os.path.isfile(path):
+        reason, remedy = 'this user may not', f'`sudo chmod a+r {path}`'
+    else:
+        reason, remedy = 'there is no such file', 'Copy the file there, or name another one'
+    return Check(name, 'fail', f'{path} can not be read: {reason}', remedy, ModelFileError)
 
 
 def _profile(
@@ -235,7 +275,11 @@ def _profile(
         if file is not None:
             check_agreement(file, 'the file', profile, file.platform, 0)
     except BackendError as error:
-        yield _failed('model', error)
+        yield Check(
+            'model', 'fail', str(error),
+            'Take the encoder of this model, or set the parameter model to the one that the files '
+            'are of (`vlm-npu models` lists them)', type(error),
+        )
         return
     yield Check('model', 'ok', profile.title or profile.name)
     context = settings.context or profile.context
@@ -244,9 +288,10 @@ def _profile(
             'context', 'fail', f'{context} tokens, {profile.name} holds {profile.max_context}',
             f'Set the parameter context to {profile.max_context} or less', ModelFileError,
         )
-    elif context % 32:
+    elif context < 32 or context % 32:
         yield Check(
-            'context', 'fail', f'{context} tokens', 'It must be a multiple of 32', ModelFileError
+            'context', 'fail', f'{context} tokens',
+            'Set the parameter context to a multiple of 32', ModelFileError,
         )
     else:
         yield Check('context', 'ok', f'{context} tokens')
@@ -277,8 +322,10 @@ def _memory(
     files = encoder.stat().st_size + language_model.stat().st_size
     published = profile.published.ram_gb if profile.published else None
     need = max(files, int((published or 0) * 1e9))
-    found = f'{free / _GIB:.1f} GB free, {profile.name} needs about {need / _GIB:.1f} GB'
-    remedy = 'Close other programs, or take a smaller model (`vlm-npu models` lists their needs)'
+    found = f'{_amount(free)} free, {profile.name} needs about {_amount(need)}'
+    remedy = 'Take a smaller model (`vlm-npu models` lists what they need)'
+    if need <= (board.total_memory or need):
+        remedy += ', or close other programs'
     if free < files:
         yield Check('memory', 'fail', found, remedy, BackendUnavailableError)
     elif free < need:
@@ -288,36 +335,67 @@ def _memory(
 
 
 def _clocks(board: Board) -> Iterator[Check]:
-    slow = {name: g for name, g in board.governors.items() if g != 'performance'}
-    if slow:
+    clocks = board.clocks
+    free = [
+        f'{name}: {clock.governor}'
+        + (f' ({clock.current} of {clock.highest} MHz)' if clock.highest else '')
+        for name, clock in clocks.items() if not clock.is_fixed
+    ]
+    if free:
         yield Check(
-            'clocks', 'warn', ', '.join(f'{name}: {governor}' for name, governor in slow.items()),
+            'clocks', 'warn', ', '.join(free),
             'Answers come sooner and more evenly at fixed clocks: write performance to these '
             'governors (docs/board.md has the lines)',
         )
-    elif board.governors:
-        yield Check('clocks', 'ok', 'performance')
+    elif clocks:
+        yield Check('clocks', 'ok', 'fixed')
 
 
-def _permissions(board: Board) -> Iterator[Check]:
-    closed = [str(d) for d in board.devices if not os.access(d, os.R_OK | os.W_OK)]
-    if closed:
+def _device_files(board: Board) -> Iterator[Check]:
+    npu, heaps = board.npu_devices, board.dma_heaps
+    closed = [d for d in npu + heaps if not os.access(d, os.R_OK | os.W_OK)]
+    names = ', '.join(map(str, closed))
+    if npu and set(npu) <= set(closed):
         yield Check(
-            'device files', 'fail', f'{", ".join(closed)} can not be opened',
+            'device files', 'fail', f'{names} can not be opened',
             '`sudo usermod -aG render,video $USER`, then log in again', BackendUnavailableError,
         )
-    elif board.devices:
-        yield Check('device files', 'ok', f'{len(board.devices)} can be opened')
-    if not board.is_foreign:
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        few = hard != resource.RLIM_INFINITY and hard < OPEN_FILES
+    elif closed:
+        # Vendor images keep the heaps to root, and nothing says that the runtimes want them.
         yield Check(
-            'open files', 'warn' if few else 'ok', f'at most {hard}',
-            'Allow more: `ulimit -Hn 102400`, or LimitNOFILE=102400 in the service' if few else '',
+            'device files', 'warn', f'{names} can not be opened',
+            'Should a model not load: `sudo usermod -aG render,video $USER`, and give these files '
+            'to the group video (docs/board.md has the lines)',
         )
+    elif npu:
+        yield Check('device files', 'ok', f'{len(npu + heaps)} can be opened')
+    elif not board.is_foreign:
+        yield Check(
+            'device files', 'warn', 'neither /dev/dri/renderD* nor /dev/rknpu is there',
+            'Mount /dev/dri into a container; without one, install a kernel of the vendor',
+        )
+
+
+def _open_files(board: Board) -> Iterator[Check]:
+    if board.is_foreign:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        yield Check(
+            'open files', 'warn', f'at most {hard}',
+            'Allow more: `ulimit -Hn 102400` as root, or LimitNOFILE=102400 in the service',
+        )
+    else:
+        found = 'no limit' if hard == resource.RLIM_INFINITY else f'at most {hard}'
+        yield Check('open files', 'ok', found)
+
+
+def _amount(size: float) -> str:
+    return f'{size / 1e9:.1f} GB' if size >= 1e8 else f'{size / 1e6:.1f} MB'
 
 
 def _failed(name: str, error: BackendError) -> Check:
-    """Return the check for an error, whose message says what to do."""
-    found, _, remedy = str(error).rpartition(': ')
-    return Check(name, 'fail', found or remedy, remedy if found else '', type(error))
+    """Return the check for an error, whose last sentence or clause says what to do."""
+    match = re.fullmatch(r'(.+)[.:] (.+)', str(error), re.DOTALL)
+    found, remedy = match.groups() if match else (str(error), '')
+    return Check(name, 'fail', found, remedy[:1].upper() + remedy[1:], type(error))

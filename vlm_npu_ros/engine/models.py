@@ -8,9 +8,10 @@ import json
 import os
 from pathlib import Path
 import re
-from typing import Any, get_args, get_origin, get_type_hints, TYPE_CHECKING, TypeVar, Union
 from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints, TYPE_CHECKING, Union
 
+from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.share import share_dir
 import yaml
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 
 AUTO = 'auto'
-_T = TypeVar('_T')
+
+# Pixels of 0..255 whose mean and std differ by less are normalised alike.
+SAME_COLOUR = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class Published:
     """
     What others measured on an RK3588; None = nobody did.
 
-    ram_gb: both models loaded. Rates in tokens a second.
+    source: who. ram_gb: both models loaded. Rates in tokens a second.
+    load_seconds: both models, for the first time since the board started.
     """
 
     source: str
@@ -161,6 +165,24 @@ def _check_backend(profile: ModelProfile) -> None:
     ]
     if missing:
         raise ValueError(f'the backend {profile.backend} needs {", ".join(missing)}')
+    if profile.image is not None:
+        _check_image(profile.image)
+    try:
+        re.compile(profile.files)
+    except re.error as error:
+        raise ValueError(f'files is no regular expression: {error}') from error
+    if profile.min_runtime and profile.min_runtime not in RUNTIMES:
+        raise ValueError(
+            f'min_runtime must be one of {", ".join(RUNTIMES)}, not {profile.min_runtime!r}'
+        )
+
+
+def _check_image(image: ImageFormat) -> None:
+    counts = [image.outputs, image.dim, *image.tokens, *image.tokens.values()]
+    if not image.tokens or min(counts) < 1:
+        raise ValueError('image.tokens, image.outputs and image.dim must be above 0')
+    if min(image.std) <= 0:
+        raise ValueError('image.std must be above 0')
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:
@@ -186,8 +208,15 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         return Path(value)
     if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
         return value
-    names = {str: 'text, in quotes if need be', int: 'a whole number', float: 'a number'}
-    raise ValueError(f'{where} must be {names.get(kind, "a list or mapping")}, not {value!r}')
+    names = {
+        str: 'text, in quotes if need be',
+        int: 'a whole number',
+        float: 'a number',
+        tuple: 'a list',
+        dict: 'a mapping',
+    }
+    wanted = names.get(get_origin(kind) or kind, 'a path')
+    raise ValueError(f'{where} must be {wanted}, not {value!r}')
 
 
 def _checked_fields(kind: Any, value: Any, where: str) -> Any:
@@ -210,26 +239,38 @@ def find_model(
     """
     Return the profile of a model by its name, or for 'auto' the one that its files fit.
 
-    A .rknn made by this package's converter names the model. Else the names of both files and
-    the embedding of the .rknn must leave one profile. Raises ModelFileError otherwise.
+    A .rknn whose custom string is JSON with a "model" names it. Else the names of both files
+    and what the .rknn makes of a picture must leave one profile; files whose names tell nothing
+    are told by pictures of sizes known only. Raises ModelFileError naming the candidates.
     """
     if model != AUTO:
         return load_profile(model)
+    profiles = [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
     named = _named_in(rknn)
     if named:
-        return load_profile(named)
-    profiles = [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
-    fitting = [p for p in profiles if rknn is None or _fits(p, rknn)]
-    names = f'{encoder.name} {language_model.name}'
-    chosen = [p for p in fitting if re.search(p.files, names, re.IGNORECASE)] or fitting
-    if len(chosen) == 1:
-        return chosen[0]
-    what = f'{encoder.name} and {language_model.name}'
-    candidates = ', '.join(p.name for p in chosen) or 'none'
+        for profile in profiles:
+            if profile.name == named:
+                return profile
+        raise ModelFileError(
+            f'{encoder} says that it is of the model {named!r}, which is not known: give the '
+            'path of its profile .yaml as the model'
+        )
+    alike = _named_alike(profiles, (encoder.name, language_model.name))
+    fitting = [
+        p for p in alike if rknn is None or _fits(p, rknn, any_size=len(alike) < len(profiles))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
     raise ModelFileError(
-        f'The model of {what} can not be told (candidates: {candidates}): '
-        f'name it, one of {", ".join(p.name for p in profiles)}, or the path of a profile .yaml'
+        f'The model of {encoder.name} and {language_model.name} can not be told: by their names '
+        f'it is {_one_of(alike)}, by what the encoder makes of a picture {_one_of(fitting)}. '
+        f'Give one of {", ".join(p.name for p in profiles)}, or the path of a profile .yaml, as '
+        'the model'
     )
+
+
+def _one_of(profiles: list[ModelProfile]) -> str:
+    return ' or '.join(p.name for p in profiles) or 'none that is known'
 
 
 def _named_in(rknn: RknnFile | None) -> str:
@@ -240,8 +281,23 @@ def _named_in(rknn: RknnFile | None) -> str:
     return str(value.get('model', '')) if isinstance(value, dict) else ''
 
 
-def _fits(profile: ModelProfile, rknn: RknnFile) -> bool:
+def _named_alike(profiles: list[ModelProfile], names: tuple[str, ...]) -> list[ModelProfile]:
+    """Return those that no name speaks against; a name that fits none says nothing."""
+    alike = profiles
+    for name in names:
+        matching = [p for p in profiles if re.search(p.files, name, re.IGNORECASE)]
+        alike = [p for p in alike if p in matching or not matching]
+    return alike
+
+
+def _fits(profile: ModelProfile, rknn: RknnFile, any_size: bool) -> bool:
     image = profile.image
     assert image
-    tokens = image.tokens.get(rknn.size, rknn.tokens)
-    return (image.dim, image.outputs, tokens) == (rknn.dim, len(rknn.outputs), rknn.tokens)
+    tokens = image.tokens.get(rknn.size, rknn.tokens if any_size else None)
+    format_ = (len(rknn.outputs), rknn.tokens, rknn.dim)
+    colours = ((rknn.mean, image.mean), (rknn.std, image.std))
+    return format_ == (image.outputs, tokens, image.dim) and all(
+        abs(fact - 255 * wanted) < SAME_COLOUR
+        for facts, values in colours if facts is not None
+        for fact, wanted in zip(facts, values, strict=False)
+    )

@@ -9,13 +9,10 @@ from typing import Any, TYPE_CHECKING
 import numpy as np
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.models import ImageFormat, ModelProfile
+from vlm_npu_ros.engine.models import ImageFormat, ModelProfile, SAME_COLOUR
 
 if TYPE_CHECKING:
     from rknnlite.api import RKNNLite
-
-# Pixels of 0..255 whose mean and std differ by less are normalised alike.
-_SAME_COLOUR = 0.5
 
 
 def described_elsewhere(
@@ -118,7 +115,7 @@ def check_agreement(
 def _check_colours(found: RknnFile, source: str, image: ImageFormat, by: str) -> None:
     for what, fact, wanted in (('mean', found.mean, image.mean), ('std', found.std, image.std)):
         scaled = 255 * np.array(wanted)
-        if fact is not None and np.abs(np.array(fact) - scaled).max() >= _SAME_COLOUR:
+        if fact is not None and np.abs(np.array(fact) - scaled).max() >= SAME_COLOUR:
             raise ModelFileError(
                 f'{found.path}: the {what} of the pixels is {fact} by {source}, but '
                 f'{tuple(scaled.round(2).tolist())} by {by}: pictures would have wrong colours'

@@ -46,6 +46,23 @@ PLATFORMS = {
 }
 
 
+@dataclass(frozen=True)
+class Clock:
+    """What rules a clock, and how fast it runs: MHz, 0 where the machine does not tell."""
+
+    governor: str
+    current: int
+    highest: int
+
+    @property
+    def is_fixed(self) -> bool:
+        """Return whether it stays near its highest frequency."""
+        # Rockchip's scripts take userspace, on some chips one step below the highest.
+        return self.governor == 'performance' or (
+            self.governor == 'userspace' and self.current >= 0.9 * self.highest
+        )
+
+
 class Board:
     """
     A machine as the files below a root show it.
@@ -59,8 +76,10 @@ class Board:
         self.root = root or Path(os.environ.get(SYSROOT_VARIABLE) or '/')
 
     def path(self, path: str) -> Path:
-        """Return where a file of that machine is."""
-        return self.root / path.lstrip('/') if self.is_foreign else Path(path)
+        """Return where a file of that machine is; a relative path is one of this machine."""
+        if self.is_foreign and path.startswith('/'):
+            return self.root / path.lstrip('/')
+        return Path(path)
 
     @property
     def soc(self) -> str | None:
@@ -80,6 +99,22 @@ class Board:
         return next((found[1] for found in versions if found), None)
 
     @property
+    def hides_driver(self) -> bool:
+        """Return whether the version of the driver is where this user may not look."""
+        try:
+            (self.root / _DRIVER_FILES[0]).stat()
+        except PermissionError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    @property
+    def kernel(self) -> str:
+        """Return the release of the kernel."""
+        return self._text('proc/sys/kernel/osrelease').strip()
+
+    @property
     def librknnrt(self) -> str | None:
         """Return the version of librknnrt.so, '' if it has none; None if there is no file."""
         path = self.root / LIBRKNNRT
@@ -90,37 +125,53 @@ class Board:
                 found = re.search(rb'librknnrt version: (\S+)', data)
                 return found[1].decode() if found else ''
         except (OSError, ValueError):
-            return '' if path.is_file() else None
+            return '' if os.path.isfile(path) else None  # unlike Path.is_file, never an error
 
     @property
     def librknnrt_elsewhere(self) -> list[Path]:
         """Return the places where librknnrt.so is of no use."""
-        return [self.root / p for p in _LIBRKNNRT_ELSEWHERE if (self.root / p).is_file()]
+        return [
+            self.root / p for p in _LIBRKNNRT_ELSEWHERE if os.path.isfile(self.root / p)
+        ]
 
     @property
     def available_memory(self) -> int | None:
         """Return the bytes that programs can still have."""
-        found = re.search(r'MemAvailable:\s+(\d+) kB', self._text('proc/meminfo'))
-        return int(found[1]) * 1024 if found else None
+        return self._memory('MemAvailable')
 
     @property
-    def governors(self) -> dict[str, str]:
-        """Return what rules the clocks of each group of CPUs, of the NPU and of the memory."""
-        files = {
-            f'CPU {path.parent.name.removeprefix("policy")}': path
-            for path in self._glob('sys/devices/system/cpu/cpufreq', 'policy*/scaling_governor')
-        }
-        for name, pattern in (('NPU', '*npu*/governor'), ('memory', '*dmc*/governor')):
-            files.update((name, path) for path in self._glob('sys/class/devfreq', pattern))
-        return {name: path.read_text().strip() for name, path in files.items()}
+    def total_memory(self) -> int | None:
+        """Return the bytes that the kernel has to give."""
+        return self._memory('MemTotal')
 
     @property
-    def devices(self) -> list[Path]:
-        """Return the device files that lead to the NPU."""
-        return [
-            *self._glob('dev/dri', 'renderD*'), *self._glob('dev', 'rknpu'),
-            *self._glob('dev/dma_heap', '*'),
-        ]
+    def clocks(self) -> dict[str, Clock]:
+        """Return the clocks of each group of CPUs, of the NPU and of the memory."""
+        clocks = {}
+        for folder in self._glob('sys/devices/system/cpu/cpufreq', 'policy*'):
+            clocks[f'CPU {folder.name.removeprefix("policy")}'] = Clock(
+                self._text(folder / 'scaling_governor').strip(),
+                self._highest(folder / 'scaling_cur_freq', 1000),
+                self._highest(folder / 'cpuinfo_max_freq', 1000),
+            )
+        for name, pattern in (('NPU', '*npu*'), ('memory', '*dmc*')):
+            for folder in self._glob('sys/class/devfreq', pattern):
+                clocks[name] = Clock(
+                    self._text(folder / 'governor').strip(),
+                    self._highest(folder / 'cur_freq', 1_000_000),
+                    self._highest(folder / 'available_frequencies', 1_000_000),
+                )
+        return {name: clock for name, clock in clocks.items() if clock.governor}
+
+    @property
+    def npu_devices(self) -> list[Path]:
+        """Return the device files of which one leads to the NPU; the GPU's may be among them."""
+        return [*self._glob('dev/dri', 'renderD*'), *self._glob('dev', 'rknpu')]
+
+    @property
+    def dma_heaps(self) -> list[Path]:
+        """Return the device files that memory for devices comes from."""
+        return list(self._glob('dev/dma_heap', '*'))
 
     @property
     def python_packages(self) -> list[Path]:
@@ -141,7 +192,16 @@ class Board:
             cpu_mask=mask or platform.fast_cpus,
         )
 
-    def _text(self, name: str) -> str:
+    def _memory(self, name: str) -> int | None:
+        found = re.search(rf'{name}:\s+(\d+) kB', self._text('proc/meminfo'))
+        return int(found[1]) * 1024 if found else None
+
+    def _highest(self, name: Path, per_mhz: int) -> int:
+        """Return the highest number in a file, in MHz; 0 if there is none."""
+        numbers = map(int, re.findall(r'\d+', self._text(name)))
+        return max(numbers, default=0) // per_mhz
+
+    def _text(self, name: str | Path) -> str:
         try:
             return (self.root / name).read_text(errors='replace')
         except OSError:
