@@ -35,7 +35,7 @@ def test_healthy_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize('facts, name, remedy', [
     ({'driver': '0.8.2'}, 'NPU driver', 'Install a kernel with RKNPU driver 0.9.8'),
     ({'runtime': '1.4.0'}, 'librkllmrt.so', 'rknpu.runtime_version'),
-    ({'free_gb': 0.001}, 'memory', 'take a smaller model'),
+    ({'free_gb': 0.001}, 'memory', 'Take a smaller model'),
 ])
 def test_board_that_is_not_ready(
     facts: dict[str, object], name: str, remedy: str, tmp_path: Path,
@@ -58,6 +58,9 @@ def test_machine_that_is_no_board(
 ) -> None:
     assert main(['doctor', '--sysroot', str(tmp_path)]) == 1
     assert 'no Rockchip board' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='2'):
+        main(['doctor', '--sysroot', str(tmp_path / 'typo')])
+    assert 'typo is no folder' in capsys.readouterr().err
 
 
 def test_named_library_is_below_the_tree(

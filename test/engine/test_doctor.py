@@ -4,6 +4,8 @@ from collections.abc import Callable
 import os
 from pathlib import Path
 import shutil
+import subprocess
+import sys
 
 import pytest
 import simulated
@@ -33,7 +35,7 @@ def tree(tmp_path: Path) -> Tree:
         board_tree(tmp_path, **facts)  # type: ignore[arg-type]
         (tmp_path / 'models').mkdir()
         shutil.copy(DATA / 'demo_encoder.rknn', tmp_path / 'models/demo.rknn')
-        write(tmp_path / 'models/demo.rkllm', b'SIMRKLLM'.ljust(1000, b'\1'))
+        write(tmp_path / 'models/demo.rkllm', b'SIMRKLLM'.ljust(2_000_000, b'\1'))
         return Board(tmp_path)
     return make
 
@@ -49,6 +51,11 @@ def settings(
 
 def failures(checks: list[Check]) -> dict[str, Check]:
     return {check.name: check for check in checks if check.level == 'fail'}
+
+
+def named(board: Board, name: str) -> Check:
+    (check,) = (check for check in examine(board, settings()) if check.name == name)
+    return check
 
 
 def only_failure(board: Board, wanted: EngineSettings) -> Check:
@@ -100,9 +107,23 @@ def test_old_driver(driver: str, level: str, tree: Tree) -> None:
 def test_driver_that_can_not_be_read_is_a_warning(tree: Tree) -> None:
     board = tree()
     (board.root / 'sys/kernel/debug/rknpu/version').unlink()
-    checks = {check.name: check for check in examine(board, settings())}
-    assert checks['NPU driver'].level == 'warn'
-    assert 'sudo cat' in checks['NPU driver'].remedy
+    driver = named(board, 'NPU driver')
+    assert (driver.level, driver.found) == (
+        'warn', 'no file tells its version (kernel 6.1.84-vendor)'
+    )
+    assert 'sudo mount -t debugfs' in driver.remedy
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='Nothing is hidden from root.')
+def test_driver_that_only_root_sees_is_a_warning(tree: Tree) -> None:
+    board = tree()
+    (board.root / 'sys/kernel/debug').chmod(0)
+    driver = named(board, 'NPU driver')
+    (board.root / 'sys/kernel/debug').chmod(0o700)
+    assert (driver.level, driver.found) == (
+        'warn', 'only root can read its version (kernel 6.1.84-vendor)'
+    )
+    assert '`sudo cat /sys/kernel/debug/rknpu/version`' in driver.remedy
 
 
 def test_unknown_runtime(tree: Tree) -> None:
@@ -139,16 +160,26 @@ def test_model_too_big_for_the_memory(tree: Tree) -> None:
     board = tree(free_gb=0.001)
     failed = only_failure(board, settings())
     assert failed.name == 'memory'
-    assert 'smaller model' in failed.remedy
+    assert 'smaller model' in failed.remedy and 'close other programs' in failed.remedy
+
+
+def test_model_bigger_than_all_memory_is_not_helped_by_closing_programs(tree: Tree) -> None:
+    board = tree(free_gb=6.0)
+    with open(board.root / 'models/demo.rkllm', 'r+b') as file:
+        file.truncate(9_000_000_000)  # sparse, takes no room
+    failed = only_failure(board, settings())
+    assert '6.1 GB free' in failed.found and '9.0 GB' in failed.found
+    assert 'smaller model' in failed.remedy and 'close other programs' not in failed.remedy
+    assert failed.error is BackendUnavailableError
 
 
 def test_published_need_is_a_warning(tree: Tree, tmp_path: Path) -> None:
-    board = tree(free_gb=2.0)
+    board = tree(free_gb=1.99)
     text = PROFILE.read_text() + "published: {ram_gb: 3.1, source: 'a test'}\n"
     write(tmp_path / 'big.yaml', text.encode())
     checks = {c.name: c for c in examine(board, settings(str(tmp_path / 'big.yaml')))}
     assert checks['memory'].level == 'warn'
-    assert '2.9 GB' in checks['memory'].found  # 3.1e9 bytes
+    assert checks['memory'].found == '2.0 GB free, demo-rknpu needs about 3.1 GB'
 
 
 def test_runtime_older_than_the_model(tree: Tree, tmp_path: Path) -> None:
@@ -160,7 +191,7 @@ def test_runtime_older_than_the_model(tree: Tree, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('context, found', [(1024, '1024 tokens, demo-rknpu holds 512'),
-                                            (500, '500 tokens')])
+                                            (500, '500 tokens'), (-32, '-32 tokens')])
 def test_context(context: int, found: str, tree: Tree) -> None:
     failed = only_failure(tree(), settings(context=context))
     assert (failed.name, failed.found, failed.error) == ('context', found, ModelFileError)
@@ -178,7 +209,53 @@ def test_encoder_of_another_model(
     write(tmp_path / 'other.yaml', PROFILE.read_text().replace(old, new).encode())
     failed = only_failure(tree(), settings(str(tmp_path / 'other.yaml')))
     for fact in facts:
-        assert fact in f'{failed.found}: {failed.remedy}'
+        assert fact in failed.found
+    assert 'vlm-npu models' in failed.remedy
+
+
+@pytest.mark.parametrize('name, path', [
+    ('vision encoder', ENCODER), ('language model', LANGUAGE_MODEL),
+])
+def test_file_that_is_not_there(name: str, path: str, tree: Tree) -> None:
+    board = tree()
+    board.path(path).unlink()
+    failed = only_failure(board, settings())
+    assert (failed.name, failed.error) == (name, ModelFileError)
+    assert str(board.path(path)) in failed.found
+    assert failed.remedy.startswith('Copy the file there')
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='Nothing is hidden from root.')
+def test_file_of_somebody_else(tree: Tree) -> None:
+    board = tree()
+    board.path(LANGUAGE_MODEL).chmod(0)
+    failed = only_failure(board, settings())
+    assert 'this user may not' in failed.found and 'chmod a+r' in failed.remedy
+
+
+@pytest.mark.parametrize('data, found, remedy', [
+    (b'version https://git-lfs.github.com/spec/v1\n', 'git-LFS pointer', 'Run `git lfs pull`'),
+    (b'<!DOCTYPE html>', 'web page', 'Download the file itself'),
+    (b'GGUF\3\0\0\0', 'GGUF', 'Convert the'),
+    (b'', 'empty', 'Copy or download it again'),
+])
+def test_files_that_are_something_else(
+    data: bytes, found: str, remedy: str, tree: Tree
+) -> None:
+    board = tree()
+    for path in (ENCODER, LANGUAGE_MODEL):
+        board.path(path).write_bytes(data)
+    failed = failures(examine(board, settings()))
+    assert set(failed) == {'vision encoder', 'language model'}
+    for check in failed.values():
+        assert found in check.found and check.remedy.startswith(remedy)
+
+
+def test_language_model_cut_short_is_a_warning(tree: Tree) -> None:
+    board = tree()
+    board.path(LANGUAGE_MODEL).write_bytes(b'SIMRKLLM')
+    check = named(board, 'language model')
+    assert check.level == 'warn' and 'compare the sizes' in check.remedy
 
 
 def test_swapped_files(tree: Tree) -> None:
@@ -200,8 +277,51 @@ def test_missing_python_package(tree: Tree) -> None:
 def test_slow_clocks_are_a_warning(tree: Tree) -> None:
     board = tree()
     write(board.root / 'sys/class/devfreq/fdab0000.npu/governor', b'rknpu_ondemand\n')
-    checks = {check.name: check for check in examine(board, settings())}
-    assert (checks['clocks'].level, checks['clocks'].found) == ('warn', 'NPU: rknpu_ondemand')
+    clocks = named(board, 'clocks')
+    assert (clocks.level, clocks.found) == ('warn', 'NPU: rknpu_ondemand (1000 of 1000 MHz)')
+
+
+def test_closed_npu_device_is_a_failure(tree: Tree) -> None:
+    board = tree()
+    device = board.root / 'dev/dri/renderD129'
+    device.unlink()
+    device.symlink_to('gone')  # which root can not open either
+    failed = only_failure(board, settings())
+    assert str(device) in failed.found
+    assert 'usermod -aG render,video' in failed.remedy
+
+
+def test_closed_heap_or_gpu_is_a_warning(tree: Tree) -> None:
+    board = tree()
+    (board.root / 'dev/dma_heap').mkdir()
+    for name in ('dma_heap/system', 'dri/renderD128'):
+        (board.root / 'dev' / name).symlink_to('gone')
+    check = named(board, 'device files')
+    assert check.level == 'warn'
+    assert 'dma_heap/system' in check.found and 'renderD129' not in check.found
+
+
+def test_machine_without_npu_device_is_a_warning(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree().root
+    (root / 'dev/dri/renderD129').unlink()
+    monkeypatch.setenv('VLM_NPU_SYSROOT', str(root))
+    check = named(Board(), 'device files')
+    assert check.level == 'warn' and 'container' in check.remedy
+
+
+def test_few_open_files_are_a_warning() -> None:
+    assert named(Board(), 'open files').level == 'ok'
+    code = (
+        'import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500)); '
+        'from vlm_npu_ros.cli.main import main; main(["doctor"])'
+    )
+    table = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, check=True
+    ).stdout
+    assert 'warn  open files          at most 500' in table
+    assert 'LimitNOFILE=102400' in table
 
 
 def test_board_is_looked_at_without_models(tree: Tree) -> None:

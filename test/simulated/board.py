@@ -37,12 +37,17 @@ def board_tree(
     """
     rknn_tree(folder, soc)
     write(folder / 'proc/device-tree/model', b'Radxa ROCK 5B\0')
-    write(folder / 'proc/meminfo', f'MemAvailable: {int(free_gb * 1e6)} kB\n'.encode())
+    memory = f'MemTotal: 8000000 kB\nMemAvailable: {int(free_gb * 1e6)} kB\n'
+    write(folder / 'proc/meminfo', memory.encode())
+    write(folder / 'proc/sys/kernel/osrelease', b'6.1.84-vendor\n')
     write(folder / 'sys/kernel/debug/rknpu/version', f'RKNPU driver: v{driver}\n'.encode())
     for policy in ('policy0', 'policy4'):
         governor = folder / 'sys/devices/system/cpu/cpufreq' / policy / 'scaling_governor'
         write(governor, b'performance\n')
-    write(folder / 'sys/class/devfreq/fdab0000.npu/governor', b'performance\n')
+    npu = folder / 'sys/class/devfreq/fdab0000.npu'
+    write(npu / 'governor', b'performance\n')
+    write(npu / 'cur_freq', b'1000000000\n')
+    write(npu / 'available_frequencies', b'300000000 600000000 1000000000\n')
     write(folder / 'sys/class/devfreq/dmc/governor', b'performance\n')
     write(folder / 'dev/dri/renderD129', b'')
     (folder / 'usr/lib/python3/dist-packages/rknnlite').mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 import json
+import os
 from pathlib import Path
 import sys
 import textwrap
@@ -26,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         'permissions, and say what to do. Exit code 1 if anything fails.',
     )
     doctor.set_defaults(run=run)
-    doctor.add_argument('--sysroot', type=Path, help='look at the tree of another machine')
+    doctor.add_argument('--sysroot', type=_folder, help='look at the tree of another machine')
     doctor.add_argument('--model', default='auto', help='name or .yaml of a model (default: auto)')
     doctor.add_argument('--encoder', default='', help='vision encoder, .rknn')
     doctor.add_argument('--language-model', default='', help='language model, .rkllm')
@@ -34,6 +35,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     doctor.add_argument('--library', default=RknpuSettings.library, help='librkllmrt.so')
     doctor.add_argument('--runtime-version', default='', help='version to take that library for')
     doctor.add_argument('--json', action='store_true', help='print JSON')
+
+
+def _folder(text: str) -> Path:
+    if not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f'{text} is no folder')
+    return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from vlm_npu_ros.engine.backends.rknpu.abi import ABIS
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
-from vlm_npu_ros.engine.backends.rknpu.runtime import RuntimeLibrary
+from vlm_npu_ros.engine.backends.rknpu.runtime import identify, RuntimeLibrary
 from vlm_npu_ros.engine.errors import BackendUnavailableError, UnsupportedRuntimeError
 
 Identified = Callable[[str], RuntimeLibrary]
@@ -53,3 +53,14 @@ def test_missing_function_is_an_error(tmp_path: Path, identified: Identified) ->
     oldest = dataclasses.replace(identified('1.1.4'), abi=ABIS['D'])
     with pytest.raises(UnsupportedRuntimeError, match='rkllm_set_chat_template'):
         RkllmLibrary(oldest)
+
+
+@pytest.mark.parametrize('share', [0.99, 0.8, 0.5])
+def test_library_that_is_cut_short_is_refused_before_it_is_loaded(
+    share: float, tmp_path: Path, identified: Identified,
+) -> None:
+    whole = identified('1.2.3').path.read_bytes()
+    path = tmp_path / 'librkllmrt.so'
+    path.write_bytes(whole[:int(share * len(whole))])
+    with pytest.raises(UnsupportedRuntimeError, match='is cut short'):
+        identify(path)

@@ -70,18 +70,18 @@ def find_library(name_or_path: str, root: Path = Path('/')) -> Path:
     Raises BackendUnavailableError naming the folders.
     """
     if '/' in name_or_path:
-        found, looked = [Path(name_or_path)], 'there'
+        found, looked = [Path(name_or_path)], ''
     else:
         own = os.environ.get('LD_LIBRARY_PATH', '') if root == Path('/') else ''
         usual = [root / folder for folder in LIBRARY_FOLDERS]
         found = [Path(f) / name_or_path for f in own.split(':') if f]
         found += [folder / name_or_path for folder in usual]
-        looked = f'in {"LD_LIBRARY_PATH, " if own else ""}{", ".join(map(str, usual))}'
+        looked = f' (in {"LD_LIBRARY_PATH, " if own else ""}{", ".join(map(str, usual))})'
     for path in found:
         if os.path.isfile(path):  # unlike Path.is_file, never an error
             return path.resolve()
     raise BackendUnavailableError(
-        f'There is no {name_or_path} ({looked}): copy librkllmrt.so of github.com/airockchip/'
+        f'There is no {name_or_path}{looked}: copy librkllmrt.so of github.com/airockchip/'
         'rknn-llm (rkllm-runtime/Linux/librkllm_api/aarch64) to /usr/lib, or name its path'
     )
 
@@ -158,6 +158,13 @@ def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:
         raise UnsupportedRuntimeError(
             f'{path} is made for {names.get(found, f"machine {found}")}, this machine is '
             f'{machine}: take the file of the folder for {machine}'
+        )
+    # Linkers put the table of sections last; loading a library cut short ends the process (SIGBUS).
+    (table,), (entry, count) = struct.unpack_from('<Q', data, 40), struct.unpack_from('<2H', data, 58)
+    if table + entry * count > len(data):
+        raise UnsupportedRuntimeError(
+            f'{path} is cut short: it has {len(data)} bytes, its header announces '
+            f'{table + entry * count}. Copy it again'
         )
 
 
