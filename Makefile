@@ -2,19 +2,22 @@
 # tools/with_ros makes from PyPI wheels on first use.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint shell eval-demo-model train-demo-model clean
+.PHONY: help demo test test-arm64 lint shell eval-demo-model train-demo-model clean
 
 ROS := tools/with_ros
 PYTHON ?= python3
 
 help:  ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' Makefile | expand -t 24
 
 demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its options)
 	@$(ROS) python3 -m vlm_npu_ros.demo.demo $(ARGS)
 
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 	@$(ROS) pytest $(PYTEST_ARGS) $(ARGS)
+
+test-arm64:  ## Run the NPU binding's tests on emulated arm64 (ARGS as for test)
+	@tools/test_arm64 $(PYTEST_ARGS) $(ARGS)
 
 lint:  ## Check style, types and package.xml
 	@$(ROS) tools/lint
@@ -36,5 +39,5 @@ train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CP
 	@touch $@
 
 clean:  ## Remove all that the targets above have made
-	rm -rf .ros .venv .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .arm64 .ros .venv .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -68,6 +68,13 @@ def fifty() -> list[tuple[ImageEmbedding, str]]:
 
 
 @pytest.fixture(scope='module')
+def expected(
+    onnx: OnnxLanguageModel, fifty: list[tuple[ImageEmbedding, str]],
+) -> list[list[Chunk]]:
+    return [list(onnx.generate(request(image, question))) for image, question in fifty]
+
+
+@pytest.fixture(scope='module')
 def image(fifty: list[tuple[ImageEmbedding, str]]) -> ImageEmbedding:
     return fifty[0][0]
 
@@ -85,16 +92,16 @@ def text(chunks: Iterable[Chunk]) -> str:
 
 @pytest.mark.parametrize('version', VERSIONS)
 def test_answers_are_those_of_the_onnx_backend(
-    version: str, load: Load, onnx: OnnxLanguageModel, fifty: list[tuple[ImageEmbedding, str]],
+    version: str, load: Load, fifty: list[tuple[ImageEmbedding, str]],
+    expected: list[list[Chunk]],
 ) -> None:
     model = load(version)
-    for image, question in fifty:
-        expected = list(onnx.generate(request(image, question)))
+    for (image, question), answer in zip(fifty, expected, strict=True):
         chunks = list(model.generate(request(image, question)))
-        assert text(chunks) == text(expected)
+        assert text(chunks) == text(answer)
         assert [c.finish_reason for c in chunks[:-1]] == [None] * (len(chunks) - 1)
         assert chunks[-1].finish_reason is FinishReason.EOS
-        figures, reference = chunks[-1].figures, expected[-1].figures
+        figures, reference = chunks[-1].figures, answer[-1].figures
         assert figures and reference
         assert figures.new_tokens == reference.new_tokens
         assert figures.image_tokens == 64
