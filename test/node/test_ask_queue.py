@@ -9,14 +9,22 @@ import numpy as np
 import pytest
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.backends.scripted import ScriptedEncoder, ScriptedLanguageModel
+from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.engine import Engine
-from vlm_npu_ros.engine.errors import BackendCrashedError, CancelledError, StaleFrameError
+from vlm_npu_ros.engine.errors import (
+    BackendCrashedError,
+    CancelledError,
+    StaleFrameError,
+    VlmError,
+)
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Sampling
 from vlm_npu_ros.node.ask import Ask, AskOptions, Piece, Stage
 from vlm_npu_ros.node.ask_queue import AskQueue
-from vlm_npu_ros.node.frames import CachedFrame, Freshness
+from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
+from vlm_npu_ros.node.views import Views
 
-FRAME = CachedFrame(Header(), 0, ImageEmbedding(np.zeros((4, 1, 3), np.float32), 0.0))
+EMBEDDING = ImageEmbedding(np.zeros((4, 1, 3), np.float32), 0.0)
+FRAME = CachedFrame('camera', Header(), 0, EMBEDDING)
 
 
 class Echo(ScriptedLanguageModel):
@@ -42,24 +50,42 @@ class Echo(ScriptedLanguageModel):
         return question
 
 
+class FramesByHand(Views):
+    """The frames that a test puts there."""
+
+    def __init__(self) -> None:
+        self.frames: dict[str, CachedFrame] = {'camera': FRAME}
+        self._conversations = Conversations(lambda: 8, lambda: 600.0)
+
+    def view_for(self, ask: Ask) -> View | None:
+        frame = self.frames.get(ask.options.cameras[0])
+        return View((frame,)) if frame else None
+
+    def is_encoding(self, ask: Ask) -> bool:
+        return False
+
+    def complaint(self, ask: Ask) -> VlmError:
+        return StaleFrameError('stale')
+
+
 class Bench:
     """A queue with the world around it."""
 
     def __init__(self, size: int = 8) -> None:
         self.model = Echo()
-        self.frames: dict[str, CachedFrame] = {'camera': FRAME}
+        views = FramesByHand()
+        self.frames = views.frames
         self.queue = AskQueue(
             Engine(ScriptedEncoder(), self.model),
-            frame_for=lambda ask: self.frames.get(ask.options.camera),
-            is_encoding=lambda ask: False,
-            complaint=lambda ask: StaleFrameError('stale'),
+            views,
             size=lambda: size,
             sampling=Sampling,
+            dialogue_tokens=lambda: 0,
         )
 
     def ask(self, question: str, camera: str = 'camera', timeout: float = 60.0) -> Asked:
         """Submit a question."""
-        return Asked(self.queue, AskOptions(question, camera, Freshness(0), timeout, 64))
+        return Asked(self.queue, AskOptions(question, (camera,), Freshness(0), timeout, 64))
 
 
 class Asked:

@@ -7,12 +7,18 @@ import pytest
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import NoFrameError, StaleFrameError
 from vlm_npu_ros.engine.types import ImageEmbedding
-from vlm_npu_ros.node.frames import CachedFrame, Freshness, NANOSECONDS
+from vlm_npu_ros.node.frames import (
+    CachedFrame,
+    Freshness,
+    History,
+    HistoryLimits,
+    NANOSECONDS,
+)
 
 
 def frame_at(seconds: float) -> CachedFrame:
     embedding = ImageEmbedding(np.zeros((1, 1, 1), np.float32), 0.0)
-    return CachedFrame(Header(), round(seconds * NANOSECONDS), embedding)
+    return CachedFrame('front', Header(), round(seconds * NANOSECONDS), embedding)
 
 
 @pytest.mark.parametrize(
@@ -51,3 +57,59 @@ def test_complaint_names_camera_topic_and_age(
     assert type(complaint) is error
     assert words in str(complaint)
     assert "'front'" in str(complaint) and '/front/image' in str(complaint)
+
+
+SECOND = HistoryLimits(NANOSECONDS, 10 * NANOSECONDS, 1000)
+
+
+def history(*seconds: float, limits: HistoryLimits = SECOND) -> History:
+    kept = History()
+    for second in seconds:
+        kept.add(frame_at(second), limits)
+    return kept
+
+
+def stamps(frames: list[CachedFrame]) -> list[float]:
+    return [frame.stamp / NANOSECONDS for frame in frames]
+
+
+def test_history_keeps_a_frame_a_period_and_the_newest() -> None:
+    kept = history(*(i / 4 for i in range(17)))
+    assert stamps(kept.spread(5, 4 * NANOSECONDS, NANOSECONDS)) == [0, 1, 2, 3, 4]
+    assert kept.newest and kept.newest.stamp == 4 * NANOSECONDS
+    assert len(kept) == 5
+
+
+def test_history_keeps_its_span_and_size() -> None:
+    assert len(history(*range(30))) == 11
+    small = HistoryLimits(NANOSECONDS, 100 * NANOSECONDS, 12)  # three embeddings of 4 bytes
+    assert len(history(*range(30), limits=small)) == 3
+    none = HistoryLimits(NANOSECONDS, 0, 0)
+    assert stamps(history(1, 2, 3, limits=none).spread(3, NANOSECONDS, NANOSECONDS)) == [3]
+
+
+def test_history_begins_anew_when_the_clock_is_set_back() -> None:
+    assert stamps(history(5, 6, 7, 1).spread(4, 9 * NANOSECONDS, NANOSECONDS)) == [1]
+
+
+@pytest.mark.parametrize(('wanted', 'window', 'chosen'), [
+    (1, 4.0, [20]),
+    (2, 4.0, [16, 20]),
+    (4, 4.0, [17, 18, 19, 20]),  # 1.33 s apart is not to be had, 1 s is
+    (4, 6.0, [14, 16, 18, 20]),
+    (3, 10.0, [10, 15, 20]),
+    (40, 10.0, list(range(10, 21))),
+])
+def test_frames_are_evenly_spaced(wanted: int, window: float, chosen: list[float]) -> None:
+    kept = history(*range(21))
+    assert stamps(kept.spread(wanted, round(window * NANOSECONDS), NANOSECONDS)) == chosen
+
+
+def test_gap_is_not_filled_with_others() -> None:
+    kept = history(0, 1, 2, 7, 8)
+    assert stamps(kept.spread(5, 8 * NANOSECONDS, NANOSECONDS)) == [0, 2, 7, 8] or stamps(
+        kept.spread(5, 8 * NANOSECONDS, NANOSECONDS)) == [0, 2, 8]
+
+
+def test_nothing_to_choose_from() -> None:
+    assert History().spread(4, NANOSECONDS, NANOSECONDS) == []

@@ -91,11 +91,16 @@ def test_embedded_model_sees_the_scene(active_node: MakeNode, robot: Robot) -> N
         ({'answer_type': 9}, ErrorCode.BAD_REQUEST, 'answer_type'),
         ({'choices': ['a', 'b']}, ErrorCode.BAD_REQUEST, 'choices'),
         ({'max_new_tokens': 100_000}, ErrorCode.CONTEXT_EXCEEDED, 'context'),
-        ({'conversation_id': 'c'}, ErrorCode.NOT_SUPPORTED, 'conversation_id'),
-        ({'new_conversation': True}, ErrorCode.NOT_SUPPORTED, 'new_conversation'),
+        ({'conversation_id': 'c' * 101}, ErrorCode.BAD_REQUEST, 'conversation_id'),
+        ({'new_conversation': True}, ErrorCode.BAD_REQUEST, 'conversation_id is empty'),
         ({'answer_type': 1}, ErrorCode.NOT_SUPPORTED, 'answer_type'),
-        ({'num_frames': 2}, ErrorCode.NOT_SUPPORTED, 'num_frames'),
-        ({'window': Duration(sec=1)}, ErrorCode.NOT_SUPPORTED, 'window'),
+        ({'question': '<clear>'}, ErrorCode.BAD_REQUEST, '~/conversations'),
+        ({'camera': 'camera,camera'}, ErrorCode.BAD_REQUEST, 'twice'),
+        ({'window': Duration(sec=1)}, ErrorCode.BAD_REQUEST, 'num_frames'),
+        (
+            {'num_frames': 2, 'window': Duration(sec=11)},
+            ErrorCode.BAD_REQUEST, 'history_seconds',
+        ),
     ],
 )
 def test_bad_request_ends_in_a_typed_error(

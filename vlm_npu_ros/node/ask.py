@@ -9,10 +9,11 @@ import threading
 import time
 import uuid
 
+from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, CancelledError, VlmError
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures
-from vlm_npu_ros.node.frames import CachedFrame, Freshness
+from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
 
 
 class Stage(str, Enum):
@@ -30,11 +31,14 @@ class AskOptions:
     """A question that was checked."""
 
     question: str
-    camera: str
+    cameras: tuple[str, ...]
     freshness: Freshness
     timeout: float  # seconds
     max_new_tokens: int
+    num_frames: int = 1
+    window: int = 0  # nanoseconds
     conversation_id: str = ''
+    goes_on: bool = False  # about what the dialogue is about, where there is one
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,10 @@ class Ask:
         self.options = options
         self.request_id = uuid.uuid4().hex[:12]
         self.stage: Stage | None = None
-        self.frame: CachedFrame | None = None
+        self.frame: CachedFrame | None = None  # the newest one
+        self.stamps: tuple[Time, ...] = ()  # of all frames
+        self.dropped_turns = 0
+        self.note = ''
         self.answer = ''
         self.error: VlmError | None = None
         self.finish_reason: FinishReason | None = None
@@ -103,9 +110,11 @@ class Ask:
             encode = min(frame.embedding.encode_seconds, ready - self.times.asked)
             self.times = replace(self.times, frame_ready=ready, encode=encode)
 
-    def begin(self, frame: CachedFrame) -> None:
-        """Bind the question to a frame: the language model starts to read."""
-        self.frame = frame
+    def begin(self, view: View, dropped_turns: int) -> None:
+        """Bind the question to what it looks at: the language model starts to read."""
+        self.frame = view.newest
+        self.stamps = tuple(frame.header.stamp for frame in view.frames)
+        self.dropped_turns, self.note = dropped_turns, view.note
         self.times = replace(self.times, begun=time.monotonic())
         self.enter(Stage.PREFILL)
 

@@ -12,9 +12,14 @@ from vlm_npu_ros.engine.errors import (
     InactiveError,
     VlmError,
 )
-from vlm_npu_ros.engine.types import GenerationRequest, Sampling
+from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask, Stage
-from vlm_npu_ros.node.frames import CachedFrame
+from vlm_npu_ros.node.frames import View
+from vlm_npu_ros.node.views import Views
+
+
+# Ends of answers that a dialogue can go on from.
+_WHOLE = (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
 
 
 class AskQueue:
@@ -24,26 +29,25 @@ class AskQueue:
     A question that ends early (cancel, timeout) ends at once for its caller; what the engine
     still does for it is thrown away.
 
-    frame_for: returns the frame to answer from, or None while there is none that fits.
-    is_encoding: returns whether the question's camera is being encoded.
-    complaint: returns the error of a question that never got its frame.
+    views: finds what a question looks at.
+    size: returns how many questions may wait.
+    sampling: returns how tokens are drawn.
+    dialogue_tokens: returns how many tokens a dialogue may take; 0 = what the context holds.
     """
 
     def __init__(
         self,
         engine: Engine,
-        frame_for: Callable[[Ask], CachedFrame | None],
-        is_encoding: Callable[[Ask], bool],
-        complaint: Callable[[Ask], VlmError],
+        views: Views,
         size: Callable[[], int],
         sampling: Callable[[], Sampling],
+        dialogue_tokens: Callable[[], int],
     ) -> None:
         self._engine = engine
-        self._frame_for = frame_for
-        self._is_encoding = is_encoding
-        self._complaint = complaint
+        self._views = views
         self._size = size
         self._sampling = sampling
+        self._dialogue_tokens = dialogue_tokens
         self._changed = threading.Condition()
         self._waiting: list[Ask] = []
         self._running: Ask | None = None
@@ -106,7 +110,7 @@ class AskQueue:
 
     def _expire(self, ask: Ask) -> None:
         if ask.stage in (Stage.WAITING_FOR_FRAME, Stage.ENCODING):
-            error = self._complaint(ask)
+            error = self._views.complaint(ask)
         else:
             error = AnswerTimeoutError(
                 f'The answer was not complete after {ask.options.timeout:.1f} s '
@@ -114,23 +118,45 @@ class AskQueue:
             )
         self.end(ask, error)
 
-    def _look(self, ask: Ask) -> CachedFrame | None:
-        """Return the frame for a waiting question and set its stage."""
-        frame = self._frame_for(ask)
-        if frame:
-            ask.frame_is_ready(frame)
+    def _look(self, ask: Ask) -> View | None:
+        """Return the view of a waiting question and set its stage."""
+        view = self._views.view_for(ask)
+        if view:
+            ask.frame_is_ready(view.newest)
             ask.enter(Stage.QUEUED)
         else:
-            ask.enter(Stage.ENCODING if self._is_encoding(ask) else Stage.WAITING_FOR_FRAME)
-        return frame
+            waiting = Stage.ENCODING if self._views.is_encoding(ask) else Stage.WAITING_FOR_FRAME
+            ask.enter(waiting)
+        return view
 
-    def _take(self) -> tuple[Ask, CachedFrame] | None:
+    def _take(self) -> tuple[Ask, View] | None:
         for ask in self._waiting:
-            frame = self._look(ask)
-            if frame:
+            view = self._look(ask)
+            if view:
                 self._waiting.remove(ask)
-                return ask, frame
+                return ask, view
         return None
+
+    def _fit(self, ask: Ask, view: View) -> tuple[GenerationRequest, View, int]:
+        """Return the request, what of the view it holds, and how many turns it does not."""
+        request = GenerationRequest(
+            question=ask.options.question,
+            images=tuple(frame.embedding for frame in view.frames),
+            max_new_tokens=ask.options.max_new_tokens,
+            sampling=self._sampling(),
+            turns=view.turns,
+            keep=bool(ask.options.conversation_id),
+            video=view.is_video,
+        )
+        fitted = self._engine.fit(request, self._dialogue_tokens())
+        note = view.note
+        if len(fitted.images) < len(view.frames):
+            note = (
+                f'{len(fitted.images)} of {ask.options.num_frames} frames: the context of '
+                f'{self._engine.context} tokens has room for no more'
+            )
+        frames = tuple(view.frames[i] for i in fitted.images)
+        return fitted.request, View(frames, fitted.request.turns, note), fitted.dropped_turns
 
     def _run(self) -> None:
         while True:
@@ -146,16 +172,14 @@ class AskQueue:
             with self._changed:
                 self._running = None
 
-    def _answer(self, ask: Ask, frame: CachedFrame) -> None:
-        ask.begin(frame)
-        request = GenerationRequest(
-            question=ask.options.question,
-            images=(frame.embedding,),
-            max_new_tokens=ask.options.max_new_tokens,
-            sampling=self._sampling(),
-        )
+    def _answer(self, ask: Ask, view: View) -> None:
         try:
+            forgotten = self._views.forget_before(ask)
+            request, view, dropped = self._fit(ask, view)
+            ask.begin(view, dropped + forgotten)
             for chunk in self._engine.generate(request):
+                if chunk.finish_reason in _WHOLE and not ask.done:
+                    self._views.remember(ask, view, chunk.text)
                 ask.add(chunk)
                 if ask.done and not chunk.finish_reason:
                     self._engine.abort()

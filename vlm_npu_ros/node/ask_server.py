@@ -191,6 +191,8 @@ class AskServer:
         assert ask.finish_reason
         result.finish_reason = ask.finish_reason.value
         result.stats = statistics(ask, *self._identity)
+        result.frame_stamps = list(ask.stamps)
+        result.dropped_turns, result.note = ask.dropped_turns, ask.note
         if ask.frame:
             result.header = ask.frame.header
             age = self._node.get_clock().now().nanoseconds - ask.frame.stamp

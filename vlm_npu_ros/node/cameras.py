@@ -19,7 +19,13 @@ from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import ImageError, VlmError
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.conversions import to_rgb
-from vlm_npu_ros.node.frames import CachedFrame, Freshness
+from vlm_npu_ros.node.frames import (
+    CachedFrame,
+    Freshness,
+    History,
+    HistoryLimits,
+    NANOSECONDS,
+)
 from vlm_npu_ros.node.parameters import CameraSettings
 
 _MESSAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
@@ -49,7 +55,7 @@ class CameraFeed:
         self.settings = settings
         self.topic = node.resolve_topic_name(settings.topic)
         self.counts = CameraCounts()
-        self.frame: CachedFrame | None = None
+        self.history = History()
         self.wanted = False  # a question waits for a frame: encode_rate does not hold it up
         self.encoding = False
         self.next_encoding = 0.0  # time.monotonic()
@@ -83,12 +89,17 @@ class CameraFeed:
             self._node.destroy_subscription(self._subscription)
         self._subscription = None
         self._newest.clear()
-        self.frame = None
+        self.history.clear()
 
     def _receive(self, message: bytes) -> None:
         self._newest.append(message)
         self.counts.received += 1
         self._arrived()
+
+    @property
+    def frame(self) -> CachedFrame | None:
+        """Return the newest frame that was encoded."""
+        return self.history.newest
 
     @property
     def pending(self) -> bool:
@@ -109,7 +120,7 @@ class FrameEncoder:
 
     encode: what encodes, and may wait for the NPU.
     rate: returns how often a second and camera; 0 = only what is wanted.
-    changed: called after each frame, encoded or not, and when an encoding begins.
+    limits: returns what is kept of each camera.
     """
 
     def __init__(
@@ -118,19 +129,25 @@ class FrameEncoder:
         feeds: dict[str, CameraFeed],
         encode: Callable[[np.ndarray], ImageEmbedding],
         rate: Callable[[], float],
-        changed: Callable[[], None],
+        limits: Callable[[], HistoryLimits],
     ) -> None:
         self._node = node
         self._feeds = feeds
         self._encode = encode
         self._rate = rate
-        self._changed = changed
+        self._limits = limits
+        self._changed: Callable[[], None] = lambda: None
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name='encode', daemon=True)
 
-    def start(self) -> None:
-        """Subscribe to the cameras and begin."""
+    def start(self, changed: Callable[[], None]) -> None:
+        """
+        Subscribe to the cameras and begin.
+
+        changed: called after each frame, encoded or not, and when an encoding begins.
+        """
+        self._changed = changed
         self._thread.start()
         for feed in self._feeds.values():
             feed.start(self._notify)
@@ -143,6 +160,12 @@ class FrameEncoder:
         self._thread.join()
         for feed in self._feeds.values():
             feed.stop()
+
+    @property
+    def period(self) -> int:
+        """Return the nanoseconds between two frames that are kept."""
+        rate = self._rate()
+        return max(self._limits().period, round(NANOSECONDS / rate) if rate > 0 else 0)
 
     def want(self, feed: CameraFeed) -> None:
         """Encode this camera's next frame as soon as possible."""
@@ -187,15 +210,22 @@ class FrameEncoder:
 
     def _encode_one(self, feed: CameraFeed) -> None:
         rate = self._rate()
-        feed.next_encoding = time.monotonic() + (1 / rate if rate > 0 else 0.0)
+        if rate > 0:
+            now = time.monotonic()
+            # From tick to tick and not from end to end, so that kept frames are evenly spaced.
+            on_tick = 0 <= now - feed.next_encoding < 1 / rate
+            feed.next_encoding = (feed.next_encoding if on_tick else now) + 1 / rate
         feed.wanted = False
         feed.encoding = True
         self._changed()
         try:
             header, picture = feed.take()
             embedding = self._encode(picture)
-            stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-            feed.frame = CachedFrame(header, stamp, embedding)
+            stamp = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
+            if feed.frame is None:
+                self._log_history(feed, embedding)
+            frame = CachedFrame(feed.settings.name, header, stamp, embedding)
+            feed.history.add(frame, self._limits())
             feed.counts.encoded += 1
         except VlmError as error:
             feed.counts.bad += isinstance(error, ImageError)
@@ -206,6 +236,14 @@ class FrameEncoder:
         finally:
             feed.encoding = False
             self._changed()
+
+    def _log_history(self, feed: CameraFeed, embedding: ImageEmbedding) -> None:
+        limits, size = self._limits(), embedding.data.nbytes
+        frames = max(min(limits.span // limits.period + 1, limits.size // size), 1)
+        self._node.get_logger().info(
+            f'Camera {feed.settings.name}: a frame is {embedding.tokens} tokens, encoded in '
+            f'{embedding.encode_seconds:.2f} s, {size / 2**20:.2f} MiB; up to {frames} are kept'
+        )
 
     def _complain(self, feed: CameraFeed, reason: str) -> None:
         self._node.get_logger().warning(

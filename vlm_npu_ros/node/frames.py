@@ -1,12 +1,13 @@
-"""Newest encoded frame of each camera, and which of them may answer a question."""
+"""Encoded frames of a camera: the newest one, the recent ones, and which may answer a question."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import NoFrameError, StaleFrameError, VlmError
-from vlm_npu_ros.engine.types import ImageEmbedding
+from vlm_npu_ros.engine.types import ImageEmbedding, Turn
 
 NANOSECONDS = 1_000_000_000
 
@@ -15,9 +16,33 @@ NANOSECONDS = 1_000_000_000
 class CachedFrame:
     """A frame that the language model can read at once."""
 
+    camera: str
     header: Header
     stamp: int  # nanoseconds since the epoch of the node's clock
     embedding: ImageEmbedding
+
+
+@dataclass(frozen=True)
+class View:
+    """
+    Frames, oldest first or camera by camera, and what was said about them.
+
+    note: what is otherwise than asked.
+    """
+
+    frames: tuple[CachedFrame, ...]
+    turns: tuple[Turn, ...] = ()
+    note: str = ''
+
+    @property
+    def newest(self) -> CachedFrame:
+        """Return the newest frame."""
+        return max(self.frames, key=lambda frame: frame.stamp)
+
+    @property
+    def is_video(self) -> bool:
+        """Return whether these are several frames of one camera."""
+        return len(self.frames) > 1 and len({frame.camera for frame in self.frames}) == 1
 
 
 @dataclass(frozen=True)
@@ -48,3 +73,78 @@ class Freshness:
             )
         missing = (self.not_before - frame.stamp) / NANOSECONDS
         return NoFrameError(f'{newest}, which is {missing:.1f} s before the time asked for')
+
+
+@dataclass(frozen=True)
+class HistoryLimits:
+    """
+    What is kept of one camera besides its newest frame.
+
+    period: between two frames, nanoseconds. span: the oldest frame's age. size: bytes.
+    """
+
+    period: int
+    span: int
+    size: int
+
+
+class History:
+    """The recent frames of one camera, oldest first, the newest one always among them."""
+
+    def __init__(self) -> None:
+        self._frames: deque[CachedFrame] = deque()
+        self._due = 0  # stamp of the next frame to keep
+        self._passing = False  # the newest one is there for its freshness only
+
+    @property
+    def newest(self) -> CachedFrame | None:
+        """Return the newest frame."""
+        return self._frames[-1] if self._frames else None
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, frame: CachedFrame, limits: HistoryLimits) -> None:
+        """Take a new frame, and let go of what the limits do not allow."""
+        frames = self._frames
+        if frames and frame.stamp <= frames[-1].stamp:
+            self.clear()  # the clock was set back, or a recording began anew
+        # Frames do not come on the tick: the nearest one is as good, and the ticks stay.
+        gap = frame.stamp - frames[-1].stamp if frames else 0
+        slack = min(gap // 2, limits.period // 4)
+        if self._passing:
+            frames.pop()
+        frames.append(frame)
+        self._passing = frame.stamp < self._due - slack
+        if not self._passing:
+            late = frame.stamp - self._due > limits.period
+            self._due = (frame.stamp if late else self._due) + limits.period
+        size = sum(f.embedding.data.nbytes for f in frames)
+        while len(frames) > 1 and (frame.stamp - frames[0].stamp > limits.span
+                                   or size > limits.size):
+            size -= frames.popleft().embedding.data.nbytes
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self._frames.clear()
+        self._due, self._passing = 0, False
+
+    def spread(self, wanted: int, window: int, period: int) -> list[CachedFrame]:
+        """
+        Return up to `wanted` frames, evenly spaced, the newest one last.
+
+        They span `window` nanoseconds or, because the spacing is a whole number of periods, a
+        little less; nothing older than that is taken.
+        """
+        frames = list(self._frames)
+        if not frames or wanted == 1:
+            return frames[-1:]
+        step = max(window // (wanted - 1) // period, 1) * period
+        newest = frames[-1].stamp
+        chosen: list[CachedFrame] = []
+        for i in range(wanted):
+            target = newest - i * step
+            nearest = min(frames, key=lambda f: abs(f.stamp - target))
+            if abs(nearest.stamp - target) <= step // 2 and nearest not in chosen:
+                chosen.append(nearest)
+        return chosen[::-1]

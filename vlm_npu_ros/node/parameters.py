@@ -21,6 +21,7 @@ from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
 from vlm_npu_ros.engine.loading import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
+from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
 
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
@@ -70,6 +71,15 @@ _SPECS = {
         'Encodings per second and camera, at most; 0 = only when a question needs one.',
         0.0, 100.0, live=True,
     ),
+    'history_rate': _Spec(
+        1.0, 'Frames per second and camera that are kept, at most.', 0.01, 100.0, live=True
+    ),
+    'history_seconds': _Spec(
+        10.0, 'Seconds that frames are kept for questions about several.', 0.0, 3600.0, live=True
+    ),
+    'history_mb': _Spec(
+        256, 'Memory for kept frames, MiB, shared by all cameras.', 0, 65536, live=True
+    ),
     'max_age': _Spec(
         5.0, 'Oldest frame, in seconds, to answer from.', 0.001, 86400.0, live=True
     ),
@@ -80,6 +90,15 @@ _SPECS = {
         8, 'Questions that may wait behind the one being answered.', 0, 1000, live=True
     ),
     'max_new_tokens': _Spec(128, 'Longest answer in tokens.', 1, 16384, live=True),
+    'conversations': _Spec(16, 'Dialogues that are remembered.', 1, 10000, live=True),
+    'conversation_idle': _Spec(
+        600.0, 'Seconds without an answer after which a dialogue is forgotten.',
+        1.0, 86400.0, live=True,
+    ),
+    'conversation_tokens': _Spec(
+        0, 'Tokens of a dialogue, images included; 0 = what the context holds.',
+        0, 16384, live=True,
+    ),
     'temperature': _Spec(
         0.0, 'Randomness of answers; 0 = always the likeliest token.', 0.0, 5.0, live=True
     ),
@@ -172,6 +191,14 @@ class NodeParameters:
             threads=self['cpu_threads'],
             answers=tuple(self['scripted.answers']),
             timings=timings,
+        )
+
+    def history_limits(self, cameras: int) -> HistoryLimits:
+        """Return what is kept of each of so many cameras."""
+        return HistoryLimits(
+            period=round(NANOSECONDS / self['history_rate']),
+            span=round(self['history_seconds'] * NANOSECONDS),
+            size=self['history_mb'] * 2**20 // cameras,
         )
 
     def cameras(self) -> list[CameraSettings]:

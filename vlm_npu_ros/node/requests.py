@@ -6,12 +6,14 @@ from collections.abc import Collection
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
+from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
 
 MAX_QUESTION = 20_000  # characters; no context of these models holds more
+MAX_ID = 100  # characters of a conversation_id
 
 
 def check_request(
@@ -24,28 +26,60 @@ def check_request(
     what is understood but not there yet.
     """
     _refuse_unsupported(request)
-    question = request.question.strip()
+    question, found = commands(request.question.strip())
     if not question:
-        raise RequestError('The question is empty')
+        hint = '; ~/conversations forgets without a question' if found else ''
+        raise RequestError(f'The question is empty{hint}')
     if len(question) > MAX_QUESTION:
         raise RequestError(
             f'The question has {len(question)} characters, at most {MAX_QUESTION} are read'
         )
-    camera = request.camera or next(iter(cameras))
-    if camera not in cameras:
-        raise RequestError(f'There is no camera {camera!r}: choose one of {", ".join(cameras)}')
+    chosen = _cameras(request.camera, cameras)
+    num_frames, window = _frames(request, parameters, len(chosen))
     max_age = _nanoseconds('max_age', request.max_age)
     timeout = _nanoseconds('timeout', request.timeout)
+    looks_again = request.new_conversation or found & {'clear', 'image'}
     return AskOptions(
         question=question,
-        camera=camera,
+        cameras=chosen,
         freshness=Freshness(
             max_age=max_age or round(parameters['max_age'] * NANOSECONDS),
             not_before=_nanoseconds('not_before', request.not_before),
         ),
         timeout=timeout / NANOSECONDS or parameters['timeout'],
         max_new_tokens=request.max_new_tokens or parameters['max_new_tokens'],
+        num_frames=num_frames,
+        window=window,
+        conversation_id=request.conversation_id,
+        goes_on=bool(request.conversation_id) and not looks_again,
     )
+
+
+def _cameras(wanted: str, known: Collection[str]) -> tuple[str, ...]:
+    """Return the cameras of a request, the first known one if it names none."""
+    names = tuple(name.strip() for name in wanted.split(',')) if wanted else (next(iter(known)),)
+    for name in names:
+        if name not in known:
+            raise RequestError(f'There is no camera {name!r}: choose one of {", ".join(known)}')
+    if len(set(names)) < len(names):
+        raise RequestError(f'camera names one twice: {wanted}')
+    return names
+
+
+def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int, int]:
+    """Return num_frames, and window in nanoseconds."""
+    num_frames, window = max(request.num_frames, 1), _nanoseconds('window', request.window)
+    if num_frames > 1 and cameras > 1:
+        raise RequestError('Ask about several frames of one camera, or about several cameras')
+    if num_frames == 1 and window:
+        raise RequestError('window is given, but num_frames is not above 1')
+    kept = round(parameters['history_seconds'] * NANOSECONDS)
+    if window > kept:
+        raise RequestError(
+            f'window is {window / NANOSECONDS:.1f} s, but frames are kept for '
+            f'{kept / NANOSECONDS:.1f} s: raise the parameter history_seconds'
+        )
+    return num_frames, window or kept
 
 
 def _refuse_unsupported(request: Any) -> None:
@@ -53,16 +87,12 @@ def _refuse_unsupported(request: Any) -> None:
         raise RequestError(f'answer_type {request.answer_type} is none of TEXT, YES_NO, CHOICE')
     if request.choices and request.answer_type != request.CHOICE:
         raise RequestError('choices are given, but answer_type is not CHOICE')
-    unsupported = {
-        'conversation_id': request.conversation_id,
-        'new_conversation': request.new_conversation,
-        'answer_type other than TEXT': request.answer_type != request.TEXT,
-        'num_frames above 1': request.num_frames > 1,
-        'window': request.window != Duration(),
-    }
-    wanted = [name for name, value in unsupported.items() if value]
-    if wanted:
-        raise NotSupportedError(f'Not supported yet: {", ".join(wanted)}')
+    if request.new_conversation and not request.conversation_id:
+        raise RequestError('new_conversation is set, but conversation_id is empty')
+    if len(request.conversation_id) > MAX_ID:
+        raise RequestError(f'conversation_id has more than {MAX_ID} characters')
+    if request.answer_type != request.TEXT:
+        raise NotSupportedError('Not supported yet: answer_type other than TEXT')
 
 
 def _nanoseconds(field: str, value: Duration | Time) -> int:

@@ -18,17 +18,20 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.loading import load_engine
-from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
+from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.frames import CachedFrame
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.requests import check_request
+from vlm_npu_ros.node.views import Views
 
 _THREADS = 4  # of the executor; only transitions keep one of them busy
 
@@ -76,6 +79,11 @@ class VlmNode(LifecycleNodeMixin, Node):
         self.parameters = NodeParameters(self)
         self._engine: Engine | None = None
         self._server: AskServer | None = None
+        self._conversation_server: ConversationServer | None = None
+        self._conversations: Conversations[CachedFrame] = Conversations(
+            lambda: self.parameters['conversations'],
+            lambda: self.parameters['conversation_idle'],
+        )
         self._feeds: dict[str, CameraFeed] = {}
         self._encoder: FrameEncoder | None = None
         self._queue: AskQueue | None = None
@@ -95,28 +103,28 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._engine = load_engine(settings, log.info)
         self._identity = settings.backend, self._engine.model_name
         self._server = AskServer(self, self._check, self._identity)
+        self._conversation_server = ConversationServer(self, self._conversations, self._engine)
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
 
     @_transition(TransitionCallbackReturn.ERROR)
     def on_activate(self) -> None:
         """Begin to encode frames and to answer questions."""
         assert self._engine and self._server
-        self._queue = AskQueue(
-            self._engine,
-            frame_for=self._frame_for,
-            is_encoding=lambda ask: self._feeds[ask.options.camera].encoding,
-            complaint=self._complaint,
-            size=lambda: self.parameters['queue_size'],
-            sampling=lambda: self.parameters.sampling,
-        )
         self._encoder = FrameEncoder(
             self,
             self._feeds,
             encode=self._engine.encode,
             rate=lambda: self.parameters['encode_rate'],
-            changed=self._queue.frames_changed,
+            limits=lambda: self.parameters.history_limits(len(self._feeds)),
         )
-        self._encoder.start()
+        self._queue = AskQueue(
+            self._engine,
+            Views(self, self._feeds, self._encoder, self._conversations),
+            size=lambda: self.parameters['queue_size'],
+            sampling=lambda: self.parameters.sampling,
+            dialogue_tokens=lambda: self.parameters['conversation_tokens'],
+        )
+        self._encoder.start(self._queue.frames_changed)
         self._server.use(self._queue)
         self._diagnostics = Diagnostics(self, self._queue, self._feeds.values(), self._identity)
         for feed in self._feeds.values():
@@ -158,23 +166,17 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._deactivate()
         if self._server:
             self._server.close()
+        if self._conversation_server:
+            self._conversation_server.close()
         if self._engine:
             self._engine.close()
-        self._server = self._engine = None
+        self._server = self._conversation_server = self._engine = None
+        self._conversations.forget(*(kept.id for kept in self._conversations.all()))
         self._feeds = {}
         self.parameters.locked = False
 
     def _check(self, request: Any) -> AskOptions:
         return check_request(request, self.parameters, self._feeds.keys())
-
-    def _frame_for(self, ask: Ask) -> CachedFrame | None:
-        assert self._encoder
-        return self._encoder.admitted(self._feeds[ask.options.camera], ask.options.freshness)
-
-    def _complaint(self, ask: Ask) -> VlmError:
-        feed = self._feeds[ask.options.camera]
-        now = self.get_clock().now().nanoseconds
-        return ask.options.freshness.complaint(feed.settings.name, feed.topic, feed.frame, now)
 
     def autostart(self) -> None:
         """Configure and activate."""

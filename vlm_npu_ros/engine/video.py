@@ -1,0 +1,100 @@
+"""Videos: the frames of a file that a question is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from vlm_npu_ros.engine.engine import evenly
+from vlm_npu_ros.engine.errors import ImageError
+
+_ERRORS_ONLY = 2  # LOG_LEVEL_ERROR
+
+Frame = tuple[float, np.ndarray]
+
+
+def frames_of(path: Path, count: int) -> list[Frame]:
+    """
+    Return frames of a video, evenly spaced, the first and the last one among them.
+
+    A container that says a wrong number of frames is read from start to end instead.
+
+    :param count: frames wanted; a video of fewer yields all that it has, 1 yields the last one.
+    :return: (seconds since the start, (height, width, 3) uint8 RGB) of each.
+    :raises ImageError: no file, or none that OpenCV can read frames from.
+    """
+    if count < 1:
+        raise ImageError(f'{count} frames of {path} can not be taken: take 1 or more')
+    with _opened(path) as video:
+        total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        frames = list(_sought(video, _evenly(total, count)))
+        if 0 < total and len(frames) == min(total, count) and not video.grab():
+            return frames
+    with _opened(path) as video:
+        total = 0
+        while video.grab():
+            total += 1
+    with _opened(path) as video:
+        frames = list(_read(video, _evenly(total, count)))
+    if not frames:
+        raise ImageError(_unreadable(path))
+    return frames
+
+
+def _evenly(total: int, count: int) -> list[int]:
+    return evenly(total, min(total, count)) if total > 0 else []
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
+    try:
+        path.open('rb').close()
+    except OSError as error:
+        raise ImageError(f'{path} can not be read: {error.strerror}') from error
+    # OpenCV warns on standard error of what is an error here.
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(_ERRORS_ONLY)
+    try:
+        # No other backend: one would take name1.avi for the first of many pictures.
+        video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    finally:
+        cv2.setLogLevel(level)
+    try:
+        if not video.isOpened():
+            raise ImageError(_unreadable(path))
+        yield video
+    finally:
+        video.release()
+
+
+def _unreadable(path: Path) -> str:
+    return (
+        f'{path} is no video that OpenCV can read, or is cut short: '
+        f'convert it, for example with `ffmpeg -i {path.name} -c:v libx264 converted.mp4`'
+    )
+
+
+def _sought(video: cv2.VideoCapture, indices: Sequence[int]) -> Iterator[Frame]:
+    for index in indices:
+        video.set(cv2.CAP_PROP_POS_FRAMES, index)
+        success, bgr = video.read()
+        if success:
+            yield _frame(video, bgr)
+
+
+def _read(video: cv2.VideoCapture, indices: Sequence[int]) -> Iterator[Frame]:
+    position = -1
+    for index in indices:
+        while position < index and video.grab():
+            position += 1
+        success, bgr = video.retrieve()
+        if success:
+            yield _frame(video, bgr)
+
+
+def _frame(video: cv2.VideoCapture, bgr: np.ndarray) -> Frame:
+    seconds = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+    return max(seconds, 0.0), cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

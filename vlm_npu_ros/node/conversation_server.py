@@ -1,0 +1,55 @@
+"""The service that lists and forgets dialogues."""
+
+from __future__ import annotations
+
+import time
+
+from builtin_interfaces.msg import Duration
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from vlm_npu_ros.engine.conversation import Conversation, Conversations
+from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.types import GenerationRequest
+from vlm_npu_ros.msg import Conversation as ConversationMessage
+from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS
+from vlm_npu_ros.srv import Conversations as ConversationsService
+
+
+class ConversationServer:
+    """Answers ~/conversations."""
+
+    def __init__(
+        self, node: Node, conversations: Conversations[CachedFrame], engine: Engine
+    ) -> None:
+        self._node = node
+        self._conversations = conversations
+        self._engine = engine
+        self._service = node.create_service(
+            ConversationsService,
+            '~/conversations',
+            self._serve,
+            callback_group=ReentrantCallbackGroup(),
+        )
+
+    def close(self) -> None:
+        """Remove the service."""
+        self._node.destroy_service(self._service)
+
+    def _serve(
+        self, request: ConversationsService.Request, response: ConversationsService.Response
+    ) -> ConversationsService.Response:
+        ids = [kept.id for kept in self._conversations.all()] if request.clear_all else []
+        response.cleared = self._conversations.forget(*request.clear, *ids)
+        response.conversations = [self._message(kept) for kept in self._conversations.all()]
+        return response
+
+    def _message(self, kept: Conversation[CachedFrame]) -> ConversationMessage:
+        images = tuple(frame.embedding for frame in kept.frames)
+        idle = round((time.monotonic() - kept.used) * NANOSECONDS)
+        return ConversationMessage(
+            conversation_id=kept.id,
+            turns=len(kept.turns),
+            tokens=self._engine.tokens(GenerationRequest('', images, turns=kept.turns)),
+            header=max(kept.frames, key=lambda frame: frame.stamp).header,
+            idle=Duration(sec=idle // NANOSECONDS, nanosec=idle % NANOSECONDS),
+        )

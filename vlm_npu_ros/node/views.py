@@ -1,0 +1,81 @@
+"""What a question looks at: the newest frame, several, or what its dialogue is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rclpy.node import Node
+from vlm_npu_ros.engine.conversation import Conversation, Conversations
+from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.engine.types import Turn
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
+from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS, View
+
+
+class Views:
+    """Finds the view of each question, and remembers that of each dialogue."""
+
+    def __init__(
+        self,
+        node: Node,
+        feeds: Mapping[str, CameraFeed],
+        encoder: FrameEncoder,
+        conversations: Conversations[CachedFrame],
+    ) -> None:
+        self._node = node
+        self._feeds = feeds
+        self._encoder = encoder
+        self._conversations = conversations
+
+    def view_for(self, ask: Ask) -> View | None:
+        """Return what the question looks at; None while there is nothing that fits."""
+        options = ask.options
+        if options.goes_on:
+            conversation = self._conversations.get(options.conversation_id)
+            if conversation:
+                return View(conversation.frames, conversation.turns)
+        feeds = [self._feeds[camera] for camera in options.cameras]
+        newest = [self._encoder.admitted(feed, options.freshness) for feed in feeds]
+        if not all(newest):
+            return None
+        if options.num_frames == 1:
+            return View(tuple(filter(None, newest)))
+        frames = feeds[0].history.spread(
+            options.num_frames, options.window, self._encoder.period
+        )
+        note = ''
+        if len(frames) < options.num_frames:
+            note = (
+                f'{len(frames)} of {options.num_frames} frames: no more are kept of the last '
+                f'{options.window / NANOSECONDS:.1f} s'
+            )
+        return View(tuple(frames), note=note)
+
+    def forget_before(self, ask: Ask) -> int:
+        """Forget the dialogue that the question begins anew; return the number of its turns."""
+        options = ask.options
+        if options.goes_on or not options.conversation_id:
+            return 0
+        conversation = self._conversations.get(options.conversation_id)
+        self._conversations.forget(options.conversation_id)
+        return len(conversation.turns) if conversation else 0
+
+    def remember(self, ask: Ask, view: View, end: str) -> None:
+        """Add the question and its answer, with this end, to the dialogue that they belong to."""
+        id_ = ask.options.conversation_id
+        if id_:
+            turns = (*view.turns, Turn(ask.options.question, ask.answer + end))
+            self._conversations.keep(Conversation(id_, view.frames, turns))
+
+    def is_encoding(self, ask: Ask) -> bool:
+        """Return whether a frame for the question is being encoded."""
+        return any(self._feeds[camera].encoding for camera in ask.options.cameras)
+
+    def complaint(self, ask: Ask) -> VlmError:
+        """Return the error of a question that never got its frame."""
+        now = self._node.get_clock().now().nanoseconds
+        freshness = ask.options.freshness
+        feeds = [self._feeds[camera] for camera in ask.options.cameras]
+        feed = next((f for f in feeds if not freshness.admits(f.frame, now)), feeds[0])
+        return freshness.complaint(feed.settings.name, feed.topic, feed.frame, now)
