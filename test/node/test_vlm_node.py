@@ -60,8 +60,8 @@ def test_action_gives_feedback_and_result(active_node: MakeNode, robot: Robot) -
     outcome = robot.result_of(goal)()
     assert outcome.status == GoalStatus.STATUS_SUCCEEDED
     assert outcome.result.answer == 'one two'
-    # The result is another message than the feedback and may overtake its last one.
-    assert ('generating', 'one') in feedback
+    # The result is another message than the feedback and may overtake it.
+    wait_until(lambda: ('generating', 'one') in feedback)
     stages = [stage for stage, _ in feedback]
     assert stages == sorted(stages, key=[s.value for s in Stage].index)
 
