@@ -159,8 +159,9 @@ def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:
             f'{path} is made for {names.get(found, f"machine {found}")}, this machine is '
             f'{machine}: take the file of the folder for {machine}'
         )
-    # Linkers put the table of sections last; loading a library cut short ends the process (SIGBUS).
-    (table,), (entry, count) = struct.unpack_from('<Q', data, 40), struct.unpack_from('<2H', data, 58)
+    # Linkers put the table of sections last. Loading a library cut short kills the process.
+    (table,) = struct.unpack_from('<Q', data, 40)
+    entry, count = struct.unpack_from('<2H', data, 58)
     if table + entry * count > len(data):
         raise UnsupportedRuntimeError(
             f'{path} is cut short: it has {len(data)} bytes, its header announces '
