@@ -11,7 +11,7 @@ import rclpy
 from rclpy.action import ActionClient
 from rclpy.executors import Executor
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data, QoSProfile
+from rclpy.qos import QoSProfile
 from rclpy.task import Future
 from sensor_msgs.msg import Image
 from vlm_npu_ros.action import Ask as AskAction
@@ -60,9 +60,8 @@ class Robot:
         self.node.create_subscription(
             PartialAnswer, '/vlm/partial_answer', self._on_partial, QoSProfile(depth=1000)
         )
-        self.camera = self.node.create_publisher(
-            Image, 'camera/image_raw', qos_profile_sensor_data
-        )
+        # Reliable: a subscriber that wants best effort gets it, and one that does not loses none.
+        self.camera = self.node.create_publisher(Image, 'camera/image_raw', QoSProfile(depth=10))
         # With the usual depth of 10, answers to more questions than that at once can get lost.
         self.service = self.node.create_client(
             AskService, '/vlm/ask', qos_profile=QoSProfile(depth=1000)

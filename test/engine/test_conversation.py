@@ -36,7 +36,7 @@ def test_the_one_used_longest_ago_is_forgotten_first() -> None:
     kept = conversations(count=2)
     for id_ in ('a', 'b', 'a', 'c'):
         kept.keep(Conversation(id_, ()))
-    assert [c.id for c in kept.all()] == ['c', 'a']
+    assert [c.key for c in kept.newest_first()] == ['c', 'a']
 
 
 def test_idle_dialogue_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +47,7 @@ def test_idle_dialogue_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.time, 'monotonic', lambda: now + 9.9)
     assert kept.get('a')
     monkeypatch.setattr(module.time, 'monotonic', lambda: now + 10.1)
-    assert kept.get('a') is None and not kept.all()
+    assert kept.get('a') is None and not kept.newest_first()
 
 
 def test_forget() -> None:
@@ -55,4 +55,4 @@ def test_forget() -> None:
     for id_ in ('a', 'b', 'c'):
         kept.keep(Conversation(id_, ()))
     assert kept.forget('a', 'x', 'c') == 2
-    assert [c.id for c in kept.all()] == ['b']
+    assert [c.key for c in kept.newest_first()] == ['b']

@@ -61,6 +61,7 @@ def on_board(
     def make(version: str = '1.2.3', **parameters: Any) -> VlmNode:
         return active_node(**{
             'backend': 'rknpu',
+            'image_reliability': 'reliable',
             'model': str(SIMULATED / 'demo_rknpu.yaml'),
             'encoder_path': str(SIMULATED.parent / 'data' / 'demo_encoder.rknn'),
             'language_model_path': str(files / 'demo.rkllm'),

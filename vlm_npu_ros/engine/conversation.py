@@ -33,7 +33,7 @@ class Conversation(Generic[Frame]):
     used: time.monotonic() of the last answer.
     """
 
-    id: str
+    key: str
     frames: tuple[Frame, ...]
     turns: tuple[Turn, ...] = ()
     used: float = 0.0
@@ -41,7 +41,7 @@ class Conversation(Generic[Frame]):
 
 class Conversations(Generic[Frame]):
     """
-    All dialogues by their ids; safe to use from several threads.
+    All dialogues by their keys; safe to use from several threads.
 
     count: returns how many are kept; the one that was used longest ago goes first.
     idle: returns after how many seconds without an answer one is forgotten.
@@ -52,25 +52,25 @@ class Conversations(Generic[Frame]):
         self._kept: dict[str, Conversation[Frame]] = {}  # the last used one comes last
         self._lock = threading.Lock()
 
-    def get(self, id_: str) -> Conversation[Frame] | None:
+    def get(self, key: str) -> Conversation[Frame] | None:
         """Return the dialogue, unless it is unknown or was idle too long."""
         with self._lock:
             self._drop_old()
-            return self._kept.get(id_)
+            return self._kept.get(key)
 
     def keep(self, conversation: Conversation[Frame]) -> None:
         """Remember the dialogue as it is now."""
         with self._lock:
-            self._kept.pop(conversation.id, None)
-            self._kept[conversation.id] = replace(conversation, used=time.monotonic())
+            self._kept.pop(conversation.key, None)
+            self._kept[conversation.key] = replace(conversation, used=time.monotonic())
             self._drop_old()
 
-    def forget(self, *ids: str) -> int:
+    def forget(self, *keys: str) -> int:
         """Forget dialogues; return how many there were."""
         with self._lock:
-            return sum(self._kept.pop(id_, None) is not None for id_ in ids)
+            return sum(self._kept.pop(key, None) is not None for key in keys)
 
-    def all(self) -> list[Conversation[Frame]]:
+    def newest_first(self) -> list[Conversation[Frame]]:
         """Return all dialogues, the last used first."""
         with self._lock:
             self._drop_old()
@@ -80,4 +80,4 @@ class Conversations(Generic[Frame]):
         oldest = time.monotonic() - self._idle()
         for conversation in list(self._kept.values()):
             if conversation.used < oldest or len(self._kept) > self._count():
-                del self._kept[conversation.id]
+                del self._kept[conversation.key]

@@ -17,7 +17,6 @@ from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
 from vlm_npu_ros.node.views import Views
 
-
 # Ends of answers that a dialogue can go on from.
 _WHOLE = (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
 

@@ -38,16 +38,17 @@ class ConversationServer:
     def _serve(
         self, request: ConversationsService.Request, response: ConversationsService.Response
     ) -> ConversationsService.Response:
-        ids = [kept.id for kept in self._conversations.all()] if request.clear_all else []
-        response.cleared = self._conversations.forget(*request.clear, *ids)
-        response.conversations = [self._message(kept) for kept in self._conversations.all()]
+        kept = self._conversations.newest_first()
+        keys = [conversation.key for conversation in kept] if request.clear_all else []
+        response.cleared = self._conversations.forget(*request.clear, *keys)
+        response.conversations = list(map(self._message, self._conversations.newest_first()))
         return response
 
     def _message(self, kept: Conversation[CachedFrame]) -> ConversationMessage:
         images = tuple(frame.embedding for frame in kept.frames)
         idle = round((time.monotonic() - kept.used) * NANOSECONDS)
         return ConversationMessage(
-            conversation_id=kept.id,
+            conversation_id=kept.key,
             turns=len(kept.turns),
             tokens=self._engine.tokens(GenerationRequest('', images, turns=kept.turns)),
             header=max(kept.frames, key=lambda frame: frame.stamp).header,

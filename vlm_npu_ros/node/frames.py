@@ -139,7 +139,8 @@ class History:
         frames = list(self._frames)
         if not frames or wanted == 1:
             return frames[-1:]
-        step = max(window // (wanted - 1) // period, 1) * period
+        # A hundredth for what was rounded to nanoseconds.
+        step = max(int(window / (wanted - 1) / period + 0.01), 1) * period
         newest = frames[-1].stamp
         chosen: list[CachedFrame] = []
         for i in range(wanted):

@@ -63,10 +63,10 @@ class Views:
 
     def remember(self, ask: Ask, view: View, end: str) -> None:
         """Add the question and its answer, with this end, to the dialogue that they belong to."""
-        id_ = ask.options.conversation_id
-        if id_:
+        key = ask.options.conversation_id
+        if key:
             turns = (*view.turns, Turn(ask.options.question, ask.answer + end))
-            self._conversations.keep(Conversation(id_, view.frames, turns))
+            self._conversations.keep(Conversation(key, view.frames, turns))
 
     def is_encoding(self, ask: Ask) -> bool:
         """Return whether a frame for the question is being encoded."""

@@ -171,7 +171,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         if self._engine:
             self._engine.close()
         self._server = self._conversation_server = self._engine = None
-        self._conversations.forget(*(kept.id for kept in self._conversations.all()))
+        self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
         self._feeds = {}
         self.parameters.locked = False
 

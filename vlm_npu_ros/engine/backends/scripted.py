@@ -97,7 +97,7 @@ class ScriptedLanguageModel(LanguageModel):
 
     def tokens(self, request: GenerationRequest) -> int:
         """Return the tokens of the images and the words of everything that was said."""
-        said = [request.question, *(text for t in request.turns for text in (t.question, t.answer))]
+        said = [request.question, *(f'{turn.question} {turn.answer}' for turn in request.turns)]
         images = sum(image.tokens for image in request.images)
         return images + sum(len(text.split()) for text in said)
 
