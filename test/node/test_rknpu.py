@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+import time
 from typing import Any
 
+from builtin_interfaces.msg import Duration
 import numpy as np
 import pytest
 from robot import Robot
@@ -131,3 +133,20 @@ def test_what_does_not_fit_fails_configure_with_the_reason(
     on_board(**parameters)
     output = capfd.readouterr()
     assert reason in output.out + output.err
+
+
+def test_slow_answer_ends_at_its_timeout_and_the_next_one_is_right(
+    on_board: MakeNode, robot: Robot, fifty: list[Asked], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_board(max_age=600.0)
+    picture, question, answer = fifty[0]
+    robot.publish(picture)
+    assert robot.ask(question=question).answer == answer
+    monkeypatch.setenv('SIMRKLLM_PREFILL_RATE', '25')  # about 3 s
+    monkeypatch.setenv('SIMRKLLM_ABORT_IGNORES_PREFILL', '1')
+    started = time.monotonic()
+    response = robot.ask(question=question, timeout=Duration(nanosec=500_000_000))
+    assert response.error_code == ErrorCode.TIMEOUT
+    assert time.monotonic() - started < 2.0  # the runtime is still reading
+    monkeypatch.delenv('SIMRKLLM_PREFILL_RATE')
+    assert robot.ask(question=question).answer == answer
