@@ -1,0 +1,39 @@
+"""The node and its camera, both spinning, for who asks it from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from robot import Robot, Spinner
+from vlm_npu_ros.node.vlm_node import VlmNode
+
+
+@contextmanager
+def asked_node(autostart: bool = True, **parameters: Any) -> Iterator[tuple[VlmNode, Robot]]:
+    """
+    Run the node with these parameters (__ is a dot) and a robot in a context of their own.
+
+    Frames stay fresh: who asks may first have to be found, and that takes seconds.
+    """
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    robot = Robot(context)
+    robot_spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))
+    values = {'backend': 'scripted', 'max_age': 600.0, **parameters}
+    overrides = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
+    node = VlmNode(context=context, parameter_overrides=overrides)
+    spinner = Spinner(node, MultiThreadedExecutor(4, context=context))
+    try:
+        if autostart:
+            node.autostart()
+        yield node, robot
+    finally:
+        node.release()
+        spinner.close()
+        robot_spinner.close()
+        context.try_shutdown()

@@ -1,0 +1,195 @@
+"""vlm-npu ask: ask a running vlm node, over ROS."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+from dataclasses import asdict
+import json
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from vlm_npu_ros.engine import errors
+
+if TYPE_CHECKING:
+    from vlm_npu_ros.client import Answer, AnswerStream, VlmClient
+
+NO_ROS = (
+    'ROS 2 with this package is not there ({}): source it first, as in '
+    'source /opt/ros/jazzy/setup.bash and source install/setup.bash'
+)
+_CANCEL_SECONDS = 5.0  # that Ctrl-C waits for the node to confirm
+_OK, _FAULT, _USE, NO_NODE, _NO_FRAME, _REFUSED, _BUSY, _TIMEOUT, _CANCELLED, _BACKEND = range(10)
+_INTERRUPTED = 130
+_EXIT_CODES = {
+    errors.InactiveError.code: NO_NODE,
+    errors.NoFrameError.code: _NO_FRAME,
+    errors.StaleFrameError.code: _NO_FRAME,
+    errors.ImageError.code: _NO_FRAME,
+    errors.RequestError.code: _REFUSED,
+    errors.ContextError.code: _REFUSED,
+    errors.NotSupportedError.code: _REFUSED,
+    errors.BusyError.code: _BUSY,
+    errors.AnswerTimeoutError.code: _TIMEOUT,
+    errors.CancelledError.code: _CANCELLED,
+    errors.BackendCrashedError.code: _BACKEND,
+    errors.BackendUnavailableError.code: _BACKEND,
+    errors.ModelFileError.code: _BACKEND,
+    errors.UnsupportedRuntimeError.code: _BACKEND,
+}
+EPILOG = f"""\
+exit codes:
+  {_OK:<3}  answered
+  {_FAULT:<3}  a fault of this package, or ROS is not sourced
+  {_USE:<3}  wrong use
+  {NO_NODE:<3}  no node answers, or it is not active
+  {_NO_FRAME:<3}  the camera has no frame, none that fits, or none that can be read
+  {_REFUSED:<3}  the node refuses the question: a wrong field, too long, not supported
+  {_BUSY:<3}  too many questions wait
+  {_TIMEOUT:<3}  no whole answer in time
+  {_CANCELLED:<3}  somebody else cancelled it
+  {_BACKEND:<3}  the model runtime failed
+  {_INTERRUPTED}  Ctrl-C
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the program."""
+    ask = commands.add_parser(
+        'ask',
+        help='ask a running node about what its camera sees (needs ROS)',
+        description='Ask a running vlm node about what its camera sees; Ctrl-C cancels.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(ask)
+    ask.set_defaults(run=run)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `run` reads."""
+    parser.add_argument('question')
+    parser.add_argument('--camera', default='', help='of the node; several: front,rear')
+    parser.add_argument('--conversation', default='', help='dialogue that this belongs to')
+    parser.add_argument(
+        '--new-conversation', action='store_true', help='forget that dialogue first'
+    )
+    parser.add_argument('--max-age', type=float, default=0.0, help='of the frame, in seconds')
+    parser.add_argument(
+        '--not-before', type=_moment, default=0.0, metavar='{now,STAMP}',
+        help='only a frame from now on (by the system clock), or from a stamp in seconds on',
+    )
+    parser.add_argument('--num-frames', type=int, default=0, help='frames to look at')
+    parser.add_argument('--window', type=float, default=0.0, help='their time span in seconds')
+    parser.add_argument('--timeout', type=float, default=0.0, help='of the answer, in seconds')
+    parser.add_argument('--new-tokens', type=int, default=0, help='longest answer')
+    parser.add_argument('--json', action='store_true', help='print JSON when it has ended')
+    parser.add_argument('--quiet', action='store_true', help='print the answer only')
+    add_node_arguments(parser)
+
+
+def add_node_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which node to talk to."""
+    parser.add_argument('--node', default='vlm', help='name of the node (default: vlm)')
+    parser.add_argument('--namespace', default='', help='namespace of the node')
+    parser.add_argument(
+        '--wait', type=float, default=10.0, help='seconds to look for the node (default: 10)'
+    )
+
+
+def _moment(text: str) -> float:
+    return time.time() if text == 'now' else float(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, show the answer and return the exit code."""
+    try:
+        from vlm_npu_ros.client import NodeUnavailableError, VlmClient, VlmClientError
+    except ImportError as error:
+        return _fail(args, NO_ROS.format(error), _FAULT)
+    try:
+        with VlmClient(args.node, args.namespace, discovery_timeout=args.wait) as client:
+            return _ask(client, args)
+    except NodeUnavailableError as error:
+        return _fail(args, str(error), NO_NODE)
+    except VlmClientError as error:
+        return _fail(args, str(error), _FAULT)
+    except ValueError as error:
+        return _fail(args, str(error), _USE)
+
+
+def _fail(args: argparse.Namespace, message: str, code: int) -> int:
+    if args.json:
+        print(json.dumps({'ok': False, 'error': message}))
+    else:
+        print(f'vlm-npu ask: {message}', file=sys.stderr)
+    return code
+
+
+def _ask(client: VlmClient, args: argparse.Namespace) -> int:
+    stream = client.stream(
+        args.question,
+        check=False,
+        camera=args.camera,
+        conversation=args.conversation,
+        new_conversation=args.new_conversation,
+        max_age=args.max_age,
+        not_before=args.not_before,
+        num_frames=args.num_frames,
+        window=args.window,
+        timeout=args.timeout,
+        max_new_tokens=args.new_tokens,
+    )
+    try:
+        for text in stream:
+            if not args.json:
+                print(text, end='', flush=True)
+    except KeyboardInterrupt:
+        return _interrupt(stream, args)
+    assert stream.answer
+    _show(stream.answer, args)
+    return _EXIT_CODES.get(stream.answer.error_code, _FAULT) if not stream.answer.ok else _OK
+
+
+def _interrupt(stream: AnswerStream, args: argparse.Namespace) -> int:
+    """Cancel, and wait for the node to confirm it."""
+    stream.future.cancel()
+    try:
+        _show(stream.future.result(_CANCEL_SECONDS), args)
+    except concurrent.futures.TimeoutError:
+        _fail(args, 'the node has not confirmed that the question is cancelled', _INTERRUPTED)
+    return _INTERRUPTED
+
+
+def _show(answer: Answer, args: argparse.Namespace) -> None:
+    """Print what has not been printed while the answer came."""
+    if args.json:
+        print(json.dumps(asdict(answer)))
+        return
+    if answer.text:
+        print()
+    for line in _remarks(answer) if not args.quiet else ():
+        print(line, file=sys.stderr)
+    if not answer.ok:
+        print(f'vlm-npu ask: {answer.error}', file=sys.stderr)
+
+
+def _remarks(answer: Answer) -> list[str]:
+    lines = []
+    if answer.stamp is not None:
+        frames = [f'frame {answer.stamp:.3f} ({answer.frame_id}), {answer.age:.2f} s old']
+        if len(answer.frame_stamps) > 1:
+            frames.append(f'the last of {len(answer.frame_stamps)}')
+        lines.append(', '.join(frames))
+    stats = answer.stats
+    if stats['new_tokens']:
+        lines.append(
+            f'first token {stats["first_token_ms"]:.0f} ms, {stats["new_tokens"]} tokens, '
+            f'{stats["tokens_per_second"]:.0f} tokens/s'
+        )
+    if answer.dropped_turns:
+        lines.append(f'turns forgotten: {answer.dropped_turns}')
+    if answer.note:
+        lines.append(f'note: {answer.note}')
+    return lines

@@ -1,0 +1,126 @@
+"""What a question becomes: an answer, whole or in pieces, now or later, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import concurrent.futures
+from dataclasses import dataclass
+import queue
+from types import TracebackType
+from typing import Any
+
+
+class VlmClientError(Exception):
+    """Base of all; raised itself when the client is closed, or ROS is shut down."""
+
+
+class NodeUnavailableError(VlmClientError):
+    """No node answers under this name; the message says what to do."""
+
+
+class AskError(VlmClientError):
+    """
+    A question has ended without its whole answer.
+
+    code: one of vlm_npu_ros/msg/ErrorCode. answer: what there is, also of the text.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.error)
+        self.code = answer.error_code
+        self.answer = answer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """
+    How a question has ended.
+
+    ok: the answer is complete (it may have been cut at max_new_tokens).
+    error_code: 0 or one of vlm_npu_ros/msg/ErrorCode; error says it in words.
+    stamp, frame_id: of the newest frame that it is about, in seconds of ROS time; None and ''
+        without one.
+    age: seconds from that stamp to the end of the answer.
+    frame_stamps: of all frames that it is about, oldest first.
+    dropped_turns: turns of the dialogue that were forgotten for this answer.
+    note: what was done otherwise than asked; '' = nothing.
+    finish_reason: eos, length, stop, cancelled, timeout or error.
+    stats: the fields of vlm_npu_ros/msg/GenerationStats.
+    """
+
+    text: str
+    ok: bool
+    error_code: int
+    error: str
+    stamp: float | None
+    frame_id: str
+    age: float | None
+    frame_stamps: tuple[float, ...]
+    dropped_turns: int
+    note: str
+    request_id: str
+    finish_reason: str
+    stats: dict[str, Any]
+
+    def raise_for_error(self) -> None:
+        """Raise AskError unless the answer is complete."""
+        if not self.ok:
+            raise AskError(self)
+
+
+class AnswerFuture(concurrent.futures.Future[Answer]):
+    """The answer to come. Its callbacks are called in the client's thread."""
+
+    def __init__(self, request_cancel: Callable[[AnswerFuture], None]) -> None:
+        super().__init__()
+        self._request_cancel = request_cancel
+        self.set_running_or_notify_cancel()
+
+    def cancel(self) -> bool:
+        """
+        Cancel the question; return False if it has ended already.
+
+        The future ends when the node has confirmed it: with an AskError of code CANCELLED, or
+        with the answer if that was faster.
+        """
+        if self.done():
+            return False
+        self._request_cancel(self)
+        return True
+
+
+class AnswerStream:
+    """
+    Iterates over the pieces of an answer while the node writes them; then `answer` is there.
+
+    A context manager: leaving it before the end cancels the question. The end raises what the
+    future raises.
+    """
+
+    def __init__(self, start: Callable[[Callable[[str], None]], AnswerFuture]) -> None:
+        self.answer: Answer | None = None
+        self._pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.future = start(self._pieces.put)
+        self.future.add_done_callback(lambda _: self._pieces.put(None))
+
+    def __iter__(self) -> AnswerStream:
+        return self
+
+    def __next__(self) -> str:
+        piece = self._pieces.get()
+        if piece is None:
+            self._pieces.put(None)  # for who asks again
+            self.answer = self.future.result()
+            raise StopIteration
+        return piece
+
+    def __enter__(self) -> AnswerStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.future.cancel()

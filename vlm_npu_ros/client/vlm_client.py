@@ -1,0 +1,204 @@
+"""The client of a vlm node."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+import uuid
+
+from lifecycle_msgs.srv import GetState
+import rclpy
+from rclpy.context import Context
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import get_default_context
+from rclpy.validate_full_topic_name import validate_full_topic_name
+from vlm_npu_ros.client.answer import Answer, AnswerFuture, AnswerStream, NodeUnavailableError
+from vlm_npu_ros.client.ask_thread import AskThread
+from vlm_npu_ros.client.messages import (
+    AskFields,
+    Conversation,
+    make_conversation,
+    make_goal,
+)
+from vlm_npu_ros.srv import Conversations
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+_POLL = 0.05  # seconds between looks at what gives no notice: the graph, the state
+_STATE_SECONDS = 1.0  # a node that is just starting may not be able to answer
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """
+    What is known of the node.
+
+    state: of its lifecycle: unconfigured, inactive, active, ...; '' = there is no such node.
+    ready: it would answer a question now.
+    """
+
+    node: str
+    state: str
+    ready: bool
+
+
+class VlmClient:
+    """
+    Asks the node `node_name` in `namespace`; a context manager.
+
+    Has a node and a thread of its own: its methods may be called in any thread and in callbacks
+    of other nodes. Only in what it calls back itself in its thread (on_text of ask_async,
+    callbacks of futures) the methods that wait raise RuntimeError.
+
+    context: None takes the default one if it is initialised, else makes one.
+    discovery_timeout: seconds for the node to be found and to take a question, before
+        NodeUnavailableError; on a busy machine DDS needs several.
+    Raises ValueError if the names are not of a node.
+    """
+
+    def __init__(
+        self,
+        node_name: str = 'vlm',
+        namespace: str = '',
+        context: Context | None = None,
+        discovery_timeout: float = 10.0,
+    ) -> None:
+        self.name = '/' + '/'.join(part for part in (namespace.strip('/'), node_name) if part)
+        try:
+            validate_full_topic_name(self.name)
+        except InvalidTopicNameException as error:
+            raise ValueError(f'{self.name!r} can not be the name of a node: {error}') from error
+        self._patience = discovery_timeout
+        self._owns_context = context is None and not rclpy.ok()
+        if self._owns_context:
+            context = Context()
+            rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+        self._context = context or get_default_context()
+        # What is told to the whole program on its command line, such as a name, is not for us.
+        self._node = Node(
+            f'vlm_client_{uuid.uuid4().hex[:8]}', context=self._context,
+            use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
+        )
+        self._state = self._node.create_client(GetState, f'{self.name}/get_state')
+        self._memory = self._node.create_client(Conversations, f'{self.name}/conversations')
+        self._thread = AskThread(self._node, self.name, discovery_timeout, self._missing)
+        self._closed = False
+        # A daemon thread that is inside of ROS when the interpreter ends can crash it.
+        atexit.register(self.close)
+
+    def __enter__(self) -> VlmClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel the questions that are on their way, and leave."""
+        if self._closed:
+            return
+        self._thread.close()
+        self._closed = True
+        atexit.unregister(self.close)
+        self._node.destroy_node()
+        if self._owns_context:
+            self._context.try_shutdown()
+
+    def ask(
+        self,
+        question: str,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        check: bool = True,
+        **fields: Unpack[AskFields],
+    ) -> Answer:
+        """
+        Ask and wait for the answer; fields: see AskFields.
+
+        on_text: called with each piece of the answer as it comes, in the calling thread.
+        check: raise AskError if the answer is not complete, instead of returning it.
+        Raises NodeUnavailableError, and ValueError for a value that no request can hold.
+        """
+        with self.stream(question, check=check, **fields) as stream:
+            for text in stream:
+                if on_text:
+                    on_text(text)
+        assert stream.answer
+        return stream.answer
+
+    def stream(
+        self, question: str, *, check: bool = True, **fields: Unpack[AskFields]
+    ) -> AnswerStream:
+        """Ask; return an iterator over the pieces of the answer. Fields and errors as in ask."""
+        self._thread.refuse_inside()
+        return AnswerStream(
+            lambda on_text: self.ask_async(question, on_text=on_text, check=check, **fields)
+        )
+
+    def ask_async(
+        self,
+        question: str,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        check: bool = True,
+        **fields: Unpack[AskFields],
+    ) -> AnswerFuture:
+        """
+        Ask; return the future answer, whose result raises as ask does.
+
+        on_text is called in the client's thread: it must be quick. An error in it cancels the
+        question and ends the future.
+        """
+        return self._thread.ask(make_goal(question, **fields), on_text, check)
+
+    def status(self, timeout: float | None = None) -> NodeStatus:
+        """Return what is known of the node; takes the timeout (discovery_timeout) without one."""
+        deadline = time.monotonic() + (self._patience if timeout is None else timeout)
+        try:
+            response = self._thread.call(self._state, GetState.Request(), deadline)
+        except NodeUnavailableError:
+            return NodeStatus(self.name, '', False)
+        state = response.current_state.label
+        return NodeStatus(self.name, state, state == 'active' and self._thread.finds(deadline))
+
+    def wait_until_ready(self, timeout: float = 60.0) -> None:
+        """Wait until the node is active; raise NodeUnavailableError if it is not in time."""
+        deadline = time.monotonic() + timeout
+        while not (status := self.status(min(timeout, _STATE_SECONDS))).ready:
+            if time.monotonic() > deadline:
+                raise NodeUnavailableError(
+                    f'{self.name} is {status.state} after {timeout:g} s, not active: see its log'
+                    if status.state else self._missing()
+                )
+            time.sleep(_POLL)
+
+    def conversations(
+        self, *, clear: Iterable[str] = (), clear_all: bool = False
+    ) -> list[Conversation]:
+        """Return the dialogues that the node remembers, without those to clear first."""
+        request = Conversations.Request(clear=list(clear), clear_all=clear_all)
+        deadline = time.monotonic() + self._patience
+        response = self._thread.call(self._memory, request, deadline)
+        return [make_conversation(told) for told in response.conversations]
+
+    def _missing(self) -> str:
+        if self._state.service_is_ready():
+            return (
+                f'{self.name} is there, but does not take questions: it loads its models, or '
+                f'could not. See its log, and: ros2 lifecycle get {self.name}'
+            )
+        return (
+            f'No node {self.name} is found in ROS domain {self._context.get_domain_id()}. '
+            'Start it: ros2 launch vlm_npu_ros vlm.launch.py'
+        )

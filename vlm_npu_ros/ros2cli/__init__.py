@@ -1,0 +1,1 @@
+"""The command `ros2 vlm`, found by ros2cli through resource/ros2cli/entry_points.txt."""
