@@ -1,25 +1,13 @@
-"""The vlm-npu command."""
+"""The vlm-npu command: its arguments and what it says to wrong ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
 import subprocess
-import sys
 
-import cv2
-import numpy as np
 import pytest
+from terminal import VLM_NPU
 from vlm_npu_ros.cli.main import main
-from vlm_npu_ros.demo.scenes import random_scene, render
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Path:
-    """Give a scene as a PNG file."""
-    path = tmp_path / 'scene.png'
-    rgb = render(random_scene(np.random.default_rng(3)))
-    cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    return path
 
 
 def test_answers_given_questions(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,9 +19,20 @@ def test_answers_given_questions(picture: Path, capsys: pytest.CaptureFixture[st
     assert 'first token' in err
 
 
+@pytest.mark.parametrize('place', [0, 2])
+def test_options_may_come_first(
+    place: int, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ['-q', 'what do you see?', '--quiet']
+    arguments.insert(place, str(picture))
+    assert main(['chat', *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith('I see') and not err
+
+
 def test_reads_questions_from_a_pipe(picture: Path) -> None:
     outcome = subprocess.run(
-        [sys.executable, '-m', 'vlm_npu_ros.cli.main', 'chat', str(picture), '--quiet'],
+        [*VLM_NPU, 'chat', str(picture), '--quiet'],
         input='what do you see?\n\nhow many objects are there?\n',
         capture_output=True,
         text=True,
@@ -48,15 +47,44 @@ def test_reads_questions_from_a_pipe(picture: Path) -> None:
     [
         (['chat', '/nowhere.png'], '/nowhere.png can not be read'),
         (['chat', '/dev/null'], 'JPEG'),
+        (['chat', '{large}'], '1 to 64000000 pixels'),
+        (['chat', '{broken}'], 'cut short'),
         (['chat', '{picture}', '--model', 'unknown'], "no model profile 'unknown'"),
         (['chat', '{picture}', '-q', 'what?', '--new-tokens', '0'], 'max_new_tokens'),
         (['chat', '{picture}', '-q', 'what?', '--new-tokens', '99999'], 'context'),
         (['chat', '{picture}', '-q', '  '], 'question is empty'),
+        (['chat', '{picture}', '/nowhere.onnx', '/no.onnx'], '/nowhere.onnx'),
+        (['chat', '{picture}', '/nowhere.rknn', '/nowhere.rkllm'], '/nowhere.rkllm can not'),
+        (['chat', '{picture}', '/nowhere.rknn'], 'language_model_path'),
     ],
 )
 def test_errors_are_sentences(
-    picture: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+    picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    arguments: list[str], words: str,
 ) -> None:
-    filled = [a.format(picture=picture) for a in arguments]
+    data = picture.read_bytes()
+    broken, large = tmp_path / 'broken.png', tmp_path / 'large.png'
+    broken.write_bytes(data[:-20])
+    large.write_bytes(data[:16] + (100_000).to_bytes(4, 'big') * 2 + data[24:])
+    filled = [a.format(picture=picture, broken=broken, large=large) for a in arguments]
     assert main(filled) == 1
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['chat', 'a.png', 'b.png'], 'one picture at a time'),
+    (['chat', 'a.png', 'a.rknn', 'b.rknn'], 'two encoders'),
+    (['chat', 'a.png', 'a.rknn', '--encoder', 'b.rknn'], 'two encoders'),
+    (['chat', 'a.png', 'a.rkllm', '--language-model', 'b.rkllm'], 'contradict'),
+    (['chat', 'a.png', 'a.rknn', 'b.rkllm', '20', '--new-tokens', '30'], 'contradict'),
+    (['chat', 'a.png', 'a.rknn', 'b.rkllm', '20', '4096', '3'], 'two numbers at most'),
+    (['video'], 'name a video'),
+    (['video', 'a.mp4', '--frames', 'many'], 'invalid int'),
+])
+def test_wrong_use(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
     assert words in capsys.readouterr().err

@@ -1,0 +1,151 @@
+"""Arguments of the commands that ask: told apart by their names, or named as options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
+from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.models import AUTO, load_profile
+from vlm_npu_ros.engine.types import Sampling
+
+# From here on there is room for the longest answer that the known programs allow by default.
+_LARGE_CONTEXT, _LONG_ANSWER = 4096, 2048
+_EPILOG = """\
+Arguments are told apart by how they end: .rknn is an encoder, .rkllm a language model, of two
+.onnx the first is the encoder and the second the language model; whole numbers after both are
+NEW_TOKENS and CONTEXT; everything else is looked at. Without models the demo model answers, which
+knows synthetic scenes only. With models of a board (.rknn, .rkllm) the profile is found from the
+files; --model names it where that fails.
+
+In the dialogue, alone or within a question:
+  <image> [PATH]  look at the picture or video again, or at another one, and begin anew; quote a
+                  path with spaces
+  <clear>         forget what was said (clear alone on a line, too)
+  <exit>          end (exit alone on a line and Ctrl-D, too)
+Ctrl-C ends an answer early; at the prompt it ends the program.
+
+Answers go to standard output, everything else to standard error. Exit code: 0 all questions
+were answered, 1 an error, 2 wrong use, 130 Ctrl-C.
+"""
+
+
+def add_ask_parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    usage: str,
+    summary: str,
+) -> argparse.ArgumentParser:
+    """Add a command with the options that all commands have that ask; return its parser."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        usage=f'vlm-npu {name} {usage} [OPTION]...',
+        description=f'{summary[0].upper()}{summary[1:]}; answers go on from what was said before.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('arguments', nargs='*', metavar='ARGUMENT', help='see below')
+    add('-q', '--question', action='append', help='ask this and end; may be given several times')
+    add('--model', default='', help='name or .yaml of a model, or auto (default: see below)')
+    add('--encoder', default='', metavar='FILE', help='vision encoder')
+    add('--language-model', default='', metavar='FILE', help='language model')
+    add(
+        '--new-tokens', type=int, metavar='N',
+        help=f'longest answer (default: {_LONG_ANSWER}, a quarter of a context below '
+        f'{_LARGE_CONTEXT})',
+    )
+    add('--context', type=int, metavar='N', help='tokens (default: of the profile)')
+    add(
+        '--temperature', type=float, default=0.0, metavar='T',
+        help='0 = always the likeliest token (default)',
+    )
+    add('--library', default=RknpuSettings.library, metavar='FILE', help='librkllmrt.so')
+    add('--runtime-version', default='', metavar='V', help='version to take that library for')
+    add('--info', action='store_true', help='print what is loaded')
+    add('--quiet', action='store_true', help='print answers and errors only')
+    add('--json', action='store_true', help='print each answer as a line of JSON, with figures')
+    parser.set_defaults(wrong_use=parser.error)
+    return parser
+
+
+@dataclass
+class Positional:
+    """Arguments without a name; others are pictures or videos."""
+
+    encoder: str = ''
+    language_model: str = ''
+    numbers: list[int] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+
+
+def told_apart(arguments: Sequence[str], encoder: str = '') -> Positional:
+    """
+    Return what each argument is, as --help says; raise ValueError if one is too many.
+
+    encoder: that an option has named already.
+    """
+    found = Positional(encoder)
+    for argument in arguments:
+        suffix = Path(argument).suffix.lower()
+        if suffix == '.rknn' or (suffix == '.onnx' and not found.encoder):
+            if found.encoder:
+                raise ValueError(f'two encoders: {found.encoder} and {argument}')
+            found.encoder = argument
+        elif suffix in ('.rkllm', '.onnx'):
+            if found.language_model:
+                raise ValueError(f'two language models: {found.language_model} and {argument}')
+            found.language_model = argument
+        elif argument.isdecimal() and found.encoder and found.language_model:
+            found.numbers.append(int(argument))
+        else:
+            found.others.append(Path(argument))
+    if len(found.numbers) > 2:
+        raise ValueError(f'two numbers at most: NEW_TOKENS and CONTEXT, not {found.numbers}')
+    return found
+
+
+def complete(args: argparse.Namespace) -> list[Path]:
+    """Set the options that came without their name; return the pictures or videos."""
+    try:
+        found = told_apart(args.arguments, args.encoder)
+    except ValueError as error:
+        args.wrong_use(str(error))
+    args.encoder = found.encoder
+    for name, given in (
+        ('language_model', [found.language_model] if found.language_model else []),
+        ('new_tokens', found.numbers[:1]),
+        ('context', found.numbers[1:]),
+    ):
+        if given and getattr(args, name):
+            args.wrong_use(f'--{name.replace("_", "-")} and {given[0]} contradict each other')
+        if given:
+            setattr(args, name, given[0])
+    return found.others
+
+
+def engine_settings(args: argparse.Namespace) -> EngineSettings:
+    """Return what to load; raise ModelFileError if no profile has that name."""
+    for_board = args.encoder.lower().endswith('.rknn') or args.language_model
+    for_board = for_board and not args.language_model.lower().endswith('.onnx')
+    model = args.model or (AUTO if for_board else 'demo')
+    return EngineSettings(
+        backend='rknpu' if model == AUTO else load_profile(model).backend,
+        model=model,
+        encoder_path=args.encoder,
+        language_model_path=args.language_model,
+        context=args.context or 0,
+        sampling=Sampling(temperature=args.temperature),
+        rknpu=RknpuSettings(library=args.library, runtime_version=args.runtime_version),
+    )
+
+
+def longest_answer(args: argparse.Namespace, context: int) -> int:
+    """Return max_new_tokens, with a context of so many tokens."""
+    if args.new_tokens is not None:
+        return int(args.new_tokens)
+    return _LONG_ANSWER if context >= _LARGE_CONTEXT else context // 4

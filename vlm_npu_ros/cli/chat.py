@@ -1,0 +1,128 @@
+"""vlm-npu chat and vlm-npu video: questions about pictures and videos."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+import json
+from pathlib import Path
+import sys
+
+from vlm_npu_ros.cli.answer import Answer
+from vlm_npu_ros.cli.arguments import add_ask_parser, complete, engine_settings, longest_answer
+from vlm_npu_ros.cli.dialogue import Dialogue
+from vlm_npu_ros.cli.history import is_typed, lines
+from vlm_npu_ros.cli.line import Line, read_line
+from vlm_npu_ros.cli.loaded import load
+from vlm_npu_ros.cli.screen import Screen
+from vlm_npu_ros.cli.views import read
+from vlm_npu_ros.engine.errors import ImageError, RequestError, VlmError
+from vlm_npu_ros.engine.types import FinishReason
+
+_FRAMES = 8
+
+
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands to the program."""
+    chat = add_ask_parser(
+        commands, 'chat', '[PICTURE] [ENCODER LLM [NEW_TOKENS [CONTEXT]]]', 'ask about a picture'
+    )
+    chat.set_defaults(run=_chat, frames=_FRAMES)
+    video = add_ask_parser(
+        commands, 'video', '[ENCODER LLM] VIDEO|PICTURE...', 'ask about a video'
+    )
+    video.add_argument(
+        '--frames', type=int, default=_FRAMES, metavar='N',
+        help=f'to take from a video, evenly spaced (default: {_FRAMES})',
+    )
+    video.set_defaults(run=_video)
+
+
+def _chat(args: argparse.Namespace) -> int:
+    paths = complete(args)
+    if len(paths) > 1:
+        args.wrong_use(f'one picture at a time, not {", ".join(map(str, paths))}')
+    return _talk(args, paths)
+
+
+def _video(args: argparse.Namespace) -> int:
+    paths = complete(args)
+    if not paths:
+        args.wrong_use('name a video, or pictures')
+    return _talk(args, paths)
+
+
+def _talk(args: argparse.Namespace, paths: Sequence[Path]) -> int:
+    screen = Screen(args.quiet or args.json, hide_answers=args.json)
+    # Before the models, which may take long: a picture that is not there is told at once.
+    pictures = read(paths, args.frames) if paths else None
+    settings = engine_settings(args)
+    loaded = load(settings, screen)
+    engine = loaded.engine
+    screen.note(loaded.describe())
+    new_tokens = longest_answer(args, engine.context)
+    if args.info:
+        print(*loaded.info(new_tokens), sep='\n', file=sys.stderr)
+    dialogue = Dialogue(engine, screen, args.frames, new_tokens, settings.sampling)
+    if pictures:
+        dialogue.show(pictures)
+    session = _Session(dialogue, screen, args.json, typed=not args.question and is_typed())
+    with closing(_lines(args.question)) as asked:
+        status = session.run(asked)
+    engine.close()
+    return status
+
+
+def _lines(questions: Sequence[str] | None) -> Generator[Line, None, None]:
+    """Yield what is asked, up to the line that ends the dialogue."""
+    with closing(lines()) as typed:
+        for text in questions or typed:
+            line = read_line(text)
+            if 'exit' in line.found:
+                return
+            yield line
+
+
+class _Session:
+    """
+    Asks line after line, and prints what comes of it.
+
+    typed: somebody sits there, who can ask again.
+    """
+
+    def __init__(self, dialogue: Dialogue, screen: Screen, as_json: bool, typed: bool) -> None:
+        self._dialogue, self._screen = dialogue, screen
+        self._as_json, self._typed = as_json, typed
+
+    def run(self, asked: Iterator[Line]) -> int:
+        """Return 1 if a question was not answered, else 0."""
+        if self._typed:
+            self._screen.note('<image> PATH looks at something else, <clear> forgets, <exit> ends')
+        status = 0
+        for line in asked:
+            try:
+                answer = self._dialogue.take(line)
+            except (RequestError, ImageError) as error:
+                self._tell_error(line, error)
+                status = 1
+            else:
+                if answer:
+                    self._tell(answer)
+        return status
+
+    def _tell(self, answer: Answer) -> None:
+        if self._as_json:
+            view = self._dialogue.view
+            about = {'about': [str(path) for path in view.paths], 'frame_seconds': view.seconds}
+            print(json.dumps({**answer.record(), **about}), flush=True)
+        stopped = answer.finish_reason is FinishReason.CANCELLED
+        self._screen.note('Stopped' * stopped + ', ' * stopped + answer.describe())
+        if stopped and not self._typed:
+            raise KeyboardInterrupt
+
+    def _tell_error(self, line: Line, error: VlmError) -> None:
+        self._screen.error(error)
+        if self._as_json:
+            record = {'question': line.question, 'error': str(error), 'error_code': error.code}
+            print(json.dumps(record), flush=True)
