@@ -30,6 +30,7 @@ eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
 
 train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CPU (ARGS="...")
 	@.venv-train/bin/python tools/demo_model/train.py $(ARGS)
+	@.venv-train/bin/python tools/demo_model/train_dialogues.py
 
 .venv-train/stamp: tools/demo_model/requirements.txt
 	@echo 'Installing PyTorch into .venv-train (once) ...'

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import multiprocessing
+from typing import NamedTuple
 
+from chat import prompt_tokens
+from frames import centre_token, random_size
 from model import IMAGE_SIZE, IMAGE_TOKENS
 import numpy as np
 from rich.progress import track
-from vlm_npu_ros.demo.questions import Question, random_question
-from vlm_npu_ros.demo.scenes import COLOURS, object_box, random_scene, render, Scene, SHAPES
+from vlm_npu_ros.demo.questions import Question
+from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render, Scene, SHAPES
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.images import letterbox
-
-# Cameras of several resolutions and shapes; the large ones show the aliasing of real frames.
-_RESOLUTIONS = ((320, 240), (320, 180), (640, 480), (640, 360), (1280, 720))
-_SHARES = (0.4, 0.22, 0.2, 0.14, 0.04)
-_GRID = 8  # image tokens a side
 
 
 def make_pictures(count: int, seed: int) -> tuple[list[Scene], np.ndarray, np.ndarray]:
@@ -35,7 +33,7 @@ def make_pictures(count: int, seed: int) -> tuple[list[Scene], np.ndarray, np.nd
 def _make_picture(job: tuple[int, int]) -> tuple[Scene, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(job)
     scene = random_scene(rng)
-    width, height = _RESOLUTIONS[rng.choice(len(_RESOLUTIONS), p=_SHARES)]
+    width, height = random_size(rng)
     picture = letterbox(render(scene, width, height), IMAGE_SIZE)
     return scene, picture, _aid_target(scene, height / width)
 
@@ -44,58 +42,57 @@ def _aid_target(scene: Scene, aspect: float) -> np.ndarray:
     """Mark the image token at the centre of each object; the nearer object wins."""
     target = np.zeros((IMAGE_TOKENS, 4), np.int64)
     for thing in sorted(scene.objects, key=lambda o: o.scale):
-        left, top, right, bottom = object_box(scene, thing, aspect)
-        column = int(np.clip((left + right) / 2 * _GRID, 0, _GRID - 1))
-        row = int(np.clip(((top + bottom) / 2 + (1 - aspect) / 2) * _GRID, 0, _GRID - 1))
         shape, colour = SHAPES.index(thing.shape), list(COLOURS).index(thing.colour)
-        target[row * _GRID + column] = 1, shape, colour, thing.near
+        target[centre_token(scene, thing, aspect)] = 1, shape, colour, thing.near
     return target
 
 
-def prompt_tokens(tokenizer: Tokenizer, question: str) -> list[int]:
-    """Return the prompt after the image tokens."""
-    special = tokenizer.special
-    return [special['<user>'], *tokenizer.encode(question.lower()), special['<assistant>']]
+class Packed(NamedTuple):
+    """
+    Several dialogues about each group of frames of a batch in one row of tokens.
+
+    tokens, labels: (rows, length) int64; label -1 = no loss.
+    positions, group: (rows, image tokens + length) int64. A dialogue has a group number from 1;
+        0 = frames, -1 = padding.
+    """
+
+    tokens: np.ndarray
+    labels: np.ndarray
+    positions: np.ndarray
+    group: np.ndarray
 
 
-class Packer:
-    """Packs several questions about each picture of a batch into one row of tokens."""
+def pack(
+    rows: Sequence[Sequence[Sequence[Question]]], tokenizer: Tokenizer, image_tokens: int
+) -> Packed:
+    """Return the dialogues of each row, each as if it alone followed the image tokens."""
+    encoded = [[_encode(dialogue, tokenizer) for dialogue in row] for row in rows]
+    length = max(sum(len(tokens) for tokens, _ in row) for row in encoded)
+    tokens = np.zeros((len(rows), length), np.int64)
+    labels = np.full((len(rows), length), -1, np.int64)
+    positions = np.zeros((len(rows), image_tokens + length), np.int64)
+    positions[:, :image_tokens] = np.arange(image_tokens)
+    group = np.full((len(rows), image_tokens + length), -1, np.int64)
+    group[:, :image_tokens] = 0
+    for r, row in enumerate(encoded):
+        at = 0
+        for g, (text, wanted) in enumerate(row, start=1):
+            size, start = len(text), image_tokens + at
+            tokens[r, at:at + size] = text
+            labels[r, at:at + size] = wanted
+            positions[r, start:start + size] = image_tokens + np.arange(size)
+            group[r, start:start + size] = g
+            at += size
+    return Packed(tokens, labels, positions, group)
 
-    def __init__(self, tokenizer: Tokenizer, questions: int) -> None:
-        self.tokenizer = tokenizer
-        self.questions = questions
 
-    def __call__(
-        self, scenes: Sequence[Scene], rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return tokens, labels (-1 = no loss), positions and mask for `train_forward`."""
-        rows = [
-            [self._pair(random_question(scene, rng)) for _ in range(self.questions)]
-            for scene in scenes
-        ]
-        length = max(sum(len(prompt) + len(answer) for prompt, answer in row) for row in rows)
-        tokens = np.zeros((len(rows), length), np.int64)
-        labels = np.full((len(rows), length), -1, np.int64)
-        positions = np.zeros((len(rows), IMAGE_TOKENS + length), np.int64)
-        positions[:, :IMAGE_TOKENS] = np.arange(IMAGE_TOKENS)
-        group = np.full((len(rows), IMAGE_TOKENS + length), -1, np.int64)
-        group[:, :IMAGE_TOKENS] = 0
-        for r, row in enumerate(rows):
-            at = 0
-            for g, (prompt, answer) in enumerate(row, start=1):
-                size, start = len(prompt) + len(answer), IMAGE_TOKENS + at
-                tokens[r, at:at + size] = prompt + answer
-                labels[r, at + len(prompt) - 1:at + size - 1] = answer
-                positions[r, start:start + size] = IMAGE_TOKENS + np.arange(size)
-                group[r, start:start + size] = g
-                at += size
-        same = (group[:, :, None] == group[:, None, :]) | (group[:, None, :] == 0)
-        mask = same & np.tri(group.shape[1], dtype=bool)
-        return tokens, labels, positions, mask[:, None]
-
-    def _pair(self, question: Question) -> tuple[list[int], list[int]]:
-        answer = self.tokenizer.encode(question.answer)
-        return (
-            prompt_tokens(self.tokenizer, question.text),
-            [*answer, self.tokenizer.special['<eos>']],
-        )
+def _encode(dialogue: Sequence[Question], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """Return the tokens of a dialogue and, for each, the token of an answer to come next."""
+    tokens: list[int] = []
+    labels: list[int] = []
+    for turn in dialogue:
+        prompt = prompt_tokens(tokenizer, turn.text)
+        answer = [*tokenizer.encode(turn.answer), tokenizer.special['<eos>']]
+        tokens += prompt + answer
+        labels += [-1] * (len(prompt) - 1) + answer + [-1]
+    return tokens, labels

@@ -14,9 +14,7 @@ def export(
 ) -> None:
     """Write vision_encoder.onnx, language_model.onnx and tokenizer.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(folder / 'tokenizer.json')
     encoder.eval()
-    language.eval()
     torch.onnx.export(
         encoder,
         (torch.zeros(1, IMAGE_SIZE, IMAGE_SIZE, 3, dtype=torch.uint8),),
@@ -26,6 +24,13 @@ def export(
         input_names=['image'],
         output_names=['embedding'],
     )
+    export_language_model(language, tokenizer, folder)
+
+
+def export_language_model(language: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write language_model.onnx and tokenizer.json."""
+    tokenizer.save(folder / 'tokenizer.json')
+    language.eval()
     tokens = torch.zeros(5, dtype=torch.int64)
     image, past = torch.zeros(IMAGE_TOKENS, DIM), torch.zeros(3, LAYERS, 2, DIM)
     torch.onnx.export(

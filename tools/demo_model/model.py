@@ -108,7 +108,7 @@ def rotation(positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    cos, sin = (t.unsqueeze(-2) for t in turn)
+    cos, sin = (t.unsqueeze(-2).to(x.dtype) for t in turn)
     pairs = x.unflatten(-1, (HEADS, 2, DIM // HEADS // 2))
     a, b = pairs[..., 0, :], pairs[..., 1, :]
     return torch.stack((a * cos - b * sin, a * sin + b * cos), -2).flatten(-3)
@@ -127,20 +127,29 @@ class LanguageModel(nn.Module):
         self.head = nn.Linear(DIM, vocabulary, bias=False)
 
     def train_forward(
-        self, tokens: Tensor, image: Tensor, positions: Tensor, mask: Tensor
-    ) -> Tensor:
+        self, tokens: Tensor, image: Tensor, positions: Tensor, group: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """
-        Return hidden states of the text of packed prompts.
+        Return hidden states of the text, and what the last block reads of the frames.
 
-        Several questions about one picture share its tokens: `tokens` (batch, length) are all of
-        them one after another, `positions` (batch, 64 + length) and `mask`
-        (batch, 1, 64 + length, 64 + length) keep them apart.
+        Several dialogues about one group of frames share its image tokens: `tokens` (batch,
+        length) are all of them one after another. `positions` and `group` (batch, image tokens
+        + length) keep them apart: group 0 is seen by all, another one by itself only.
         """
-        x = torch.cat((image, self.embed(tokens)), 1)
-        turn = rotation(positions)
+        rows, x, frames = image.shape[1], self.embed(tokens), image
+        seen = (group[:, rows:, None] == group[:, None, :]) | (group[:, None, :] == 0)
+        earlier = torch.ones(seen.shape[1:], dtype=torch.bool).tril(rows)
+        mask = _added((seen & earlier)[:, None], image.dtype)
+        frames_mask = _added(torch.ones(rows, rows, dtype=torch.bool).tril(), image.dtype)
+        frames_turn, turn = rotation(positions[:, :rows]), rotation(positions[:, rows:])
         for block in self.blocks:
-            x = block.mix(x, *block.project(x, turn), mask)
-        return self.norm(x[:, image.shape[1]:])
+            shared = block.project(frames, frames_turn)
+            query, *own = block.project(x, turn)
+            key, value = (torch.cat(both, 1) for both in zip(shared[1:], own, strict=True))
+            x = block.mix(x, query, key, value, mask)
+            if block is not self.blocks[-1]:  # of which only keys and values matter
+                frames = block.mix(frames, *shared, frames_mask)
+        return self.norm(x), frames
 
     def forward(self, tokens: Tensor, image: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -167,6 +176,11 @@ class LanguageModel(nn.Module):
         return self.head(self.norm(x[0, -1])), torch.stack(present, 1)
 
 
+def _added(seen: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what to add to the scores."""
+    return torch.where(seen, 0.0, -1e9).to(dtype)
+
+
 class Aid(nn.Module):
     """Reads shape, colour and distance off each image token: helps the encoder to learn faster."""
 
@@ -188,3 +202,19 @@ class Aid(nn.Module):
             near[..., 0][here], target[..., 3][here].float()
         )
         return loss + nearness
+
+
+class ChangeAid(nn.Module):
+    """Reads off each image token of the newest frame what happened there: speeds learning up."""
+
+    def __init__(self, happenings: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(DIM)
+        self.read = nn.Linear(DIM, happenings)
+
+    def loss(self, frames: Tensor, target: Tensor) -> Tensor:
+        """Compare with `target` (batch, 64), 0 = nothing; `frames` (batch, image tokens, DIM)."""
+        guess = self.read(self.norm(frames[:, -IMAGE_TOKENS:]))
+        weight = torch.ones(guess.shape[-1])
+        weight[0] = 0.05  # most tokens
+        return functional.cross_entropy(guess.flatten(0, 1).float(), target.flatten(), weight)

@@ -18,14 +18,14 @@ import time
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from data import make_pictures, Packer  # noqa: E402
+from data import make_pictures, pack  # noqa: E402
 from export import export  # noqa: E402
-from model import Aid, LanguageModel, VisionEncoder  # noqa: E402
+from model import Aid, IMAGE_TOKENS, LanguageModel, VisionEncoder  # noqa: E402
 import numpy as np  # noqa: E402
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn  # noqa: E402
 import torch  # noqa: E402
 from torch.nn import functional  # noqa: E402
-from vlm_npu_ros.demo.questions import training_texts  # noqa: E402
+from vlm_npu_ros.demo.questions import random_question, training_texts  # noqa: E402
 from vlm_npu_ros.demo.scenes import COLOURS, SHAPES  # noqa: E402
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer  # noqa: E402
 
@@ -44,7 +44,7 @@ def main() -> None:
         modules.load_state_dict(torch.load(args.checkpoint, weights_only=True))
     pretrain_steps = 0 if args.resume else args.aid_steps
     _train_aid(encoder, aid, pictures, targets, pretrain_steps, args)
-    _train_jointly(modules, scenes, pictures, targets, Packer(tokenizer, args.questions), args)
+    _train_jointly(modules, scenes, pictures, targets, tokenizer, args)
     torch.save(modules.state_dict(), args.checkpoint)
     export(encoder, language, tokenizer, args.output)
 
@@ -98,13 +98,14 @@ def _train_aid(
             with torch.autocast('cpu', torch.bfloat16):
                 embedding = encoder(_augmented(pictures[rows], rng))
             loss = aid.loss(embedding.float(), torch.from_numpy(targets[rows]))
-            _update(optimizer, loss)
+            update(optimizer, loss)
             progress.update(task, advance=1, figures=f'loss {loss.item():.3f}')
             if step % 100 == 0:
                 print(f'aid {step} loss {loss.item():.4f}', flush=True)
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    """Do a step of the optimizer, with gradients of a length of 1 at most."""
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g['params']], 1.0)
@@ -116,33 +117,31 @@ def _train_jointly(
     scenes: Sequence,
     pictures: np.ndarray,
     targets: np.ndarray,
-    packer: Packer,
+    tokenizer: Tokenizer,
     args: argparse.Namespace,
 ) -> None:
     encoder, language, aid = modules['encoder'], modules['language'], modules['aid']
     optimizer = torch.optim.AdamW(
         modules.parameters(), lr=args.rate, betas=(0.9, 0.98), weight_decay=0.02
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _rate_at(s, args.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate_at(s, args.steps))
     batches: queue.Queue = queue.Queue(4)
-    threading.Thread(target=_feed, args=(batches, scenes, packer, args), daemon=True).start()
+    threading.Thread(target=_feed, args=(batches, scenes, tokenizer, args), daemon=True).start()
     started = time.monotonic()
     with _progress() as progress:
         task = progress.add_task('Answering', total=args.steps, figures='')
         for step in range(args.steps):
-            rows, (tokens, labels, positions, mask), rng = batches.get()
-            here = torch.from_numpy(labels >= 0)
+            rows, packed, rng = batches.get()
+            tokens, labels, positions, group = (torch.from_numpy(array) for array in packed)
+            here = labels >= 0
             with torch.autocast('cpu', torch.bfloat16):
                 embedding = encoder(_augmented(pictures[rows], rng))
-                added = torch.where(torch.from_numpy(mask), 0.0, -1e9).bfloat16()
-                hidden = language.train_forward(
-                    torch.from_numpy(tokens), embedding, torch.from_numpy(positions), added
-                )
+                hidden, _ = language.train_forward(tokens, embedding, positions, group)
                 logits = language.head(hidden[here])
-            wanted = torch.from_numpy(labels)[here]
+            wanted = labels[here]
             answer_loss = functional.cross_entropy(logits.float(), wanted)
             loss = answer_loss + 0.1 * aid.loss(embedding.float(), torch.from_numpy(targets[rows]))
-            _update(optimizer, loss)
+            update(optimizer, loss)
             schedule.step()
             progress.update(task, advance=1, figures=f'loss {answer_loss.item():.4f}')
             if step % 50 == 0:
@@ -156,26 +155,24 @@ def _train_jointly(
                 torch.save(modules.state_dict(), args.checkpoint)
 
 
-def _rate_at(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int) -> float:
     """Share of the peak rate: short warm-up, constant, cosine over the last half."""
     decay = max(0.0, 2 * step / steps - 1)
     return min((step + 1) / 200, 0.005 + 0.995 * (0.5 + 0.5 * math.cos(math.pi * decay)))
 
 
 def _feed(
-    batches: queue.Queue, scenes: Sequence, packer: Packer, args: argparse.Namespace
+    batches: queue.Queue, scenes: Sequence, tokenizer: Tokenizer, args: argparse.Namespace
 ) -> None:
     """Make batches beside the training."""
     rng = np.random.default_rng(args.seed + 2)
     while True:
         rows = rng.integers(len(scenes), size=args.batch)
-        batches.put(
-            (
-                rows,
-                packer([scenes[i] for i in rows], rng),
-                np.random.default_rng(rng.integers(2**32)),
-            )
-        )
+        asked = [
+            [[random_question(scenes[i], rng)] for _ in range(args.questions)] for i in rows
+        ]
+        packed = pack(asked, tokenizer, IMAGE_TOKENS)
+        batches.put((rows, packed, np.random.default_rng(rng.integers(2**32))))
 
 
 if __name__ == '__main__':

@@ -7,8 +7,9 @@ evaluation measures understanding and not memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from vlm_npu_ros.demo.scenes import COLOURS, Scene, SceneObject, SHAPES, SIDES
@@ -17,33 +18,72 @@ import yaml
 
 REFUSAL = 'Sorry, I was not trained to answer that.'
 
-_PLURAL = {shape: shape + 's' for shape in SHAPES} | {'box': 'boxes', 'person': 'people'}
-_PLACE = {'left': 'on the left', 'middle': 'in the middle', 'right': 'on the right'}
+PLURAL = {shape: shape + 's' for shape in SHAPES} | {'box': 'boxes', 'person': 'people'}
+PLACE = {'left': 'on the left', 'middle': 'in the middle', 'right': 'on the right'}
 _WORDS = yaml.safe_load(
     (share_dir() / 'resource' / 'demo_model' / 'phrasings.yaml').read_text(encoding='utf-8')
 )
 
 
+_SECTIONS = ('kinds', 'sequences', 'follow_ups')
+
+
 @dataclass(frozen=True)
 class Question:
-    """A question about one scene; `answer` is the only answer that counts as right."""
+    """
+    A question about a scene; `answer` is the only answer that counts as right.
+
+    about: the objects that the answer names, for questions that refer back to them.
+    missing: the noun that was asked for in vain.
+    asks: the kind of question that it is in full: 'colour' for 'and the box?' after a colour.
+    """
 
     kind: str
     text: str
     answer: str
+    about: tuple[SceneObject, ...] = ()
+    missing: str = ''
+    asks: str = ''
 
 
-# Returns what to fill a phrasing with, and the answer; None where there is no clear one.
-_Ask = Callable[[Scene, np.random.Generator], tuple[dict[str, str], str] | None]
+class Filled(NamedTuple):
+    """What to fill a phrasing with, and the answer; the rest as in `Question`."""
+
+    slots: dict[str, str]
+    answer: str
+    about: tuple[SceneObject, ...] = ()
+    missing: str = ''
+    asks: str = ''
+
+
+# Returns None where there is no clear answer.
+_Ask = Callable[[Scene, np.random.Generator], Filled | None]
+_AnyAsk = TypeVar('_AnyAsk', bound=Callable[..., Filled | None])
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind(Generic[_AnyAsk]):
     """Phrasings of a kind of question, and the function that fills them in and answers."""
 
-    ask: _Ask
+    name: str
+    ask: _AnyAsk
     train: tuple[str, ...]
     held_out: tuple[str, ...]
+
+    def question(self, filled: Filled, rng: np.random.Generator, held_out: bool) -> Question:
+        """Return the question in a random phrasing."""
+        phrasings = self.held_out if held_out else self.train
+        text = vary(_pick(phrasings, rng).format(**filled.slots), rng)
+        asks = filled.asks or self.name
+        return Question(self.name, text, filled.answer, filled.about, filled.missing, asks)
+
+
+def kinds_of(section: str, asks: dict[str, _AnyAsk]) -> dict[str, Kind[_AnyAsk]]:
+    """Return the kinds of a section of the file of phrasings."""
+    return {
+        name: Kind(name, ask, **{use: tuple(p) for use, p in _WORDS[section][name].items()})
+        for name, ask in asks.items()
+    }
 
 
 def random_question(
@@ -62,34 +102,39 @@ def random_question(
             break
         if kind:
             raise ValueError(f'the question {kind!r} has no clear answer for this scene')
-    slots, answer = filled
-    phrasings = KINDS[chosen].held_out if held_out else KINDS[chosen].train
-    text = str(rng.choice(phrasings)).format(**slots)
-    return Question(chosen, _vary(text, rng), answer)
+    return KINDS[chosen].question(filled, rng, held_out)
 
 
-def _vary(text: str, rng: np.random.Generator) -> str:
+def vary(text: str, rng: np.random.Generator) -> str:
     """Add what people put around a question."""
     ending = '?'
     if rng.random() < 0.5:
-        ending = str(rng.choice(_WORDS['closings']))
+        ending = _pick(_WORDS['closings'], rng)
     if rng.random() < 0.25:
-        text = str(rng.choice(_WORDS['openings'])) + text
+        text = _pick(_WORDS['openings'], rng) + text
     return text + ending
 
 
-def _listed(items: list[str]) -> str:
+def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
+    """Do what `rng.choice` does, without making an array first."""
+    return options[int(rng.integers(len(options)))]
+
+
+def listed(items: list[str]) -> str:
+    """Return 'a, b and c'."""
     if len(items) < 2:
         return ''.join(items)
     return ', '.join(items[:-1]) + ' and ' + items[-1]
 
 
-def _article(noun: str) -> str:
+def article(noun: str) -> str:
+    """Return the noun with 'a' or 'an'."""
     return ('an ' if noun[0] in 'aeiou' else 'a ') + noun
 
 
-def _names(objects: list[SceneObject]) -> str:
-    return _listed([_article(o.name) for o in objects])
+def names(objects: list[SceneObject]) -> str:
+    """Return 'a red ball and a person in blue'."""
+    return listed([article(o.name) for o in objects])
 
 
 def _verb(objects: list[SceneObject]) -> str:
@@ -100,7 +145,7 @@ def _distance(thing: SceneObject) -> str:
     return 'near' if thing.near else 'far'
 
 
-def _reference(
+def reference(
     scene: Scene, rng: np.random.Generator, present: float = 0.7
 ) -> tuple[str, str, str | None]:
     """Return a noun, its shape and its colour (or None): of the scene, or something else."""
@@ -108,190 +153,225 @@ def _reference(
         thing = scene.objects[int(rng.integers(len(scene.objects)))]
         shape, colour = thing.shape, thing.colour
     else:
-        shape, colour = str(rng.choice(SHAPES)), str(rng.choice(list(COLOURS)))
+        shape, colour = _pick(SHAPES, rng), _pick(list(COLOURS), rng)
     if rng.random() < 0.5:
         return shape, shape, None
     return SceneObject(shape, colour, '', True, 0, 1).name, shape, colour
 
 
-def _absent(noun: str) -> str:
-    return f"I can't see {_article(noun)}."
+def absent(noun: str) -> str:
+    """Return the answer about a thing that is not there."""
+    return f"I can't see {article(noun)}."
 
 
 def _several(objects: list[SceneObject], each: Callable[[SceneObject], str]) -> str:
-    listed = _listed([each(o) for o in objects])
-    return f'There are {len(objects)} {_PLURAL[objects[0].shape]}: {listed}.'
+    items = listed([each(o) for o in objects])
+    return f'There are {len(objects)} {PLURAL[objects[0].shape]}: {items}.'
 
 
-def _describe(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
-    if not scene.objects:
-        return {}, f'I see an empty {scene.surface}.'
-    seen = [f'{_article(f"{_distance(o)} {o.name}")} {_PLACE[o.side]}' for o in scene.objects]
-    return {}, f'I see {_listed(seen)}.'
-
-
-def _colour(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
-    _, shape, _ = _reference(scene, rng, present=0.8)
-    found = scene.of(shape)
+def about_colour(scene: Scene, shape: str, colour: str | None = None) -> Filled:
+    """Say what colour the things of a shape are; `colour` tells one from others of its shape."""
+    found = scene.of(shape, colour)
+    slots = {'x': shape}
     if not found:
-        answer = _absent(shape)
-    elif len(found) > 1:
-        answer = _several(found, lambda o: o.colour)
-    else:
-        worn = 'in ' if shape == 'person' else ''
-        answer = f'The {shape} is {worn}{found[0].colour}.'
-    return {'x': shape}, answer
+        return Filled(slots, absent(shape), missing=shape)
+    if len(found) > 1:
+        return Filled(slots, _several(found, lambda o: o.colour), tuple(found))
+    worn = 'in ' if shape == 'person' else ''
+    return Filled(slots, f'The {shape} is {worn}{found[0].colour}.', tuple(found))
 
 
-def _count(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def about_place(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled:
+    """Say where the thing that is called `noun` is."""
+    found = scene.of(shape, colour)
+    slots = {'x': noun}
+    if not found:
+        return Filled(slots, absent(noun), missing=noun)
+    if len(found) > 1:
+        answer = _several(found, lambda o: f'{o.colour} {PLACE[o.side]}')
+        return Filled(slots, answer, tuple(found))
+    away = 'near' if found[0].near else 'far away'
+    return Filled(slots, f'The {noun} is {PLACE[found[0].side]}, {away}.', tuple(found))
+
+
+def about_distance(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled | None:
+    """Say whether the thing that is called `noun` is near; None if there are several."""
+    found = scene.of(shape, colour)
+    if len(found) > 1:
+        return None
+    if not found:
+        return Filled({'x': noun}, absent(noun), missing=noun)
+    near = found[0].near
+    answer = f'Yes, the {noun} is near.' if near else f'No, the {noun} is far away.'
+    return Filled({'x': noun}, answer, tuple(found))
+
+
+def about_presence(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled:
+    """Say whether there is a thing that is called `noun`."""
+    found = scene.of(shape, colour)
+    slots = {'x': article(noun)}
+    if not found:
+        return Filled(slots, f"No, I can't see {article(noun)}.", missing=noun)
+    if len(found) > 1:
+        return Filled(slots, f'Yes, there are {len(found)} {PLURAL[shape]}.', tuple(found))
+    return Filled(slots, f'Yes, there is {article(noun)}.', tuple(found))
+
+
+def about_number(scene: Scene, shape: str | None, colour: str | None) -> Filled:
+    """Say how many things of a shape or of a colour, or objects at all, there are."""
+    found = scene.of(shape, colour)
+    singular, plural = shape or 'object', PLURAL[shape] if shape else 'objects'
+    if colour:
+        singular, plural = f'{colour} {singular}', f'{colour} {plural}'
+    slots = {'xs': plural}
+    if not found:
+        return Filled(slots, f'There are no {plural}.')
+    if len(found) == 1:
+        return Filled(slots, f'There is 1 {singular}.', tuple(found))
+    return Filled(slots, f'There are {len(found)} {plural}.', tuple(found))
+
+
+def about_side(scene: Scene, side: str) -> Filled:
+    """Say what is on a side."""
+    found = [o for o in scene.objects if o.side == side]
+    slots = {'x': PLACE[side]}
+    if not found:
+        return Filled(slots, f'I see nothing {PLACE[side]}.')
+    return Filled(slots, f'I see {names(found)} {PLACE[side]}.', tuple(found))
+
+
+def _describe(scene: Scene, rng: np.random.Generator) -> Filled:
+    if not scene.objects:
+        return Filled({}, f'I see an empty {scene.surface}.')
+    seen = [f'{article(f"{_distance(o)} {o.name}")} {PLACE[o.side]}' for o in scene.objects]
+    return Filled({}, f'I see {listed(seen)}.', scene.objects)
+
+
+def _colour(scene: Scene, rng: np.random.Generator) -> Filled:
+    _, shape, _ = reference(scene, rng, present=0.8)
+    return about_colour(scene, shape)
+
+
+def _count(scene: Scene, rng: np.random.Generator) -> Filled:
     draw = rng.random()
     if draw < 0.25:
-        singular, plural, found = 'object', 'objects', list(scene.objects)
-    elif draw < 0.5:
+        return about_number(scene, None, None)
+    if draw < 0.5:
         thing = scene.objects[0].colour if scene.objects and rng.random() < 0.7 else None
-        colour = thing or str(rng.choice(list(COLOURS)))
-        singular, plural = f'{colour} object', f'{colour} objects'
-        found = scene.of(colour=colour)
-    else:
-        _, shape, _ = _reference(scene, rng)
-        singular, plural, found = shape, _PLURAL[shape], scene.of(shape)
-    if not found:
-        return {'xs': plural}, f'There are no {plural}.'
-    if len(found) == 1:
-        return {'xs': plural}, f'There is 1 {singular}.'
-    return {'xs': plural}, f'There are {len(found)} {plural}.'
+        return about_number(scene, None, thing or str(rng.choice(list(COLOURS))))
+    _, shape, _ = reference(scene, rng)
+    return about_number(scene, shape, None)
 
 
-def _where(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
-    noun, shape, colour = _reference(scene, rng)
-    found = scene.of(shape, colour)
-    if not found:
-        answer = _absent(noun)
-    elif len(found) > 1:
-        answer = _several(found, lambda o: f'{o.colour} {_PLACE[o.side]}')
-    else:
-        away = 'near' if found[0].near else 'far away'
-        answer = f'The {noun} is {_PLACE[found[0].side]}, {away}.'
-    return {'x': noun}, answer
+def _where(scene: Scene, rng: np.random.Generator) -> Filled:
+    return about_place(scene, *reference(scene, rng))
 
 
-def _exists(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
-    noun, shape, colour = _reference(scene, rng, present=0.5)
-    found = scene.of(shape, colour)
-    slots = {'x': _article(noun)}
-    if not found:
-        return slots, f"No, I can't see {_article(noun)}."
-    if len(found) > 1:
-        return slots, f'Yes, there are {len(found)} {_PLURAL[shape]}.'
-    return slots, f'Yes, there is {_article(noun)}.'
+def _exists(scene: Scene, rng: np.random.Generator) -> Filled:
+    return about_presence(scene, *reference(scene, rng, present=0.5))
 
 
-def _anything(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def _anything(scene: Scene, rng: np.random.Generator) -> Filled:
     colour = str(rng.choice(list(COLOURS)))
     if scene.objects and rng.random() < 0.6:
         colour = scene.objects[int(rng.integers(len(scene.objects)))].colour
     found = scene.of(colour=colour)
     if not found:
-        return {'x': colour}, f'No, I see nothing {colour}.'
-    return {'x': colour}, f'Yes, I see {_names(found)}.'
+        return Filled({'x': colour}, f'No, I see nothing {colour}.')
+    return Filled({'x': colour}, f'Yes, I see {names(found)}.', tuple(found))
 
 
-def _path_clear(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def _path_clear(scene: Scene, rng: np.random.Generator) -> Filled:
     if not scene.blocking:
-        return {}, 'Yes, the path is clear.'
-    return {}, f'No, {_names(scene.blocking)} {_verb(scene.blocking)} in the way.'
+        return Filled({}, 'Yes, the path is clear.')
+    return Filled({}, f'No, {_in_the_way(scene)}', tuple(scene.blocking))
 
 
-def _path_blocked(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def _path_blocked(scene: Scene, rng: np.random.Generator) -> Filled:
     if not scene.blocking:
-        return {}, 'No, the path is clear.'
-    return {}, f'Yes, {_names(scene.blocking)} {_verb(scene.blocking)} in the way.'
+        return Filled({}, 'No, the path is clear.')
+    return Filled({}, f'Yes, {_in_the_way(scene)}', tuple(scene.blocking))
 
 
-def _blocker(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def _blocker(scene: Scene, rng: np.random.Generator) -> Filled:
     if not scene.blocking:
-        return {}, 'Nothing is in the way.'
-    names = _names(scene.blocking)
-    return {}, f'{names[0].upper()}{names[1:]} {_verb(scene.blocking)} in the way.'
+        return Filled({}, 'Nothing is in the way.')
+    return Filled({}, sentence(_in_the_way(scene)), tuple(scene.blocking))
 
 
-def _nearest(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str] | None:
+def _in_the_way(scene: Scene) -> str:
+    return f'{names(scene.blocking)} {_verb(scene.blocking)} in the way.'
+
+
+def sentence(text: str) -> str:
+    """Return the text with a capital letter first."""
+    return text[0].upper() + text[1:]
+
+
+def _nearest(scene: Scene, rng: np.random.Generator) -> Filled | None:
     if not scene.objects:
-        return {}, 'There are no objects.'
-    return ({}, f'The {scene.nearest.name} is nearest.') if scene.nearest else None
+        return Filled({}, 'There are no objects.')
+    if not scene.nearest:
+        return None
+    return Filled({}, f'The {scene.nearest.name} is nearest.', (scene.nearest,))
 
 
-def _leftmost(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def _leftmost(scene: Scene, rng: np.random.Generator) -> Filled:
     if not scene.objects:
-        return {}, 'There are no objects.'
-    return {}, f'The {scene.objects[0].name} is leftmost.'
+        return Filled({}, 'There are no objects.')
+    return Filled({}, f'The {scene.objects[0].name} is leftmost.', scene.objects[:1])
 
 
-def _rightmost(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def _rightmost(scene: Scene, rng: np.random.Generator) -> Filled:
     if not scene.objects:
-        return {}, 'There are no objects.'
-    return {}, f'The {scene.objects[-1].name} is rightmost.'
+        return Filled({}, 'There are no objects.')
+    return Filled({}, f'The {scene.objects[-1].name} is rightmost.', scene.objects[-1:])
 
 
-def _on_side(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
-    side = str(rng.choice(SIDES))
-    found = [o for o in scene.objects if o.side == side]
-    slots = {'x': _PLACE[side]}
-    if not found:
-        return slots, f'I see nothing {_PLACE[side]}.'
-    return slots, f'I see {_names(found)} {_PLACE[side]}.'
+def _on_side(scene: Scene, rng: np.random.Generator) -> Filled:
+    return about_side(scene, str(rng.choice(SIDES)))
 
 
-def _is_colour(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
-    _, shape, _ = _reference(scene, rng, present=0.85)
+def _is_colour(scene: Scene, rng: np.random.Generator) -> Filled:
+    _, shape, _ = reference(scene, rng, present=0.85)
     found = scene.of(shape)
     colour = str(rng.choice(list(COLOURS)))
     if found and rng.random() < 0.5:
         colour = found[0].colour
     worn = 'in ' if shape == 'person' else ''
-    slots = {'x': shape, 'y': worn + colour}
-    if not found:
-        return slots, _absent(shape)
-    if len(found) > 1:
-        return slots, _several(found, lambda o: o.colour)
-    verdict = 'Yes' if found[0].colour == colour else 'No'
-    return slots, f'{verdict}, the {shape} is {worn}{found[0].colour}.'
+    filled = about_colour(scene, shape)
+    answer = filled.answer
+    if len(found) == 1:
+        verdict = 'Yes' if found[0].colour == colour else 'No'
+        answer = f'{verdict}, the {shape} is {worn}{found[0].colour}.'
+    return filled._replace(slots={'x': shape, 'y': worn + colour}, answer=answer)
 
 
-def _is_side(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
-    noun, shape, colour = _reference(scene, rng, present=0.85)
+def _is_side(scene: Scene, rng: np.random.Generator) -> Filled:
+    noun, shape, colour = reference(scene, rng, present=0.85)
     found = scene.of(shape, colour)
     side = found[0].side if found and rng.random() < 0.5 else str(rng.choice(SIDES))
-    slots = {'x': noun, 'y': _PLACE[side]}
-    if not found:
-        return slots, _absent(noun)
-    if len(found) > 1:
-        return slots, _several(found, lambda o: f'{o.colour} {_PLACE[o.side]}')
-    verdict = 'Yes' if found[0].side == side else 'No'
-    return slots, f'{verdict}, the {noun} is {_PLACE[found[0].side]}.'
+    filled = about_place(scene, noun, shape, colour)
+    answer = filled.answer
+    if len(found) == 1:
+        verdict = 'Yes' if found[0].side == side else 'No'
+        answer = f'{verdict}, the {noun} is {PLACE[found[0].side]}.'
+    return filled._replace(slots={'x': noun, 'y': PLACE[side]}, answer=answer)
 
 
-def _is_near(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str] | None:
-    noun, shape, colour = _reference(scene, rng, present=0.85)
-    found = scene.of(shape, colour)
-    if len(found) > 1:
-        return None
-    if not found:
-        return {'x': noun}, _absent(noun)
-    return {'x': noun}, f'Yes, the {noun} is near.' if found[
-        0
-    ].near else f'No, the {noun} is far away.'
+def _is_near(scene: Scene, rng: np.random.Generator) -> Filled | None:
+    return about_distance(scene, *reference(scene, rng, present=0.85))
 
 
-def _other(scene: Scene, rng: np.random.Generator) -> tuple[dict[str, str], str]:
+def _other(scene: Scene, rng: np.random.Generator) -> Filled:
     """Answer what the model was not made for: real questions, unknown nouns, junk."""
     draw = rng.random()
     noun, junk = str(rng.choice(_WORDS['unknown_nouns'])), _junk(rng)
     if draw < 0.5:
         anything = str(rng.choice(_WORDS['other_questions']))
     else:
-        anything = str(rng.choice(_WORDS['noun_questions'])).format(_article(noun), noun)
-    return {'any': anything, 'junk': junk}, REFUSAL
+        anything = str(rng.choice(_WORDS['noun_questions'])).format(article(noun), noun)
+    return Filled({'any': anything, 'junk': junk}, REFUSAL)
 
 
 def _junk(rng: np.random.Generator) -> str:
@@ -322,10 +402,7 @@ _ASK: dict[str, _Ask] = {
     'is_near': _is_near,
     'other': _other,
 }
-KINDS = {
-    name: _Kind(ask, **{use: tuple(p) for use, p in _WORDS['kinds'][name].items()})
-    for name, ask in _ASK.items()
-}
+KINDS = kinds_of('kinds', _ASK)
 
 _WEIGHT = {
     'describe': 3.0,
@@ -348,12 +425,14 @@ _WEIGHTS /= _WEIGHTS.sum()
 def training_texts() -> list[str]:
     """Return all words of training phrasings and answers, for a tokenizer's vocabulary."""
     slots = {'x': '', 'xs': '', 'y': '', 'any': '', 'junk': ''}
-    texts = [p.format(**slots) for kind in KINDS.values() for p in kind.train]
+    kinds = [kind for section in _SECTIONS for kind in _WORDS[section].values()]
+    texts = [p.format(**slots) for kind in kinds for p in kind['train']]
     texts += [p.format('', '') for p in _WORDS['noun_questions']]
     texts += [*_WORDS['other_questions'], *_WORDS['openings'], *_WORDS['closings']]
-    texts += [*SHAPES, *_PLURAL.values(), *COLOURS, *_PLACE.values(), 'object objects', REFUSAL]
+    texts += [*SHAPES, *PLURAL.values(), *COLOURS, *PLACE.values(), 'object objects', REFUSAL]
     texts += [
         'near far away floor table nearest leftmost rightmost and an a in the no there is',
-        'there are 1 2 3 4 nothing',
+        'there are 1 2 3 4 nothing moved to nearer farther appeared went did not changed',
+        'I see only one picture. Which one do you mean?',
     ]
     return texts

@@ -29,9 +29,9 @@ COLOURS: dict[str, tuple[int, float, float]] = {  # hue in degrees, saturation, 
 MAX_OBJECTS = 4
 
 # The thirds of the picture, with gaps between them: an object on a border has no clear side.
-_SIDE_X = {'left': (0.09, 0.29), 'middle': (0.39, 0.61), 'right': (0.71, 0.91)}
-_NEAR_SCALE = (0.88, 1.15)
-_FAR_SCALE = (0.42, 0.56)
+SIDE_X = {'left': (0.09, 0.29), 'middle': (0.39, 0.61), 'right': (0.71, 0.91)}
+NEAR_SCALE = (0.88, 1.15)
+FAR_SCALE = (0.42, 0.56)
 _SIZE = {  # width and height at scale 1
     'ball': (0.15, 0.15),
     'box': (0.20, 0.17),
@@ -111,8 +111,8 @@ def random_scene(rng: np.random.Generator) -> Scene:
     for _ in range(40 * count):
         if len(objects) == count:
             break
-        candidate = _random_object(rng)
-        if _fits(candidate, objects):
+        candidate = random_object(rng)
+        if fits(candidate, objects):
             objects.append(candidate)
     return Scene(
         objects=tuple(sorted(objects, key=lambda o: o.x)),
@@ -125,7 +125,8 @@ def random_scene(rng: np.random.Generator) -> Scene:
     )
 
 
-def _random_object(rng: np.random.Generator) -> SceneObject:
+def random_object(rng: np.random.Generator) -> SceneObject:
+    """Return an object from the distribution that the demo model was trained on."""
     side = str(rng.choice(SIDES))
     near = bool(rng.random() < 0.5)
     return SceneObject(
@@ -133,12 +134,13 @@ def _random_object(rng: np.random.Generator) -> SceneObject:
         colour=str(rng.choice(list(COLOURS))),
         side=side,
         near=near,
-        x=float(rng.uniform(*_SIDE_X[side])),
-        scale=float(rng.uniform(*(_NEAR_SCALE if near else _FAR_SCALE))),
+        x=float(rng.uniform(*SIDE_X[side])),
+        scale=float(rng.uniform(*(NEAR_SCALE if near else FAR_SCALE))),
     )
 
 
-def _fits(new: SceneObject, others: list[SceneObject]) -> bool:
+def fits(new: SceneObject, others: list[SceneObject]) -> bool:
+    """Return whether all can be told apart: by name and from left to right, none much hidden."""
     for other in others:
         if (new.shape, new.colour) == (other.shape, other.colour):
             return False
@@ -162,7 +164,7 @@ def object_box(
     level floor.
     """
     horizon = scene.horizon * aspect
-    depth = (thing.scale - _FAR_SCALE[0]) / (_NEAR_SCALE[1] - _FAR_SCALE[0])
+    depth = (thing.scale - FAR_SCALE[0]) / (NEAR_SCALE[1] - FAR_SCALE[0])
     bottom = horizon + 0.03 + depth * (0.96 * aspect - horizon - 0.03)
     width, height = (thing.scale * v for v in _SIZE[thing.shape])
     return thing.x - width / 2, bottom - height, thing.x + width / 2, bottom

@@ -1,0 +1,38 @@
+"""Read the language model of the demo back from the files that the node loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model import LanguageModel
+import onnx
+from onnx import numpy_helper
+import torch
+from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
+
+
+def restore(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
+    """Return the model of the folder, with random rows for what the tokenizer has more."""
+    graph = onnx.load(folder / 'language_model.onnx').graph
+    known = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
+    # Matrices have no telling names in the graph; they are known by their order.
+    matrices = [
+        known[node.input[1]].T
+        for node in graph.node
+        if node.op_type == 'MatMul' and node.input[1] in known
+    ]
+    language = LanguageModel(len(tokenizer), tokenizer.special['<image>'])
+    with torch.no_grad():
+        for name, weight in language.named_parameters():
+            array = known[name] if name in known else matrices.pop(0)
+            # Only the embedding and the head have a row for each token.
+            weight[:len(array)] = torch.from_numpy(array.copy())
+    assert not matrices, 'the graph has more matrices than the model'
+    return language
+
+
+def extended(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
+    """Return a tokenizer that has the words of the texts as well; the old tokens stay."""
+    known = set(tokenizer.pieces)
+    new = [p for p in Tokenizer.from_texts(texts).pieces if p not in known]
+    return Tokenizer([*tokenizer.pieces, *new])
