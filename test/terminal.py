@@ -67,12 +67,15 @@ class Terminal:
         return self.expect(PROMPT)
 
     def end(self, pressing: str = '') -> int:
-        """Read, and press keys over and over, until the program has ended; return its code."""
-        end = time.monotonic() + PATIENCE
+        """Read, and press keys once a second, until the program has ended; return its code."""
+        end, pressed = time.monotonic() + PATIENCE, 0.0
         while self.child.poll() is None:
-            assert time.monotonic() < end, f'does not end: {self.text!r}'
-            self.press(pressing)
-            self._receive(0.1)
+            now = time.monotonic()
+            assert now < end, f'does not end: {self.text!r}'
+            if pressing and now > pressed + 1.0:
+                self.press(pressing)
+                pressed = now
+            self._receive(0.05)
         while self._receive(0):
             pass
         assert termios.tcgetattr(self._slave) == self.settings

@@ -52,7 +52,8 @@ def generate(engine: Engine, request: GenerationRequest) -> Iterator[Chunk]:
         engine.abort()
         thread.join(_PATIENCE)
         if thread.is_alive():
-            # Python would wait for native code that hangs, or crash in it, when it ends.
+            # Python would wait for native code that hangs, or crash in it, when it ends. Nor shall
+            # one more Ctrl-C disturb that end: the handler stays.
             atexit.register(os._exit, 128 + signal.SIGINT)
-            before = signal.SIG_IGN
-        signal.signal(signal.SIGINT, before)
+        else:
+            signal.signal(signal.SIGINT, before)
