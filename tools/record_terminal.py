@@ -23,7 +23,8 @@ import pyte
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
-from vlm_npu_ros.demo.scenes import random_scene, render
+from vlm_npu_ros.demo.scenes import random_scene, render, Scene
+from vlm_npu_ros.demo.sequences import random_sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / 'test'))
@@ -40,30 +41,29 @@ def main() -> None:
         os.chdir(folder)
         make_files()
         record('chat', ['scene.png'], [
-            'what do you see?', 'is it near?', '<image> other.png what do you see?', '<clear>',
-            'how many objects are there?', '<exit>',
+            'what do you see?', 'what colour is it?', 'is it near?',
+            '<image> other.png what do you see?', '<clear>', 'how many objects are there?',
+            '<exit>',
         ])
         record('video', ['clip.mp4', '--frames', '3'], [
-            'what do you see?', 'is there a person?', '<exit>',
+            'what has changed?', 'which way did it move?', 'where is it now?', '<exit>',
         ])
 
 
 def make_files() -> None:
-    """Write two pictures and a video of three scenes into the current folder."""
-    scenes = [scene(seed) for seed in (3, 4, 5)]
-    cv2.imwrite('scene.png', scenes[0])
-    cv2.imwrite('other.png', scenes[1])
+    """Write two pictures and a video in three steps into the current folder."""
+    for name, seed in (('scene.png', 3), ('other.png', 4)):
+        cv2.imwrite(name, picture(random_scene(np.random.default_rng(seed))))
     writer = cv2.VideoWriter('clip.mp4', cv2.VideoWriter_fourcc(*'mp4v'), 10.0, SIZE)
-    for bgr in scenes:
+    for scene in random_sequence(np.random.default_rng(7), 3):
         for _ in range(FRAMES):
-            writer.write(bgr)
+            writer.write(picture(scene))
     writer.release()
 
 
-def scene(seed: int) -> np.ndarray:
+def picture(scene: Scene) -> np.ndarray:
     """Return a scene, (240, 320, 3) uint8 BGR."""
-    rgb = render(random_scene(np.random.default_rng(seed)), *SIZE)
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.cvtColor(render(scene, *SIZE), cv2.COLOR_RGB2BGR)
 
 
 def record(command: str, arguments: list[str], lines: list[str]) -> None:

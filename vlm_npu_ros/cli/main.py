@@ -1,4 +1,4 @@
-"""vlm-npu: ask about pictures and videos at the terminal, without ROS."""
+"""vlm-npu: ask about pictures and videos, or a running node; only the latter needs ROS."""
 
 from __future__ import annotations
 

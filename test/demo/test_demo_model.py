@@ -1,0 +1,81 @@
+"""The shipped model: what it makes of several turns and of several frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vlm_npu_ros.demo.dialogues import FOLLOW_UP_KINDS, random_dialogue
+from vlm_npu_ros.demo.questions import training_texts
+from vlm_npu_ros.demo.scenes import random_scene, render, Scene
+from vlm_npu_ros.demo.sequences import random_sequence, random_sequence_question
+from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
+from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.share import share_dir
+from vlm_npu_ros.engine.types import GenerationRequest
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'demo_model'
+
+
+@pytest.fixture(scope='module')
+def engine() -> Engine:
+    return load_engine(EngineSettings(threads=1))
+
+
+def test_it_tells_what_changes_in_several_frames(engine: Engine) -> None:
+    # Far below what the model can do, far above what it could guess.
+    rng = np.random.default_rng(0)
+    right = 0
+    for _ in range(30):
+        frames = random_sequence(rng)
+        question = random_sequence_question(frames, rng, 'what_changed')
+        images = tuple(engine.encode(render(frame, 320, 240)) for frame in frames)
+        right += engine.answer(GenerationRequest(question.text, images, 64)) == question.answer
+    assert right >= 22
+
+
+@pytest.fixture
+def start_chat(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Give a function that begins a dialogue about frames."""
+    monkeypatch.syspath_prepend(TOOLS)
+    from chat import ChatModel
+    from frames import encode
+
+    folder = share_dir() / 'resource' / 'demo_model'
+    model = ChatModel(folder)
+
+    def start(frames: tuple[Scene, ...]):
+        return model.chat(encode(frames, folder / 'vision_encoder.onnx', 320, 240))
+
+    return start
+
+
+def test_it_knows_what_a_question_refers_back_to(start_chat: Callable) -> None:
+    rng = np.random.default_rng(1)
+    right = asked = 0
+    while asked < 40:
+        frames = (random_scene(rng),)
+        chat = start_chat(frames)
+        for question in random_dialogue(frames, rng, 6):
+            answer = chat.ask(question.text)
+            if question.kind in FOLLOW_UP_KINDS:
+                asked += 1
+                right += answer == question.answer
+    assert right >= 0.8 * asked
+
+
+def test_four_frames_and_ten_turns_fit_into_its_context(start_chat: Callable) -> None:
+    rng = np.random.default_rng(2)
+    frames = random_sequence(rng, 4)
+    chat = start_chat(frames)
+    for question in random_dialogue(frames, rng, 10):
+        chat.ask(question.text)
+    assert chat.length <= 512
+
+
+def test_its_tokenizer_has_the_words_of_the_phrasings() -> None:
+    shipped = Tokenizer.load(share_dir() / 'resource' / 'demo_model' / 'tokenizer.json')
+    assert set(Tokenizer.from_texts(training_texts()).pieces) <= set(shipped.pieces)
