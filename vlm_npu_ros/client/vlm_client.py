@@ -193,7 +193,10 @@ class VlmClient:
         return [make_conversation(told) for told in response.conversations]
 
     def _missing(self) -> str:
-        if self._state.service_is_ready():
+        # Either may be seen first.
+        known = (f'{space.rstrip("/")}/{name}' for name, space
+                 in self._node.get_node_names_and_namespaces())
+        if self._state.service_is_ready() or self.name in known:
             return (
                 f'{self.name} is there, but does not take questions: it loads its models, or '
                 f'could not. See its log, and: ros2 lifecycle get {self.name}'
