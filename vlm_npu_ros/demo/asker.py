@@ -15,7 +15,7 @@ import rclpy
 from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -73,9 +73,8 @@ class Asker:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._set_scene = node.create_publisher(String, 'scene_camera/set_scene', 10)
         node.create_subscription(String, 'scene_camera/scene', self._on_truth, latched)
-        node.create_subscription(
-            Image, 'camera/image_raw', self._on_frame, qos_profile_sensor_data
-        )
+        # Reliable, as the demo's camera: of best effort, every image can be lost for a while.
+        node.create_subscription(Image, 'camera/image_raw', self._on_frame, QoSProfile(depth=1))
         node.create_subscription(PartialAnswer, 'vlm/partial_answer', self._on_piece, 1000)
         self._service = node.create_client(AskService, 'vlm/ask')
         self._action = ActionClient(node, AskAction, 'vlm/ask')
