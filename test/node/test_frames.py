@@ -99,6 +99,7 @@ def test_history_begins_anew_when_the_clock_is_set_back() -> None:
     (4, 6.0, [14, 16, 18, 20]),
     (3, 10.0, [10, 15, 20]),
     (40, 10.0, list(range(10, 21))),
+    (4_294_967_295, 10.0, list(range(10, 21))),  # the field's largest: neither slow nor more
 ])
 def test_frames_are_evenly_spaced(wanted: int, window: float, chosen: list[float]) -> None:
     kept = history(*range(21))

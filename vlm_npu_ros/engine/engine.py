@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -147,12 +148,19 @@ class Engine:
         """
         room = self.context - request.max_new_tokens
         room = min(limit, room) if limit else room
-        fitted, kept = request, list(range(len(request.images)))
+        fitted, count = request, len(request.images)
         while fitted.turns and self.tokens(fitted) > room:
             fitted = replace(fitted, turns=fitted.turns[1:])
-        while len(fitted.images) > 1 and self.tokens(fitted) > room:
-            kept = evenly(len(request.images), len(fitted.images) - 1)
-            fitted = replace(fitted, images=tuple(request.images[i] for i in kept))
+        kept = list(range(count))
+
+        def thinned(wanted: int) -> GenerationRequest:
+            images = tuple(request.images[i] for i in evenly(count, wanted))
+            return replace(fitted, images=images)
+
+        if count > 1 and self.tokens(fitted) > room:
+            most = bisect_right(range(1, count), room, key=lambda n: self.tokens(thinned(n)))
+            kept = evenly(count, max(most, 1))
+            fitted = thinned(len(kept))
         return Fitted(fitted, tuple(kept), len(request.turns) - len(fitted.turns))
 
     def answer(self, request: GenerationRequest) -> str:

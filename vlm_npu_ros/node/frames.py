@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from std_msgs.msg import Header
@@ -89,26 +89,32 @@ class HistoryLimits:
 
 
 class History:
-    """The recent frames of one camera, oldest first, the newest one always among them."""
+    """
+    The recent frames of one camera, oldest first, the newest one always among them.
+
+    One thread adds, others may look at any time: the frames are replaced, never changed.
+    """
 
     def __init__(self) -> None:
-        self._frames: deque[CachedFrame] = deque()
+        self._frames: tuple[CachedFrame, ...] = ()
         self._due = 0  # stamp of the next frame to keep
         self._passing = False  # the newest one is there for its freshness only
 
     @property
     def newest(self) -> CachedFrame | None:
         """Return the newest frame."""
-        return self._frames[-1] if self._frames else None
+        frames = self._frames
+        return frames[-1] if frames else None
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def add(self, frame: CachedFrame, limits: HistoryLimits) -> None:
         """Take a new frame, and let go of what the limits do not allow."""
-        frames = self._frames
+        frames = list(self._frames)
         if frames and frame.stamp <= frames[-1].stamp:
-            self.clear()  # the clock was set back, or a recording began anew
+            # The clock was set back, or a recording began anew.
+            frames, self._due, self._passing = [], 0, False
         # Frames do not come on the tick: the nearest one is as good, and the ticks stay.
         gap = frame.stamp - frames[-1].stamp if frames else 0
         slack = min(gap // 2, limits.period // 4)
@@ -122,11 +128,12 @@ class History:
         size = sum(f.embedding.data.nbytes for f in frames)
         while len(frames) > 1 and (frame.stamp - frames[0].stamp > limits.span
                                    or size > limits.size):
-            size -= frames.popleft().embedding.data.nbytes
+            size -= frames.pop(0).embedding.data.nbytes
+        self._frames = tuple(frames)
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._frames.clear()
+        self._frames = ()
         self._due, self._passing = 0, False
 
     def spread(self, wanted: int, window: int, period: int) -> list[CachedFrame]:
@@ -136,16 +143,18 @@ class History:
         They span `window` nanoseconds or, because the spacing is a whole number of periods, a
         little less; nothing older than that is taken.
         """
-        frames = list(self._frames)
+        frames = self._frames
         if not frames or wanted == 1:
-            return frames[-1:]
+            return list(frames[-1:])
         # A hundredth for what was rounded to nanoseconds.
         step = max(int(window / (wanted - 1) / period + 0.01), 1) * period
-        newest = frames[-1].stamp
+        newest, stamps = frames[-1].stamp, [frame.stamp for frame in frames]
+        # However many are wanted: no target lies before the oldest frame.
+        wanted = min(wanted, (newest - stamps[0]) // step + 2)
         chosen: list[CachedFrame] = []
-        for i in range(wanted):
-            target = newest - i * step
-            nearest = min(frames, key=lambda f: abs(f.stamp - target))
-            if abs(nearest.stamp - target) <= step // 2 and nearest not in chosen:
+        for target in range(newest, newest - wanted * step, -step):
+            at = bisect_left(stamps, target)
+            nearest = min(frames[max(at - 1, 0):at + 1], key=lambda f: abs(f.stamp - target))
+            if abs(nearest.stamp - target) <= step // 2 and nearest not in chosen[-1:]:
                 chosen.append(nearest)
         return chosen[::-1]
