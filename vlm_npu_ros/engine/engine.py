@@ -86,7 +86,11 @@ class Engine:
 
     Safe to call from several threads; generations follow one another. Whatever a backend raises
     that is no VlmError reaches the caller as BackendCrashedError.
+
+    restarts, failure, memory: as in IsolatedEngine; this one lives and dies with its process.
     """
+
+    restarts, failure, memory = 0, '', 0
 
     def __init__(self, encoder: VisionEncoder, language_model: LanguageModel) -> None:
         self._encoder = encoder
@@ -98,6 +102,11 @@ class Engine:
     def model_name(self) -> str:
         """Return the name of the model that answers."""
         return self._language_model.name
+
+    @property
+    def picture_size(self) -> int:
+        """Return the side of the square that pictures are fitted into; 0 = any size is read."""
+        return self._encoder.size
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
         """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
@@ -170,6 +179,16 @@ class Engine:
     def abort(self) -> None:
         """End the running generation at its next token; nothing happens if there is none."""
         self._language_model.abort()
+
+    def pause(self) -> None:
+        """End the running generation; an encoding can not be ended here."""
+        self.abort()
+
+    def resume(self) -> None:
+        """Do nothing: an engine in this process works whenever it is asked to."""
+
+    def restore(self, embedding: ImageEmbedding) -> None:
+        """Do nothing: an embedding is not lost here."""
 
     def close(self) -> None:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -36,6 +36,11 @@ class ImageEmbedding:
     def tokens(self) -> int:
         """Return the number of prompt tokens that the image takes."""
         return int(self.data.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes."""
+        return self.data.nbytes
 
 
 def same_images(
@@ -88,6 +93,10 @@ class GenerationRequest:
     turns: tuple[Turn, ...] = ()
     keep: bool = False
     video: bool = False
+
+    def with_images(self, images: tuple[ImageEmbedding, ...]) -> GenerationRequest:
+        """Return the same question about other images."""
+        return replace(self, images=images)
 
 
 @dataclass(frozen=True)

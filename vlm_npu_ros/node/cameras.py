@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.conversions import to_rgb
 from vlm_npu_ros.node.frames import (
@@ -57,6 +58,7 @@ class CameraFeed:
         self.counts = CameraCounts()
         self.history = History()
         self.wanted = False  # a question waits for a frame: encode_rate does not hold it up
+        self.lost = False  # the engine was restarted since the newest frame was encoded
         self.encoding = False
         self.next_encoding = 0.0  # time.monotonic()
         self._newest: deque[bytes] = deque(maxlen=1)
@@ -106,6 +108,11 @@ class CameraFeed:
         """Return whether there is a message that was not taken."""
         return bool(self._newest)
 
+    @property
+    def is_urgent(self) -> bool:
+        """Return whether a question waits for the message that is there."""
+        return self.wanted and self.pending
+
     def take(self) -> tuple[Header, np.ndarray]:
         """Return header and picture of the newest message; raise ImageError if it is none."""
         message = deserialize_message(self._newest.popleft(), self._type)
@@ -118,7 +125,6 @@ class FrameEncoder:
     """
     A thread that turns the newest frames of all cameras into embeddings.
 
-    encode: what encodes, and may wait for the NPU.
     rate: returns how often a second and camera; 0 = only what is wanted.
     limits: returns what is kept of each camera.
     """
@@ -127,13 +133,13 @@ class FrameEncoder:
         self,
         node: Node,
         feeds: dict[str, CameraFeed],
-        encode: Callable[[np.ndarray], ImageEmbedding],
+        engine: AnyEngine,
         rate: Callable[[], float],
         limits: Callable[[], HistoryLimits],
     ) -> None:
         self._node = node
         self._feeds = feeds
-        self._encode = encode
+        self._engine = engine
         self._rate = rate
         self._limits = limits
         self._changed: Callable[[], None] = lambda: None
@@ -153,13 +159,20 @@ class FrameEncoder:
             feed.start(self._notify)
 
     def stop(self) -> None:
-        """Let an encoding in flight finish, then unsubscribe."""
+        """End the encoding in flight, if the engine can do that, and unsubscribe."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
+        self._engine.pause()
         self._thread.join()
         for feed in self._feeds.values():
             feed.stop()
+
+    def restore(self) -> None:
+        """Make the newest embeddings again, which the engine has lost."""
+        for feed in self._feeds.values():
+            feed.lost = True
+        self._notify()
 
     @property
     def period(self) -> int:
@@ -194,19 +207,33 @@ class FrameEncoder:
                     feed, patience = self._next()
             if self._stopping or feed is None:
                 return
-            self._encode_one(feed)
+            if feed.lost and not feed.is_urgent:
+                self._restore_one(feed)
+            else:
+                self._encode_one(feed)
 
     def _next(self) -> tuple[CameraFeed | None, float | None]:
         """Return the feed to encode now, else how long there is nothing to do (None = open)."""
-        pending = [feed for feed in self._feeds.values() if feed.pending]
+        feeds = self._feeds.values()
+        for feed in (*(f for f in feeds if f.is_urgent), *(f for f in feeds if f.lost)):
+            return feed, None
         now, patience = time.monotonic(), None
-        for feed in sorted(pending, key=lambda f: (not f.wanted, f.next_encoding)):
-            if feed.wanted or (self._rate() > 0 and feed.next_encoding <= now):
+        for feed in sorted((f for f in feeds if f.pending), key=lambda f: f.next_encoding):
+            if self._rate() > 0 and feed.next_encoding <= now:
                 return feed, None
             if self._rate() > 0:
                 wait = feed.next_encoding - now
                 patience = wait if patience is None else min(wait, patience)
         return None, patience
+
+    def _restore_one(self, feed: CameraFeed) -> None:
+        feed.lost = False
+        frame = feed.frame
+        try:
+            if frame:
+                self._engine.restore(frame.embedding)
+        except VlmError as error:
+            self._complain(feed, str(error))
 
     def _encode_one(self, feed: CameraFeed) -> None:
         rate = self._rate()
@@ -220,7 +247,7 @@ class FrameEncoder:
         self._changed()
         try:
             header, picture = feed.take()
-            embedding = self._encode(picture)
+            embedding = self._engine.encode(picture)
             stamp = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
             if feed.frame is None:
                 self._log_history(feed, embedding)
@@ -238,7 +265,7 @@ class FrameEncoder:
             self._changed()
 
     def _log_history(self, feed: CameraFeed, embedding: ImageEmbedding) -> None:
-        limits, size = self._limits(), embedding.data.nbytes
+        limits, size = self._limits(), embedding.nbytes
         frames = max(min(limits.span // limits.period + 1, limits.size // size), 1)
         self._node.get_logger().info(
             f'Camera {feed.settings.name}: a frame is {embedding.tokens} tokens, encoded in '
@@ -246,6 +273,8 @@ class FrameEncoder:
         )
 
     def _complain(self, feed: CameraFeed, reason: str) -> None:
+        if self._stopping:
+            return
         self._node.get_logger().warning(
             f'Skipped a frame of camera {feed.settings.name!r} '
             f'({feed.counts.bad} bad of {feed.counts.received}): {reason}',

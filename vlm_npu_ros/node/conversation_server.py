@@ -8,7 +8,8 @@ from builtin_interfaces.msg import Duration
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from vlm_npu_ros.engine.conversation import Conversation, Conversations
-from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.msg import Conversation as ConversationMessage
 from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS
@@ -19,7 +20,7 @@ class ConversationServer:
     """Answers ~/conversations."""
 
     def __init__(
-        self, node: Node, conversations: Conversations[CachedFrame], engine: Engine
+        self, node: Node, conversations: Conversations[CachedFrame], engine: AnyEngine
     ) -> None:
         self._node = node
         self._conversations = conversations
@@ -50,7 +51,13 @@ class ConversationServer:
         return ConversationMessage(
             conversation_id=kept.key,
             turns=len(kept.turns),
-            tokens=self._engine.tokens(GenerationRequest('', images, turns=kept.turns)),
+            tokens=self._tokens(GenerationRequest('', images, turns=kept.turns)),
             header=max(kept.frames, key=lambda frame: frame.stamp).header,
             idle=Duration(sec=idle // NANOSECONDS, nanosec=idle % NANOSECONDS),
         )
+
+    def _tokens(self, request: GenerationRequest) -> int:
+        try:
+            return self._engine.tokens(request)
+        except VlmError:  # the engine restarts: nobody knows now
+            return 0

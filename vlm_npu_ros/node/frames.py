@@ -125,10 +125,10 @@ class History:
         if not self._passing:
             late = frame.stamp - self._due > limits.period
             self._due = (frame.stamp if late else self._due) + limits.period
-        size = sum(f.embedding.data.nbytes for f in frames)
+        size = sum(f.embedding.nbytes for f in frames)
         while len(frames) > 1 and (frame.stamp - frames[0].stamp > limits.span
                                    or size > limits.size):
-            size -= frames.pop(0).embedding.data.nbytes
+            size -= frames.pop(0).embedding.nbytes
         self._frames = tuple(frames)
 
     def clear(self) -> None:

@@ -19,9 +19,10 @@ from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from vlm_npu_ros.engine.conversation import Conversations
-from vlm_npu_ros.engine.engine import Engine
-from vlm_npu_ros.engine.errors import VlmError
-from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.errors import InactiveError, VlmError
+from vlm_npu_ros.engine.isolated import AnyEngine, IsolatedEngine
+from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
@@ -48,16 +49,18 @@ def _transition(
     ) -> Callable[[VlmNode, LifecycleState], TransitionCallbackReturn]:
         @functools.wraps(method)
         def run(node: VlmNode, state: LifecycleState) -> TransitionCallbackReturn:
-            try:
-                method(node)
-            except (VlmError, ValueError) as error:
-                node.get_logger().error(f'{method.__name__} failed: {error}')
-            except Exception:
-                node.get_logger().error(f'{method.__name__} failed:\n{traceback.format_exc()}')
-            else:
-                return TransitionCallbackReturn.SUCCESS
-            node.release()
-            return on_failure
+            with node.transitions:
+                try:
+                    method(node)
+                except (VlmError, ValueError) as error:
+                    node.get_logger().error(f'{method.__name__} failed: {error}')
+                except Exception:
+                    reason = traceback.format_exc()
+                    node.get_logger().error(f'{method.__name__} failed:\n{reason}')
+                else:
+                    return TransitionCallbackReturn.SUCCESS
+                node.release()
+                return on_failure
 
         return run
 
@@ -77,7 +80,9 @@ class VlmNode(LifecycleNodeMixin, Node):
         # A group of its own: get_state answers while a model is loaded.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.parameters = NodeParameters(self)
-        self._engine: Engine | None = None
+        self.transitions = threading.RLock()  # held during one
+        self._ending = False
+        self._engine: AnyEngine | None = None
         self._server: AskServer | None = None
         self._conversation_server: ConversationServer | None = None
         self._conversations: Conversations[CachedFrame] = Conversations(
@@ -92,6 +97,8 @@ class VlmNode(LifecycleNodeMixin, Node):
     @_transition(TransitionCallbackReturn.FAILURE)
     def on_configure(self) -> None:
         """Load the models and offer the interfaces."""
+        if self._ending:
+            raise InactiveError('The node is being shut down')
         log = self.get_logger()
         started = time.monotonic()
         settings = self.parameters.engine
@@ -100,20 +107,46 @@ class VlmNode(LifecycleNodeMixin, Node):
             camera.name: CameraFeed(self, camera, self.parameters['image_reliability'])
             for camera in self.parameters.cameras()
         }
-        self._engine = load_engine(settings, log.info)
+        self._engine = self._load(settings)
         self._identity = settings.backend, self._engine.model_name
         self._server = AskServer(self, self._check, self._identity)
         self._conversation_server = ConversationServer(self, self._conversations, self._engine)
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
 
+    def _load(self, settings: EngineSettings) -> AnyEngine:
+        log = self.get_logger()
+        if not self.parameters.isolated:
+            return load_engine(settings, log.info)
+        # Known before it has loaded, so that closing it can end the loading.
+        self._engine = engine = IsolatedEngine(
+            settings,
+            limits=StageLimits(self.parameters['watchdog']),
+            progress=log.info,
+            log=lambda line: log.info(f'engine: {line}'),
+            on_change=self._engine_changed,
+        )
+        engine.load()
+        return engine
+
+    def _engine_changed(self, failure: str) -> None:
+        """Log that the engine was lost or, without a failure, that it is ready again."""
+        if failure:
+            self.get_logger().error(failure)
+            return
+        self.get_logger().info('The engine is ready again')
+        encoder = self._encoder
+        if encoder:
+            encoder.restore()
+
     @_transition(TransitionCallbackReturn.ERROR)
     def on_activate(self) -> None:
         """Begin to encode frames and to answer questions."""
         assert self._engine and self._server
+        self._engine.resume()
         self._encoder = FrameEncoder(
             self,
             self._feeds,
-            encode=self._engine.encode,
+            self._engine,
             rate=lambda: self.parameters['encode_rate'],
             limits=lambda: self.parameters.history_limits(len(self._feeds)),
         )
@@ -178,6 +211,15 @@ class VlmNode(LifecycleNodeMixin, Node):
     def _check(self, request: Any) -> AskOptions:
         return check_request(request, self.parameters, self._feeds.keys())
 
+    def shut_down(self) -> None:
+        """End everything, from any thread; a model that is being loaded is not waited for."""
+        self._ending = True
+        engine = self._engine
+        if isinstance(engine, IsolatedEngine):
+            engine.close()
+        with self.transitions:
+            self.release()
+
     def autostart(self) -> None:
         """Configure and activate."""
         if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
@@ -197,12 +239,15 @@ def main() -> int:
     ended = threading.Event()
     spinning = threading.Thread(target=_spin, args=(node, executor, ended), name='spin')
     spinning.start()
+    starting = threading.Thread(target=node.autostart, name='autostart')
     try:
         if node.parameters['autostart']:
-            node.autostart()
+            starting.start()
         stop.wait()
     finally:
-        node.release()
+        node.shut_down()
+        if starting.ident:
+            starting.join()
         ended.set()
         executor.shutdown()
         spinning.join()

@@ -10,7 +10,13 @@ from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 
 class VisionEncoder(ABC):
-    """Turns pictures into embeddings."""
+    """
+    Turns pictures into embeddings.
+
+    size: side in pixels of the square that it fits them into; 0 = it takes them as they are.
+    """
+
+    size: int = 0
 
     @abstractmethod
     def encode(self, rgb: np.ndarray) -> np.ndarray:

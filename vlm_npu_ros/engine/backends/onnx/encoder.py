@@ -27,7 +27,7 @@ class OnnxEncoder(VisionEncoder):
                 [('tensor(uint8)', _, int(size), int(width), 3)],
                 [('tensor(float)', _, _, int(dim))],
             ) if size == width:
-                self._input, self._size, self.dim = inputs[0].name, size, dim
+                self._input, self.size, self.dim = inputs[0].name, size, dim
             case found:
                 raise ModelFileError(
                     f'{path} is no vision encoder: expected one input (1, size, size, 3) of uint8 '
@@ -36,6 +36,6 @@ class OnnxEncoder(VisionEncoder):
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
         """Return the embedding, (tokens, 1, dim) float32."""
-        picture = letterbox(rgb, self._size)
+        picture = letterbox(rgb, self.size)
         (embedding,) = self._session.run(None, {self._input: picture[None]})
         return np.ascontiguousarray(embedding[0][:, None, :])

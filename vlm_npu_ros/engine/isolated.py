@@ -1,0 +1,286 @@
+"""The engine in a process of its own: native code that crashes, hangs or leaks ends only that."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+import itertools
+import threading
+import time
+from typing import Any
+import weakref
+
+import numpy as np
+from vlm_npu_ros.engine.engine import Engine, Fitted
+from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, InactiveError, VlmError
+from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
+
+# Seconds before a restart, after so many lives in a row that came to nothing; the last for ever.
+_BACK_OFF = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_STEADY = 60.0  # seconds of life that count as success
+
+
+@dataclass(frozen=True, eq=False)
+class RemoteEmbedding(ImageEmbedding):
+    """
+    An embedding that is in the engine's process.
+
+    data: only its shape is right; the values are NaN, and take no memory.
+    key: its name there.
+    picture: what it was made of, to make it again after a restart.
+    """
+
+    key: int
+    picture: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory that it takes in both processes."""
+        return self.data.nbytes + self.picture.nbytes
+
+
+class IsolatedEngine:
+    """
+    Does what Engine does, in a child process that is started anew when it crashes or hangs.
+
+    What was in work then ends with BackendCrashedError; what comes while the child restarts waits
+    for it. Embeddings that were made before are made again when they are needed.
+
+    limits: of silence, after which the child counts as hung.
+    progress: gets a line about each step of the loading.
+    log: gets each line that the child prints.
+    on_change: gets the reason when the engine is lost, and '' when it is ready again; called in
+        a thread of the engine.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        limits: StageLimits,
+        progress: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
+        on_change: Callable[[str], None] = lambda reason: None,
+    ) -> None:
+        self.model_name, self.context = '', 0
+        self.restarts = 0
+        self.failure = ''  # why the engine is not ready; '' = it is
+        self._settings, self._limits = settings, limits
+        self._progress, self._log, self._on_change = progress, log, on_change
+        self._changed = threading.Condition()
+        self._process: EngineProcess | None = None  # once it is ready
+        self._starting: EngineProcess | None = None
+        self._closed = self._paused = False
+        self._generating: tuple[EngineProcess, Job] | None = None
+        self._keys = itertools.count(1)
+        self._released: deque[int] = deque()
+        self._supervisor: threading.Thread | None = None
+
+    def load(self) -> None:
+        """
+        Load the models.
+
+        Raises BackendError with what to do about it, InactiveError if closed meanwhile.
+        """
+        process = self._start()
+        process.wait_until_ready()
+        self._use(process)
+        self._supervisor = threading.Thread(
+            target=self._supervise, args=(process,), name='supervisor', daemon=True
+        )
+        self._supervisor.start()
+
+    @property
+    def memory(self) -> int:
+        """Return the resident bytes of the child."""
+        process = self._process
+        return process.memory if process else 0
+
+    @property
+    def pid(self) -> int:
+        """Return the child's process id; it may be over with it already."""
+        return self._ready().pid
+
+    def encode(self, rgb: np.ndarray) -> RemoteEmbedding:
+        """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
+        process = self._ready()
+        if process.picture_size:
+            picture = letterbox(rgb, process.picture_size)
+        elif rgb.size:
+            picture = np.array(rgb, np.uint8, order='C')
+        else:
+            raise ImageError(f'The image has no pixels: its shape is {rgb.shape}')
+        key = next(self._keys)
+        shape, seconds = self._result(process.encode(key, picture))
+        nothing = np.broadcast_to(np.float32(np.nan), shape)
+        embedding = RemoteEmbedding(nothing, seconds, key, picture)
+        weakref.finalize(embedding, self._released.append, key)
+        return embedding
+
+    def restore(self, embedding: ImageEmbedding) -> None:
+        """Make an embedding again if a restart has lost it."""
+        self._restored((embedding,))
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """
+        Yield the answer in chunks, the last one with a finish reason.
+
+        When it is aborted it ends at once; the child finishes behind, before it begins another.
+        """
+        process, keys = self._restored(request.images)
+        job = process.generate(request, keys)
+        self._generating = process, job
+        reason = None
+        try:
+            while reason is None:
+                chunk = self._result(job)
+                reason = chunk.finish_reason
+                yield chunk
+        finally:
+            self._generating = None
+            if reason is None:
+                process.abort(job)
+
+    def tokens(self, request: GenerationRequest) -> int:
+        """
+        Return the tokens of images, turns and question, at most.
+
+        Raises BackendCrashedError at once while the engine restarts.
+        """
+        process = self._process
+        if process is None:
+            raise BackendCrashedError(self.failure)
+        return int(process.tokens(request).result())
+
+    def fit(self, request: GenerationRequest, limit: int = 0) -> Fitted:
+        """Return the request with as many turns and images as the context has room for."""
+        if not request.turns and len(request.images) < 2:
+            return Fitted(request, tuple(range(len(request.images))), 0)
+        kept, dropped = self._result(self._ready().fit(request, limit))
+        images, turns = tuple(request.images[i] for i in kept), request.turns[dropped:]
+        return Fitted(replace(request, images=images, turns=turns), kept, dropped)
+
+    def abort(self) -> None:
+        """End the running generation at once, as cancelled; nothing happens if there is none."""
+        generating = self._generating
+        if generating:
+            process, job = generating
+            job.unwanted = True
+            job.told.put(Chunk('', FinishReason.CANCELLED))
+            process.abort(job)
+
+    def pause(self) -> None:
+        """
+        End every call that waits with InactiveError, and refuse others until `resume`.
+
+        The child finishes what it does, for nobody.
+        """
+        with self._changed:
+            self._paused = True
+            self._changed.notify_all()
+            process = self._process
+        self.abort()
+        if process:
+            process.abandon()
+
+    def resume(self) -> None:
+        """Work again."""
+        self._paused = False
+
+    def close(self) -> None:
+        """Free the models; may be called twice."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            processes = [p for p in (self._process, self._starting) if p]
+        for process in processes:
+            process.close()
+        if self._supervisor:
+            self._supervisor.join()
+
+    def _start(self) -> EngineProcess:
+        with self._changed:
+            if self._closed:
+                raise InactiveError('The engine is closed')
+            self._starting = EngineProcess(
+                self._settings, self._limits, self._progress, self._log, self._released
+            )
+            return self._starting
+
+    def _use(self, process: EngineProcess) -> None:
+        with self._changed:
+            self._process, self._starting, self.failure = process, None, ''
+            self.model_name, self.context = process.model_name, process.context
+            self._changed.notify_all()
+
+    def _supervise(self, first: EngineProcess) -> None:
+        """Start the child anew whenever it has ended, until the engine is closed."""
+        process, failures = first, 0
+        while True:
+            started = time.monotonic()
+            end = process.wait_until_ended()
+            steady = process.answered or time.monotonic() - started > _STEADY
+            failures = 0 if steady else failures + 1
+            self._lost(end)
+            while not self._closed:
+                if self._waited(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)]):
+                    break
+                try:
+                    self.restarts += 1
+                    process = self._start()
+                    process.wait_until_ready()
+                    break
+                except VlmError as error:
+                    failures += 1
+                    self._lost(error)
+            if self._closed:
+                return
+            self._use(process)
+            self._on_change('')
+
+    def _lost(self, reason: VlmError) -> None:
+        with self._changed:
+            self._process, self.failure = None, str(reason)
+        if not self._closed:
+            self._on_change(self.failure)
+
+    def _waited(self, delay: float) -> bool:
+        """Wait; return whether the engine was closed meanwhile."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed, delay)
+
+    def _ready(self) -> EngineProcess:
+        """Wait for a child that is ready."""
+        with self._changed:
+            while not (self._closed or self._paused):
+                process = self._process
+                if process and not process.has_ended:
+                    return process
+                self._changed.wait()
+        raise InactiveError('The engine is paused or closed')
+
+    def _result(self, job: Job) -> Any:
+        """Wait for what comes next of a job, unless the engine was paused before it began."""
+        if self._paused and not job.unwanted:
+            job.unwanted = True
+            raise InactiveError('The engine is paused')
+        return job.result()
+
+    def _restored(
+        self, images: tuple[ImageEmbedding, ...]
+    ) -> tuple[EngineProcess, tuple[int, ...]]:
+        """Return the child and the images' keys there, all of which it has."""
+        process, keys = self._ready(), []
+        for image in images:
+            assert isinstance(image, RemoteEmbedding)
+            if image.key not in process.held:
+                self._result(process.encode(image.key, image.picture))
+            keys.append(image.key)
+        return process, tuple(keys)
+
+
+AnyEngine = Engine | IsolatedEngine

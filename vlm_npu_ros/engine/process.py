@@ -1,0 +1,352 @@
+"""
+One life of the engine's process, seen from the parent.
+
+To the child: load(settings), encode(job, key, shape), generate(job, request, keys),
+fit(job, request, shapes, limit), tokens(job, request, shapes), abort(job), release(keys), close().
+From the child: progress(line), ready(model, context, picture size) or failed(error), then
+taken(job), chunk(job, chunk), result(job, value) or error(job, error), and alive(bytes).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+import itertools
+import mmap
+from multiprocessing.connection import Connection
+import os
+from pathlib import Path
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, VlmError
+from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.types import GenerationRequest
+
+_TICK = 0.1  # seconds between two looks at the clock
+_HEARTBEAT_LIMIT = 10.0  # seconds; ten beats
+_CLOSING = 1.5  # seconds that the child may take to free its models
+_LAST_LINES = 4  # of the child, in the message about its end
+
+
+@dataclass(frozen=True)
+class StageLimits:
+    """
+    After how many silent seconds the engine counts as hung; chosen to be never too short.
+
+    The slowest board that this package knows (RK3562) encodes in about 10 s, reads some 20 tokens
+    a second and writes about one; a model of 8 GB loads in 4 minutes from a slow SD card.
+
+    factor: on all of them.
+    """
+
+    factor: float = 1.0
+
+    def load(self, settings: EngineSettings) -> float:
+        """Return the limit of loading these files."""
+        paths = filter(None, (settings.encoder_path, settings.language_model_path))
+        size = sum(Path(p).stat().st_size for p in paths if Path(p).is_file())
+        return self.factor * (120 + size / 20e6)
+
+    @property
+    def encode(self) -> float:
+        """Return the limit of an encoding."""
+        return self.factor * 30
+
+    def prefill(self, request: GenerationRequest) -> float:
+        """Return the limit until the first token."""
+        said = [request.question, *(turn.question + turn.answer for turn in request.turns)]
+        tokens = sum(map(len, said)) + sum(image.tokens for image in request.images)
+        return self.factor * (10 + 0.05 * tokens)
+
+    @property
+    def token(self) -> float:
+        """Return the limit between two tokens, and for small work."""
+        return self.factor * 10
+
+
+@dataclass
+class Job:
+    """
+    Something that the child was asked for.
+
+    stage: what it is, for people.
+    limit: silent seconds allowed.
+    """
+
+    number: int
+    stage: str
+    limit: float
+    key: int = 0  # of the embedding that it makes
+    begun: bool = False  # it is this one that the models work on
+    unwanted: bool = False
+    told: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+
+    def result(self) -> Any:
+        """Return what comes next; raise the error that comes instead."""
+        value = self.told.get()
+        if isinstance(value, VlmError):
+            raise type(value)(*value.args)  # its own: one end can be that of many jobs
+        return value
+
+
+class EngineProcess:
+    """
+    Starts the child and loads the models there; not usable before `wait_until_ready`.
+
+    limits: of silence, after which the child is killed.
+    progress: gets a line about each step of the loading.
+    log: gets each line that the child prints.
+    released: keys of embeddings that nobody needs any more; it is emptied now and then.
+    """
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        limits: StageLimits,
+        progress: Callable[[str], None],
+        log: Callable[[str], None],
+        released: deque[int],
+    ) -> None:
+        self.model_name, self.context, self.picture_size = '', 0, 0
+        self.held: set[int] = set()  # keys of the embeddings that the child has
+        self.memory = 0  # resident bytes
+        self.answered = False  # a generation has come to its end
+        self._limits, self._progress, self._log = limits, progress, log
+        self._released = released
+        self._lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._numbers = itertools.count(1)
+        self._jobs: dict[int, Job] = {}
+        self._lock = threading.Lock()  # of the jobs, and of what is sent
+        self._picture_lock = threading.Lock()
+        self._end: VlmError | None = None
+        self._loading = Job(0, 'loading', limits.load(settings))
+        self._jobs[0] = self._loading
+        self._heard = self._alive = time.monotonic()
+        self._memory_file = os.memfd_create('pictures')
+        ours, theirs = socket.socketpair()
+        with theirs:
+            inherited = theirs.fileno(), self._memory_file
+            self._child = subprocess.Popen(
+                [sys.executable, '-u', '-m', 'vlm_npu_ros.engine.worker', *map(str, inherited)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=inherited,
+                env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
+                start_new_session=True,  # Ctrl-C is the parent's business
+            )
+        self._connection = Connection(ours.detach())
+        self._logger = threading.Thread(target=self._forward, name='engine log', daemon=True)
+        self._logger.start()
+        self._receiver = threading.Thread(target=self._receive, name='engine', daemon=True)
+        self._receiver.start()
+        self._send('load', settings)
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the child has ended, or is about to."""
+        return self._end is not None
+
+    @property
+    def pid(self) -> int:
+        """Return the child's process id."""
+        return self._child.pid
+
+    def wait_until_ready(self) -> None:
+        """Wait for the models; raise BackendError if they can not be loaded."""
+        try:
+            self.model_name, self.context, self.picture_size = self._loading.result()
+        except VlmError:
+            self.close()
+            raise
+
+    def wait_until_ended(self) -> VlmError:
+        """Wait for the child's end and return why it came to it."""
+        self._receiver.join()
+        assert self._end
+        return self._end
+
+    def encode(self, key: int, picture: np.ndarray) -> Job:
+        """
+        Have a picture encoded, and the embedding kept as `key`; return when the child has it.
+
+        picture: (height, width, 3) uint8, C-contiguous. The result is the embedding's shape and
+        the seconds that it took.
+        """
+        job = self._job('encoding', self._limits.encode, key)
+        with self._picture_lock:
+            os.ftruncate(self._memory_file, max(picture.nbytes, 1))
+            with mmap.mmap(self._memory_file, picture.nbytes) as memory:
+                np.frombuffer(memory, np.uint8)[:] = picture.reshape(-1)
+            self._send('encode', job.number, key, picture.shape)
+            job.result()  # 'taken'
+        return job
+
+    def generate(self, request: GenerationRequest, keys: tuple[int, ...]) -> Job:
+        """Have an answer written; the results are its chunks, and None after the last one."""
+        job = self._job('reading the prompt', self._limits.prefill(request))
+        self._send('generate', job.number, request.with_images(()), keys)
+        return job
+
+    def fit(self, request: GenerationRequest, limit: int) -> Job:
+        """Have a request fitted; the result is which images are left, and the turns dropped."""
+        job = self._job('counting tokens', self._limits.token)
+        self._send('fit', job.number, request.with_images(()), _shapes(request), limit)
+        return job
+
+    def tokens(self, request: GenerationRequest) -> Job:
+        """Have the tokens of a request counted."""
+        job = self._job('counting tokens', self._limits.token)
+        self._send('tokens', job.number, request.with_images(()), _shapes(request))
+        return job
+
+    def abort(self, job: Job) -> None:
+        """Have a generation ended; what it still yields is for nobody."""
+        if job.number in self._jobs:
+            self._send('abort', job.number)
+
+    def abandon(self) -> None:
+        """End what callers wait for with InactiveError; the child finishes it for nobody."""
+        with self._lock:
+            for job in self._jobs.values():
+                job.unwanted = True
+                job.told.put(InactiveError('The engine was paused'))
+
+    def kill(self, reason: VlmError) -> None:
+        """End the child at once."""
+        with self._lock:
+            self._end = self._end or reason
+        self._child.kill()
+
+    def close(self) -> None:
+        """Let the child free its models, then end it; may be called twice."""
+        with self._lock:
+            self._end = self._end or InactiveError('The engine is closed')
+        self._send('close')
+        try:
+            self._child.wait(_CLOSING)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+        self._receiver.join()
+
+    def _job(self, stage: str, limit: float, key: int = 0) -> Job:
+        with self._lock:
+            job = Job(next(self._numbers), stage, limit, key)
+            if self._end:
+                job.told.put(self._end)
+            elif not self._jobs:
+                self._heard = time.monotonic()
+            self._jobs[job.number] = job
+        return job
+
+    def _send(self, *message: object) -> None:
+        with self._lock:
+            try:
+                if self._released:
+                    keys = tuple(self._released.popleft() for _ in range(len(self._released)))
+                    self.held.difference_update(keys)
+                    self._connection.send(('release', keys))
+                self._connection.send(message)
+            except OSError:  # it has ended: the receiver tells
+                pass
+
+    def _forward(self) -> None:
+        assert self._child.stdout
+        with self._child.stdout as stream:
+            for line in stream:
+                text = line.decode('utf-8', 'replace').rstrip()
+                self._lines.append(text)
+                self._log(text)
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                if self._connection.poll(_TICK):
+                    kind, *values = self._connection.recv()
+                    self._take(kind, values)
+                self._check_alive()
+        except (EOFError, OSError):
+            self._child.kill()  # it may have closed the socket only
+        self._bury()
+
+    def _take(self, kind: str, values: list[Any]) -> None:
+        self._alive = time.monotonic()
+        if kind == 'alive':
+            self.memory = values[0]
+            return
+        self._heard = self._alive
+        if kind == 'progress':
+            self._progress(values[0])
+        elif kind in ('ready', 'failed'):
+            del self._jobs[0]
+            self._loading.told.put(values if kind == 'ready' else values[0])
+        else:
+            self._tell(kind, *values)
+
+    def _tell(self, kind: str, number: int, value: Any = None) -> None:
+        """Pass on what was told about a job: taken, chunk, result or error."""
+        with self._lock:
+            job = self._jobs[number]
+            if kind == 'chunk':
+                job.begun, job.stage, job.limit = True, 'writing', self._limits.token
+            elif kind != 'taken':
+                del self._jobs[number]
+                self.answered |= kind == 'result' and job.begun
+            if kind == 'result' and job.key:
+                self.held.add(job.key)
+                if job.unwanted:
+                    self._released.append(job.key)
+            job.told.put(value)
+
+    def _check_alive(self) -> None:
+        now = time.monotonic()
+        with self._lock:
+            jobs = list(self._jobs.values())
+        # While one is written, the others wait.
+        jobs = [job for job in jobs if job.begun] or jobs
+        hung = max(jobs, key=lambda job: job.limit, default=None)
+        if hung and now - self._heard > hung.limit:
+            self.kill(BackendCrashedError(
+                f'The engine hung while {hung.stage}: nothing came from it for {hung.limit:.1f} s '
+                '(parameter watchdog), it is started anew'
+            ))
+        elif not jobs and now - self._alive > _HEARTBEAT_LIMIT:
+            self.kill(BackendCrashedError(
+                f'The engine gave no sign of life for {_HEARTBEAT_LIMIT:.0f} s, it is started anew'
+            ))
+
+    def _bury(self) -> None:
+        """Tell everybody who waits that the child has ended, and why."""
+        status = self._child.wait()
+        self._logger.join()
+        with self._lock:
+            stages = ' and '.join(job.stage for job in self._jobs.values()) or 'it was idle'
+            self._end = self._end or BackendCrashedError(
+                f'The engine ended by {_described(status)} while {stages}, it is started anew; '
+                f'its last words: {" | ".join(self._lines) or "none"}'
+            )
+            for job in self._jobs.values():
+                job.told.put(self._end)
+            self._jobs.clear()
+        self._connection.close()
+        os.close(self._memory_file)
+
+
+def _shapes(request: GenerationRequest) -> list[tuple[int, ...]]:
+    return [image.data.shape for image in request.images]
+
+
+def _described(status: int) -> str:
+    if status >= 0:
+        return f'exit status {status}'
+    hint = ' (the kernel does this when memory runs out)' if -status == signal.SIGKILL else ''
+    return f'{signal.Signals(-status).name}{hint}'

@@ -1,0 +1,192 @@
+"""
+The engine's own process: what IsolatedEngine starts.
+
+It gets a socket to its parent, where pickled tuples go to and fro, and an anonymous memory file
+with pictures; both are inherited, so nobody else can reach them. See process.py for the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+import mmap
+from multiprocessing.connection import Connection
+import os
+from pathlib import Path
+import queue
+import signal
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.errors import BackendCrashedError, VlmError
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
+
+HEARTBEAT = 1.0  # seconds
+_OOM_SCORE = '500'  # the kernel shall end this process before the node
+_PAGE = os.sysconf('SC_PAGE_SIZE')
+
+Keys = tuple[int, ...]
+Shapes = list[tuple[int, int, int]]
+
+
+class Worker:
+    """
+    Serves the parent until the socket ends.
+
+    The main thread reads messages and never works, so that the parent's end is noticed whatever
+    the models do. Two threads work: one encodes, one generates.
+    """
+
+    def __init__(self, connection: Connection, memory: int) -> None:
+        self._connection = connection
+        self._memory = memory
+        self._sending = threading.Lock()
+        self._engine: Engine | None = None
+        self._embeddings: dict[int, ImageEmbedding] = {}
+        self._aborted: set[int] = set()
+        self._generating = 0  # job
+        self._work: dict[str, queue.SimpleQueue[Callable[[], None]]] = {}
+        for name in ('encode', 'generate'):
+            self._work[name] = queue.SimpleQueue()
+            threading.Thread(target=self._run, args=(name,), name=name, daemon=True).start()
+
+    def serve(self) -> None:
+        """Do what the messages say."""
+        threading.Thread(target=self._beat, name='heartbeat', daemon=True).start()
+        while True:
+            kind, *values = self._connection.recv()
+            getattr(self, f'_{kind}')(*values)
+
+    def _send(self, *message: object) -> None:
+        with self._sending:
+            self._connection.send(message)
+
+    def _run(self, name: str) -> None:
+        while True:
+            self._work[name].get()()
+
+    def _beat(self) -> None:
+        beat = threading.Event()
+        while not beat.wait(HEARTBEAT):
+            self._send('alive', _resident_bytes())
+
+    # Messages of the parent
+
+    def _load(self, settings: Any) -> None:
+        self._work['generate'].put(lambda: self._load_now(settings))
+
+    def _encode(self, job: int, key: int, shape: tuple[int, ...]) -> None:
+        size = int(np.prod(shape))
+        with mmap.mmap(self._memory, size, prot=mmap.PROT_READ) as memory:
+            picture = np.frombuffer(memory, np.uint8, size).reshape(shape).copy()
+        self._send('taken', job)
+        self._work['encode'].put(lambda: self._answer(job, lambda: self._encode_now(key, picture)))
+
+    def _generate(self, job: int, request: GenerationRequest, keys: Keys) -> None:
+        self._work['generate'].put(lambda: self._generate_now(job, request, keys))
+
+    def _fit(self, job: int, request: GenerationRequest, shapes: Shapes, limit: int) -> None:
+        def fit() -> tuple[tuple[int, ...], int]:
+            fitted = self._ready.fit(_with_shapes(request, shapes), limit)
+            return fitted.images, fitted.dropped_turns
+
+        self._answer(job, fit)
+
+    def _tokens(self, job: int, request: GenerationRequest, shapes: Shapes) -> None:
+        self._answer(job, lambda: self._ready.tokens(_with_shapes(request, shapes)))
+
+    def _abort(self, job: int) -> None:
+        self._aborted.add(job)
+        if job == self._generating:
+            self._ready.abort()
+
+    def _release(self, keys: Keys) -> None:
+        for key in keys:
+            self._embeddings.pop(key, None)
+
+    def _close(self) -> None:
+        if self._engine:
+            self._engine.close()
+        _exit()
+
+    # Work
+
+    @property
+    def _ready(self) -> Engine:
+        assert self._engine
+        return self._engine
+
+    def _load_now(self, settings: Any) -> None:
+        try:
+            self._engine = load_engine(settings, lambda line: self._send('progress', line))
+        except VlmError as error:
+            self._send('failed', error)
+        except Exception as error:
+            self._send('failed', BackendCrashedError(f'{type(error).__name__}: {error}'))
+        else:
+            engine = self._engine
+            self._send('ready', engine.model_name, engine.context, engine.picture_size)
+
+    def _encode_now(self, key: int, picture: np.ndarray) -> tuple[tuple[int, ...], float]:
+        embedding = self._ready.encode(picture)
+        self._embeddings[key] = embedding
+        return embedding.data.shape, embedding.encode_seconds
+
+    def _generate_now(self, job: int, request: GenerationRequest, keys: Keys) -> None:
+        def generate() -> None:
+            images = tuple(self._embeddings[key] for key in keys)
+            for chunk in self._ready.generate(request.with_images(images)):
+                self._send('chunk', job, chunk)
+                if job in self._aborted:
+                    self._ready.abort()  # again: one that came too early is lost
+
+        self._generating = job
+        if job not in self._aborted:
+            self._answer(job, generate)
+        else:
+            self._send('result', job, None)
+        self._generating = 0
+        self._aborted.discard(job)
+
+    def _answer(self, job: int, work: Callable[[], object]) -> None:
+        try:
+            self._send('result', job, work())
+        except VlmError as error:
+            self._send('error', job, error)
+        except Exception as error:
+            self._send('error', job, BackendCrashedError(f'{type(error).__name__}: {error}'))
+
+
+def _with_shapes(request: GenerationRequest, shapes: Shapes) -> GenerationRequest:
+    """Return the request with images of which only the shape is known: enough to count tokens."""
+    nothing = [np.broadcast_to(np.float32(np.nan), shape) for shape in shapes]
+    return request.with_images(tuple(ImageEmbedding(data, 0.0) for data in nothing))
+
+
+def _resident_bytes() -> int:
+    return int(Path('/proc/self/statm').read_text().split()[1]) * _PAGE
+
+
+def _exit() -> None:
+    """End now: threads may be in native code for ever."""
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve the parent, whose two file descriptors are the arguments."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    with contextlib.suppress(OSError):
+        Path('/proc/self/oom_score_adj').write_text(_OOM_SCORE)
+    socket, memory = map(int, sys.argv[1:])
+    with contextlib.suppress(EOFError, ConnectionError):
+        Worker(Connection(socket), memory).serve()
+    _exit()
+
+
+if __name__ == '__main__':
+    main()
