@@ -54,6 +54,17 @@ class Check:
     error: type[BackendError] = UnsupportedRuntimeError
 
 
+def npu_figures() -> dict[str, str]:
+    """Return how the board is doing at this moment, as far as it tells."""
+    board = Board()
+    figures = {f'{name} clock, MHz': str(clock.current) for name, clock in board.clocks.items()}
+    if board.npu_load:
+        figures['NPU load'] = board.npu_load
+    if board.available_memory is not None:
+        figures['free memory, MiB'] = str(board.available_memory >> 20)
+    return figures
+
+
 def require(checks: Iterable[Check]) -> None:
     """Raise the error of the first failed check, with the sentences of all of them."""
     failed = [check for check in checks if check.level == 'fail']

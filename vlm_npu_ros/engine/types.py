@@ -109,6 +109,13 @@ class GenerationFigures:
     prefill_seconds: float
     decode_seconds: float
 
+    @property
+    def tokens_per_second(self) -> float:
+        """Return the speed of writing; 0 if that was too short to tell."""
+        if self.decode_seconds <= 0 or self.new_tokens < 2:
+            return 0.0
+        return (self.new_tokens - 1) / self.decode_seconds
+
 
 @dataclass(frozen=True)
 class Chunk:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+import psutil
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
+from vlm_npu_ros.engine.doctor import npu_figures
+from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
 from vlm_npu_ros.node.frames import NANOSECONDS
@@ -15,18 +18,30 @@ _PERIOD = 1.0  # seconds
 
 
 class Diagnostics:
-    """Publishes one status for the node and one for each camera, once a second."""
+    """
+    Publishes one status for the engine and one for each camera, once a second.
+
+    ERROR: no question can be answered now. WARN: answers may be about an old view, or none.
+
+    backend: its name.
+    max_age: returns the parameter of that name, seconds.
+    dialogues: returns how many are remembered.
+    """
 
     def __init__(
         self,
         node: Node,
+        backend: str,
+        engine: AnyEngine,
         queue: AskQueue,
         feeds: Iterable[CameraFeed],
-        identity: tuple[str, str],
+        max_age: Callable[[], float],
+        dialogues: Callable[[], int],
     ) -> None:
-        self._node = node
-        self._queue = queue
-        self._identity = identity
+        self._node, self._backend = node, backend
+        self._engine, self._queue = engine, queue
+        self._max_age, self._dialogues = max_age, dialogues
+        self._process = psutil.Process()
         self._last = {feed: CameraCounts() for feed in feeds}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
         self._timer = node.create_timer(
@@ -45,32 +60,50 @@ class Diagnostics:
         self._publisher.publish(message)
 
     def _engine_status(self) -> DiagnosticStatus:
-        backend, model = self._identity
-        return self._status(
-            'engine',
-            DiagnosticStatus.OK,
-            'Answering questions',
-            {'backend': backend, 'model': model, 'questions waiting': self._queue.depth},
-        )
+        engine, queue = self._engine, self._queue
+        level, text = DiagnosticStatus.OK, 'Answering questions'
+        if engine.failure:
+            level, text = DiagnosticStatus.ERROR, f'Restarting: {engine.failure}'
+        speed = queue.tokens_per_second
+        values = {
+            'backend': self._backend,
+            'model': engine.model_name,
+            'questions waiting': queue.depth,
+            'tokens per second': f'{speed:.1f}' if speed else 'none',
+            'dialogues': self._dialogues(),
+            'restarts': engine.restarts,
+            'memory of the node, MiB': self._process.memory_info().rss >> 20,
+        }
+        if engine.memory:
+            values['memory of the engine, MiB'] = engine.memory >> 20
+        if self._backend == 'rknpu':
+            values.update(npu_figures())
+        return self._status('engine', level, text, values)
 
     def _camera_status(self, feed: CameraFeed) -> DiagnosticStatus:
         before, counts = self._last[feed], feed.counts
         self._last[feed] = CameraCounts(counts.received, counts.encoded, counts.bad)
-        level, text = DiagnosticStatus.OK, 'Frames arrive'
+        frame, age = feed.frame, None
+        if frame:
+            age = (self._node.get_clock().now().nanoseconds - frame.stamp) / NANOSECONDS
+        level, text = DiagnosticStatus.WARN, 'Frames arrive and are encoded'
         if counts.received == before.received:
-            level, text = DiagnosticStatus.WARN, f'No frame arrives on {feed.topic}'
+            text = f'No frame arrives on {feed.topic}'
         elif counts.bad > before.bad:
-            level, text = DiagnosticStatus.WARN, 'Frames arrive that can not be read'
-        age = 'none'
-        if feed.frame:
-            now = self._node.get_clock().now().nanoseconds
-            age = f'{(now - feed.frame.stamp) / NANOSECONDS:.2f}'
+            text = 'Frames arrive that can not be read'
+        elif age is None:
+            text = 'No frame has been encoded yet'
+        elif age > self._max_age():
+            text = f'The newest embedding is older than max_age, {self._max_age():.1f} s'
+        else:
+            level = DiagnosticStatus.OK
         values = {
             'topic': feed.topic,
             'frames per second': f'{(counts.received - before.received) / _PERIOD:.1f}',
             'encoded per second': f'{(counts.encoded - before.encoded) / _PERIOD:.1f}',
             'bad frames': counts.bad,
-            'age of the newest embedding, s': age,
+            'frames kept': len(feed.history),
+            'age of the newest embedding, s': 'none' if age is None else f'{age:.2f}',
         }
         return self._status(f'camera {feed.settings.name}', level, text, values)
 
@@ -81,6 +114,6 @@ class Diagnostics:
             level=level,
             name=f'{self._node.get_name()}: {part}',
             message=text,
-            hardware_id=self._identity[0],
+            hardware_id=self._backend,
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )

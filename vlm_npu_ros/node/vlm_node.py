@@ -159,7 +159,15 @@ class VlmNode(LifecycleNodeMixin, Node):
         )
         self._encoder.start(self._queue.frames_changed)
         self._server.use(self._queue)
-        self._diagnostics = Diagnostics(self, self._queue, self._feeds.values(), self._identity)
+        self._diagnostics = Diagnostics(
+            self,
+            self._identity[0],
+            self._engine,
+            self._queue,
+            self._feeds.values(),
+            max_age=lambda: self.parameters['max_age'],
+            dialogues=lambda: len(self._conversations.newest_first()),
+        )
         for feed in self._feeds.values():
             self.get_logger().info(f'Camera {feed.settings.name}: {feed.topic}')
 

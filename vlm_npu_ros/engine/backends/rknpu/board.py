@@ -164,6 +164,11 @@ class Board:
         return {name: clock for name, clock in clocks.items() if clock.governor}
 
     @property
+    def npu_load(self) -> str:
+        """Return how busy the NPU's cores are, in the driver's words; only root can see it."""
+        return self._text('sys/kernel/debug/rknpu/load').strip().removeprefix('NPU load:').strip()
+
+    @property
     def npu_devices(self) -> list[Path]:
         """Return the device files of which one leads to the NPU; the GPU's may be among them."""
         return [*self._glob('dev/dri', 'renderD*'), *self._glob('dev', 'rknpu')]

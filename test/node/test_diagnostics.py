@@ -1,0 +1,93 @@
+"""What /diagnostics tells, and when it warns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import os
+import signal
+import threading
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+import pytest
+from robot import PATIENCE, Robot
+from vlm_npu_ros.node.vlm_node import VlmNode
+
+MakeNode = Callable[..., VlmNode]
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+class Doctor:
+    """Listens to /diagnostics."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._changed = threading.Condition()
+        self._newest: dict[str, DiagnosticStatus] = {}
+        robot.node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
+
+    def _take(self, message: DiagnosticArray) -> None:
+        with self._changed:
+            self._newest = {status.name: status for status in message.status}
+            self._changed.notify_all()
+
+    def wait_for(self, part: str, condition: Callable[[DiagnosticStatus], bool]) -> dict[str, str]:
+        """Return the values of a status for which the condition holds."""
+        name = f'vlm: {part}'
+        with self._changed:
+            assert self._changed.wait_for(
+                lambda: name in self._newest and condition(self._newest[name]), PATIENCE
+            ), self._newest.get(name)
+            return {pair.key: pair.value for pair in self._newest[name].values}
+
+
+@pytest.fixture
+def doctor(robot: Robot) -> Doctor:
+    """Return who listens."""
+    return Doctor(robot)
+
+
+def test_camera_warns_until_a_frame_is_there_and_when_it_is_old(
+    active_node: MakeNode, robot: Robot, doctor: Doctor
+) -> None:
+    active_node(max_age=2.0, cameras=['camera', 'rear'])
+    values = doctor.wait_for('camera rear', lambda s: s.level == WARN)
+    assert values['age of the newest embedding, s'] == 'none'
+    robot.publish()
+    values = doctor.wait_for('camera camera', lambda s: s.level == OK)
+    assert values['frames kept'] == '1'
+    assert values['encoded per second'] == '1.0'
+    doctor.wait_for('camera camera', lambda s: s.level == WARN and 'No frame arrives' in s.message)
+    robot.publish(age=100.0)
+    doctor.wait_for('camera camera', lambda s: s.level == WARN and 'max_age' in s.message)
+    robot.publish(encoding='nonsense')
+    doctor.wait_for('camera camera', lambda s: s.level == WARN and 'not be read' in s.message)
+
+
+def test_engine_tells_what_it_does(active_node: MakeNode, robot: Robot, doctor: Doctor) -> None:
+    active_node(scripted__answers=['one two three'], scripted__decode_rate=50.0)
+    robot.publish()
+    assert robot.ask(question='count', conversation_id='tour').success
+    values = doctor.wait_for('engine', lambda s: s.level == OK)
+    while values['tokens per second'] == 'none':
+        values = doctor.wait_for('engine', lambda s: s.level == OK)
+    assert 20 < float(values['tokens per second']) < 60
+    assert values['backend'] == values['model'] == 'scripted'
+    assert values['dialogues'] == '1'
+    assert values['restarts'] == '0'
+    assert int(values['memory of the node, MiB']) > 20
+
+
+def test_engine_that_restarts_is_an_error(
+    active_node: MakeNode, robot: Robot, doctor: Doctor
+) -> None:
+    node = active_node(isolation='process')
+    robot.publish()
+    assert robot.ask(question='what?').success
+    assert int(doctor.wait_for('engine', lambda s: s.level == OK)['memory of the engine, MiB']) > 9
+    # One that comes back only after a while: what it should load is gone.
+    node._engine._settings = node.parameters.engine.__class__(backend='nothing')
+    os.kill(node._engine.pid, signal.SIGKILL)
+    values = doctor.wait_for('engine', lambda s: s.level == ERROR and 'Restarting' in s.message)
+    assert int(values['restarts']) > 0
+    node._engine._settings = node.parameters.engine
+    doctor.wait_for('engine', lambda s: s.level == OK)
+    assert robot.ask(question='what?').success
