@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import hashlib
+import json
 from pathlib import Path
 import random
 import subprocess
@@ -193,3 +195,23 @@ for module in pkgutil.walk_packages(vlm_npu_ros.engine.__path__, 'vlm_npu_ros.en
     )
     assert done.returncode == 0, done.stderr
     assert 'vlm_npu_ros.engine.backends.onnx.language_model' in done.stdout.split()
+
+
+@pytest.mark.parametrize('part', ['encoder', 'language_model', 'tokenizer'])
+def test_file_that_is_not_the_pinned_one_is_refused_before_any_is_loaded(
+    part: str, folder: Path,
+) -> None:
+    profile = folder / 'mine.yaml'
+    pinned = {
+        field: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for field, name in zip(('encoder', 'language_model', 'tokenizer'), FILES, strict=True)
+    }
+    text = profile.read_text().removesuffix('}')
+    profile.write_text(f'{text}, sha256: {json.dumps(pinned)}}}')
+    load_engine(settings(folder)).close()
+    pinned[part] = 64 * '0'
+    profile.write_text(f'{text}, sha256: {json.dumps(pinned)}}}')
+    lines: list[str] = []
+    with pytest.raises(ModelFileError, match=f'sha256.{part} is 0000'):
+        load_engine(settings(folder), lines.append)
+    assert not any(line.startswith('Loading') for line in lines)

@@ -59,6 +59,7 @@ def on_board(
 ) -> MakeNode:
     """Return a function that starts the node on a simulated board."""
     use(monkeypatch, board_tree(tmp_path))
+    monkeypatch.setenv('SIMNPU_FAULTS', str(tmp_path / 'faults'))
 
     def make(version: str = '1.2.3', **parameters: Any) -> VlmNode:
         return active_node(**{
@@ -91,27 +92,26 @@ def test_answers_are_those_of_the_embedded_model(
 
 
 def test_error_of_the_runtime_ends_one_question_only(
-    on_board: MakeNode, robot: Robot, fifty: list[Asked], monkeypatch: pytest.MonkeyPatch,
+    on_board: MakeNode, robot: Robot, fifty: list[Asked], tmp_path: Path,
 ) -> None:
     on_board()
     picture, question, answer = fifty[0]
     robot.publish(picture)
-    monkeypatch.setenv('SIMRKLLM_ERROR_AT', '2')
+    (tmp_path / 'faults').write_text('SIMRKLLM_ERROR_AT@once=2')
     assert robot.ask(question=question).error_code == ErrorCode.BACKEND_CRASHED
-    monkeypatch.delenv('SIMRKLLM_ERROR_AT')
     assert robot.ask(question=question).answer == answer
 
 
 def test_failed_encoding_is_told_and_the_next_frame_is_seen(
-    on_board: MakeNode, robot: Robot, fifty: list[Asked], monkeypatch: pytest.MonkeyPatch,
+    on_board: MakeNode, robot: Robot, fifty: list[Asked], tmp_path: Path,
 ) -> None:
     on_board(timeout=2.0)
     picture, question, answer = fifty[0]
-    monkeypatch.setenv('SIMRKNN_NAN', '1')
+    (tmp_path / 'faults').write_text('SIMRKNN_NAN=1')
     robot.publish(picture)
     response = robot.ask(question=question)
     assert not response.success and response.error_code != ErrorCode.NONE
-    monkeypatch.delenv('SIMRKNN_NAN')
+    (tmp_path / 'faults').unlink()
     frame = robot.publish(picture)
     assert robot.ask(question=question, not_before=frame.header.stamp).answer == answer
 
@@ -136,17 +136,18 @@ def test_what_does_not_fit_fails_configure_with_the_reason(
 
 
 def test_slow_answer_ends_at_its_timeout_and_the_next_one_is_right(
-    on_board: MakeNode, robot: Robot, fifty: list[Asked], monkeypatch: pytest.MonkeyPatch,
+    on_board: MakeNode, robot: Robot, fifty: list[Asked], tmp_path: Path,
 ) -> None:
     on_board(max_age=600.0)
     picture, question, answer = fifty[0]
     robot.publish(picture)
     assert robot.ask(question=question).answer == answer
-    monkeypatch.setenv('SIMRKLLM_PREFILL_RATE', '25')  # about 3 s
-    monkeypatch.setenv('SIMRKLLM_ABORT_IGNORES_PREFILL', '1')
+    # About 3 s.
+    slow = 'SIMRKLLM_PREFILL_RATE=25\nSIMRKLLM_ABORT_IGNORES_PREFILL=1'
+    (tmp_path / 'faults').write_text(slow)
     started = time.monotonic()
     response = robot.ask(question=question, timeout=Duration(nanosec=500_000_000))
     assert response.error_code == ErrorCode.TIMEOUT
     assert time.monotonic() - started < 2.0  # the runtime is still reading
-    monkeypatch.delenv('SIMRKLLM_PREFILL_RATE')
+    (tmp_path / 'faults').unlink()
     assert robot.ask(question=question).answer == answer

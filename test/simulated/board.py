@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import os
 from pathlib import Path
 import struct
 import sys
@@ -64,9 +65,10 @@ def write(path: Path, data: bytes) -> None:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
-    """Let the test run on the board `tree`, with the simulated RKNNLite."""
+    """Let the test, and what it starts, run on the board `tree` with the simulated RKNNLite."""
     monkeypatch.setenv('VLM_NPU_SYSROOT', str(tree))
     monkeypatch.syspath_prepend(str(HERE))
+    monkeypatch.setenv('PYTHONPATH', str(HERE), prepend=os.pathsep)
     for name in ('rknnlite', 'rknnlite.api'):
         # Remembers whether it was there, so that it is not there after the test.
         monkeypatch.setitem(sys.modules, name, None)

@@ -75,6 +75,12 @@ def _load_onnx(settings: EngineSettings, progress: Progress) -> Engine:
     assert profile.folder  # load_profile has seen to it
     encoder_path = Path(settings.encoder_path or profile.folder / profile.encoder)
     language_path = Path(settings.language_model_path or profile.folder / profile.language_model)
+    profile.sha256.check(
+        progress,
+        encoder=encoder_path,
+        language_model=language_path,
+        tokenizer=language_path.parent / profile.tokenizer,
+    )
     progress(f'Loading vision encoder {encoder_path}')
     encoder = OnnxEncoder(encoder_path, settings.threads)
     progress(f'Loading language model {language_path}')
@@ -116,6 +122,7 @@ def _load_rknpu(settings: EngineSettings, progress: Progress) -> Engine:
     profile = find_model(
         settings.model, encoder_path, language_path, RknnFile.try_read(encoder_path)
     )
+    profile.sha256.check(progress, encoder=encoder_path, language_model=language_path)
     runtime = identified(board, settings)
     progress(f'Runtime {runtime.path}: version {runtime.version}, {runtime.evidence}')
     _raise_file_limit()

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, MISSING, replace
 import json
+import math
 import os
 from pathlib import Path
 import re
+import reprlib
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, TYPE_CHECKING, Union
 
 from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
+from vlm_npu_ros.engine.digests import Digests
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.share import share_dir
 import yaml
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 
 AUTO = 'auto'
+
+_LARGEST_PROFILE = 1 << 20  # bytes; a model file by mistake has gigabytes
+_LONGEST_REASON = 500  # characters
+_MOST_TOKENS = 1 << 20  # of a context
 
 # Pixels of 0..255 whose mean and std differ by less are normalised alike.
 SAME_COLOUR = 0.5
@@ -95,6 +102,7 @@ class ModelProfile:
 
     context: tokens, unless set otherwise; max_context: the most that a conversion can have.
     folder, encoder, language_model, tokenizer: shipped files (backend onnx).
+    sha256: of the files; other ones are refused.
     files: expression that matches the usual names of the model's files, in any letter case.
     template: None = the one in the model file.
     stop: texts that end an answer where the runtime misses the end token.
@@ -110,6 +118,7 @@ class ModelProfile:
     encoder: str = ''
     language_model: str = ''
     tokenizer: str = ''
+    sha256: Digests = Digests()
     files: str = ''
     max_context: int = 16384
     image: ImageFormat | None = None
@@ -143,19 +152,32 @@ def load_profile(model: str) -> ModelProfile:
             'or give the path of a .yaml file'
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))
-        profile = _checked(ModelProfile, values, '')
+        profile = _checked(ModelProfile, _read(path), '')
         if profile.folder is not None:
             profile = replace(profile, folder=base / profile.folder)
         _check_backend(profile)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ModelFileError(f'{path} is no model profile: {error}') from error
+    except (OSError, ValueError, OverflowError) as error:
+        reason = str(error)[:_LONGEST_REASON].encode('utf-8', 'backslashreplace').decode()
+        raise ModelFileError(f'{path} is no model profile: {reason}') from error
     return profile
 
 
+def _read(path: Path) -> Any:
+    size = path.stat().st_size
+    if size > _LARGEST_PROFILE:
+        raise ValueError(f'it has {size} bytes: is it a model file?')
+    try:
+        return yaml.safe_load(path.read_text(encoding='utf-8'))
+    except Exception as error:  # PyYAML also raises IndexError, KeyError and the like
+        raise ValueError(str(error) or type(error).__name__) from error
+
+
 def _check_backend(profile: ModelProfile) -> None:
-    if profile.context < 1:
-        raise ValueError('context must be a number of tokens')
+    if not 1 <= profile.context <= profile.max_context <= _MOST_TOKENS:
+        raise ValueError(
+            'context must be a number of tokens, up to max_context, and that up to '
+            f'{_MOST_TOKENS}'
+        )
     wanted = {
         'onnx': ('folder', 'encoder', 'language_model', 'tokenizer'),
         'rknpu': ('files', 'image', 'tags', 'min_runtime'),
@@ -165,11 +187,13 @@ def _check_backend(profile: ModelProfile) -> None:
     ]
     if missing:
         raise ValueError(f'the backend {profile.backend} needs {", ".join(missing)}')
+    if profile.sha256.tokenizer and profile.backend != 'onnx':
+        raise ValueError('sha256.tokenizer is given, but the tokenizer is in the language model')
     if profile.image is not None:
         _check_image(profile.image)
     try:
         re.compile(profile.files)
-    except re.error as error:
+    except (re.error, RecursionError) as error:
         raise ValueError(f'files is no regular expression: {error}') from error
     if profile.min_runtime and profile.min_runtime not in RUNTIMES:
         raise ValueError(
@@ -204,6 +228,10 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         }
     if kind is float and type(value) is int:
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f'{where} must be finite, not {value}')
+    if isinstance(value, str) and re.search('[\0\ud800-\udfff]', value):
+        raise ValueError(f'{where} holds what no text can hold: {reprlib.repr(value)}')
     if kind is Path and isinstance(value, str):
         return Path(value)
     if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
@@ -216,7 +244,8 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         dict: 'a mapping',
     }
     wanted = names.get(get_origin(kind) or kind, 'a path')
-    raise ValueError(f'{where} must be {wanted}, not {value!r}')
+    # Not the whole of it: aliases can make much of little.
+    raise ValueError(f'{where} must be {wanted}, not {reprlib.repr(value)}')
 
 
 def _checked_fields(kind: Any, value: Any, where: str) -> Any:
@@ -252,8 +281,8 @@ def find_model(
             if profile.name == named:
                 return profile
         raise ModelFileError(
-            f'{encoder} says that it is of the model {named!r}, which is not known: give the '
-            'path of its profile .yaml as the model'
+            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known: give '
+            'the path of its profile .yaml as the model'
         )
     alike = _named_alike(profiles, (encoder.name, language_model.name))
     fitting = [
@@ -276,9 +305,10 @@ def _one_of(profiles: list[ModelProfile]) -> str:
 def _named_in(rknn: RknnFile | None) -> str:
     try:
         value = json.loads(rknn.custom_string) if rknn else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return ''
-    return str(value.get('model', '')) if isinstance(value, dict) else ''
+    name = value.get('model', '') if isinstance(value, dict) else ''
+    return name if isinstance(name, str) else ''
 
 
 def _named_alike(profiles: list[ModelProfile], names: tuple[str, ...]) -> list[ModelProfile]:

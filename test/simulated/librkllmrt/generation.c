@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "faults.h"
 #include "runtime.h"
@@ -144,6 +143,7 @@ static void prefill(const Run *run)
 {
   Runtime *runtime = run->runtime;
   double started = now();
+  crash_or_hang("PREFILL");
   for (size_t i = 0; i < run->prompt.length && !is_aborted(runtime); i++)
     read_vector(&runtime->decoder, vector_of(run, i));
   pace(runtime, "PREFILL_RATE", started, run->prompt.length);
@@ -184,11 +184,11 @@ static bool ends_answer(const Runtime *runtime, int32_t token)
 
 static Verdict misbehave(const Answer *answer)
 {
-  if (answer->count == (int32_t)fault_number("SEGV_AT", 0))
+  if (fault_at("SEGV_AT", answer->count))
     raise(SIGSEGV);
-  while (answer->count == (int32_t)fault_number("HANG_AT", 0))
-    sleep(1);
-  if (answer->count != (int32_t)fault_number("ERROR_AT", 0))
+  if (fault_at("HANG_AT", answer->count))
+    hang();
+  if (!fault_at("ERROR_AT", answer->count))
     return GO_ON;
   log_line("E rkllm: simulated runtime: failed at token %d, as asked to", answer->count);
   emit(answer, RKLLM_RUN_ERROR, NULL, 0);
@@ -222,8 +222,17 @@ static Verdict write_answer(Answer *answer)
   return next;
 }
 
+/* Lose memory that is touched, so that it is there. */
+static void leak(void)
+{
+  size_t bytes = fault_number("LEAK_MB", 0) * (1 << 20);
+  if (bytes)
+    explicit_bzero(malloc(bytes), bytes); /* no compiler leaves this out */
+}
+
 int generate(Run *run)
 {
+  leak();
   Answer answer = {.run = run, .tokens = calloc(run->limit + 1, sizeof(int32_t))};
   const char *script = fault_text("ANSWER");
   if (script) {

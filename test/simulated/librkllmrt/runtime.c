@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "faults.h"
 #include "tokenizer.h"
@@ -213,6 +214,8 @@ static int init(LLMHandle *handle, const RKLLMParam *param, LLMResultCallback ca
                 void *userdata)
 {
   log_versions();
+  usleep(fault_number("INIT_SECONDS", 0) * 1e6);
+  crash_or_hang("INIT");
   Runtime *runtime = new_runtime();
   runtime->callback = callback;
   runtime->userdata = userdata;
@@ -461,8 +464,9 @@ static Run *prepare(
   Run *run = calloc(1, sizeof *run);
   run->runtime = runtime;
   run->userdata = userdata;
-  if (fault("RUN_FAIL") || fault("SILENT")) {
-    *status = end_run(run, fault("RUN_FAIL") ? -1 : 0);
+  bool fails = fault("RUN_FAIL");
+  if (fails || fault("SILENT")) {
+    *status = end_run(run, fails ? -1 : 0);
     return NULL;
   }
   read_param(runtime, run, param);

@@ -12,17 +12,27 @@ numbers that depend on the picture.
     SIMRKNN_NONE=1         outputs can not be fetched
     SIMRKNN_INIT_RAISES=1  librknnrt.so is too old
     SIMRKNN_NO_QUERY=1     the private queries are gone
+    SIMRKNN_SEGV=1         a run is a SIGSEGV
+    SIMRKNN_HANG=1         a run hangs
+    SIMRKNN_SECONDS=x      a run takes so much longer
+    SIMRKNN_INIT_SECONDS=x init_runtime takes so much longer
+
+Read at each call. SIMNPU_FAULTS names a file of such lines: see ../librkllmrt/README.md.
 """
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from contextlib import suppress
+import fcntl
 import json
 import os
 from pathlib import Path
 import re
+import signal
 import struct
+import time
 from types import SimpleNamespace
 from typing import Any
 import zlib
@@ -83,6 +93,7 @@ class RKNNLite:
         core_mask: int = NPU_CORE_AUTO,
     ) -> int:
         """Read the model; the rules about the board are those of the real class."""
+        time.sleep(fault_seconds('SIMRKNN_INIT_SECONDS'))
         if self.rknn_data is None:
             say('E Model is not loaded yet, this interface should be called after load_rknn!')
             return -1
@@ -94,7 +105,7 @@ class RKNNLite:
             say('E Catch exception when init runtime!', 'E Traceback (most recent call last):',
                 '  File "rknnlite/api/rknn_runtime.py", line 1', f'Exception: {fault}', '')
             return -1
-        if os.environ.get('SIMRKNN_INIT_RAISES'):
+        if is_asked('SIMRKNN_INIT_RAISES'):
             raise AttributeError('/usr/lib/librknnrt.so: undefined symbol: rknn_set_input_shapes')
         try:
             cores = allowed_cores(core_mask, chip)
@@ -129,7 +140,7 @@ class RKNNLite:
                 'buffer will be changed to NHWC.')
             values = values.transpose(0, 2, 3, 1)
         outputs = self.rknn_runtime.run(values)
-        if os.environ.get('SIMRKNN_NONE'):
+        if is_asked('SIMRKNN_NONE'):
             say('E Catch exception when getting outputs.')
             return None
         return outputs
@@ -208,14 +219,15 @@ class Runtime:
     def run(self, values: np.ndarray) -> list[np.ndarray]:
         """Run, or leave the outputs as they were; two runs at once spoil each other."""
         self._runs += 1
-        if os.environ.get('SIMRKNN_RUN_FAILS'):
+        misbehave()
+        if is_asked('SIMRKNN_RUN_FAILS'):
             say('E RKNN: failed to submit!')
         else:
             self._outputs = self._model.run(values)
         self._runs -= 1
-        if self._runs or os.environ.get('SIMRKNN_NAN'):
+        if self._runs or is_asked('SIMRKNN_NAN'):
             return [np.full_like(o, np.nan) for o in self._outputs]
-        if os.environ.get('SIMRKNN_ZERO'):
+        if is_asked('SIMRKNN_ZERO'):
             return [np.zeros_like(o) for o in self._outputs]
         return [o.copy() for o in self._outputs]
 
@@ -244,9 +256,44 @@ def say(*lines: str) -> None:
     os.write(2, ''.join(f'{line}\n' for line in lines).encode())
 
 
+def fault_text(name: str) -> str:
+    """Return what the file SIMNPU_FAULTS or else the environment says; '' where it is not set."""
+    with suppress(FileNotFoundError), open(os.environ.get('SIMNPU_FAULTS', ''), 'r+b') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        at = 0
+        for line in file.read().decode().splitlines(keepends=True):
+            key, _, value = line.rstrip('\n').partition('=')
+            if key == f'{name}@once':
+                os.pwrite(file.fileno(), b'#', at)
+            if key in (name, f'{name}@once'):
+                return value
+            at += len(line.encode())
+    return os.environ.get(name, '')
+
+
+def is_asked(name: str) -> bool:
+    """Return whether it shall happen."""
+    return fault_text(name) not in ('', '0')
+
+
+def fault_seconds(name: str) -> float:
+    """Return how long something shall take."""
+    return float(fault_text(name) or 0)
+
+
+def misbehave() -> None:
+    """Crash, hang or wait as asked for."""
+    if is_asked('SIMRKNN_SEGV'):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if is_asked('SIMRKNN_HANG'):
+        while True:
+            signal.pause()
+    time.sleep(fault_seconds('SIMRKNN_SECONDS'))
+
+
 def check_queries() -> None:
     """Raise AttributeError if the private queries shall be gone."""
-    if os.environ.get('SIMRKNN_NO_QUERY'):
+    if is_asked('SIMRKNN_NO_QUERY'):
         raise AttributeError('RKNNRuntime has no such attribute')
 
 

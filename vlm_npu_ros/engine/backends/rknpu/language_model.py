@@ -140,8 +140,9 @@ class RkllmLanguageModel(LanguageModel):
     def tokens(self, request: GenerationRequest) -> int:
         """Return how many tokens the prompt can be: what a byte of text at most is."""
         words = sum(
-            tokens_at_most(user_text(turn.question + turn.answer).encode('utf-8', 'replace'))
+            tokens_at_most(user_text(text).encode('utf-8', 'replace'))
             for turn in (*request.turns, Turn(request.question, ''))
+            for text in (turn.question, turn.answer)
         )
         if self._template is None:
             framing = MODEL_TEMPLATE_TOKENS

@@ -10,7 +10,8 @@ from vlm_npu_ros.engine.types import Turn
 
 IMAGE = '<image>'  # where the runtime puts an image
 VIDEO = '<video>'  # and the frames of a video, from 1.3.0 on
-_TAG_START = re.compile(r'<(?=\S)')
+# Also where the text ends: what follows there is ours, and must not complete a tag.
+_TAG_START = re.compile(r'<(?! )|\[(?=/?[A-Z_]{3,}[0-9]*\])')
 
 # For a template that is in the model file, where its length is not known: ChatML with a system
 # prompt takes about 20 tokens.
@@ -21,10 +22,11 @@ def user_text(question: str) -> str:
     """
     Return a question as plain data.
 
-    All control tags of these models, and <image>, are one word that begins with '<'; a space
-    behind it leaves a question readable and makes no tag of it. A zero byte would end the text.
+    All control tags of these models, and <image>, are one word that begins with '<', those of
+    some others are like [INST]; a space behind its start leaves a question readable and makes no
+    tag of it. A zero byte would end the text.
     """
-    return _TAG_START.sub('< ', question.replace('\0', ' '))
+    return _TAG_START.sub(r'\g<0> ', question.replace('\0', ' '))
 
 
 def prompt(

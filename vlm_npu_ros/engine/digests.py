@@ -1,0 +1,60 @@
+"""Hashes of model files: a profile may pin the files that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+import hashlib
+from pathlib import Path
+import re
+
+from vlm_npu_ros.engine.errors import ModelFileError
+
+_CHUNK = 1 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Digests:
+    """
+    The SHA-256 of each file, as sha256sum prints it; None = any file will do.
+
+    Raises ValueError for what can not be one.
+    """
+
+    encoder: str | None = None
+    language_model: str | None = None
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not re.fullmatch('[0-9a-fA-F]{64}', value):
+                raise ValueError(
+                    f'sha256.{field.name} must be the 64 hexadecimal digits that sha256sum '
+                    f'prints, not {value!r}'
+                )
+
+    def check(self, progress: Callable[[str], None], **paths: Path) -> None:
+        """Raise ModelFileError if a file, given by its field's name, is not the pinned one."""
+        for name, path in paths.items():
+            expected = getattr(self, name)
+            if expected is None:
+                continue
+            progress(f'Comparing {path} with the sha256 of its profile')
+            found = _sha256(path)
+            if found != expected.lower():
+                raise ModelFileError(
+                    f'{path} is not the file that its profile pins: sha256.{name} is '
+                    f'{expected.lower()}, that of the file {found}'
+                )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(path, 'rb') as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise ModelFileError(f'{path} can not be read: {error}') from error
+    return digest.hexdigest()
