@@ -2,7 +2,7 @@
 # tools/with_ros makes from PyPI wheels on first use.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm64 lint shell eval-demo-model train-demo-model clean
+.PHONY: help demo test test-arm64 test-convert test-convert-families lint shell eval-demo-model train-demo-model clean
 
 ROS := tools/with_ros
 PYTHON ?= python3
@@ -18,6 +18,14 @@ test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 
 test-arm64:  ## Run the NPU binding's tests on emulated arm64 (ARGS as for test)
 	@tools/test_arm64 $(PYTEST_ARGS) $(ARGS)
+
+test-convert: .venv-convert/stamp  ## Convert two encoders with the real rknn-toolkit2 (ARGS as for test)
+	@VLM_NPU_ROS_REAL_TOOLKITS=1 .venv-convert/bin/python -m pytest \
+		test/convert/real/test_rknn.py test/convert/real/test_demo_answers.py $(PYTEST_ARGS) $(ARGS)
+
+test-convert-families: .venv-families/stamp  ## Convert a small model of every family (ARGS as for test)
+	@VLM_NPU_ROS_REAL_TOOLKITS=1 .venv-families/bin/python -m pytest \
+		test/convert/real/test_families.py $(PYTEST_ARGS) $(ARGS)
 
 lint:  ## Check style, types and package.xml
 	@$(ROS) tools/lint
@@ -39,6 +47,18 @@ train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CP
 	@.venv-train/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
+.venv-convert/stamp .venv-families/stamp: .venv-%/stamp: tools/requirements-%.txt
+	@echo 'Installing rknn-toolkit2 into .venv-$* (once, 1.5 GB or more) ...'
+	@rm -rf .venv-$*
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install -qq --disable-pip-version-check -r tools/requirements-$*.txt
+	@# Its pin of torch <= 2.4 is not needed.
+	@.venv-$*/bin/python -m pip install -qq --disable-pip-version-check \
+		--no-deps rknn-toolkit2==2.5.0
+	@touch $@
+
+.venv-families/stamp: tools/requirements-convert.txt
+
 clean:  ## Remove all that the targets above have made
-	rm -rf .arm64 .ros .venv .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .arm64 .ros .venv .venv-convert .venv-families .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-from vlm_npu_ros.cli import ask, chat, doctor, models
+from vlm_npu_ros.cli import ask, chat, convert, doctor, inspect, models
 from vlm_npu_ros.engine.errors import VlmError
 
 _CTRL_C = 130
@@ -50,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_parser(commands)
     models.add_parser(commands)
     doctor.add_parser(commands)
+    inspect.add_parser(commands)
+    convert.add_parser(commands)
     return parser
 
 

@@ -28,6 +28,10 @@ _LARGEST_PROFILE = 1 << 20  # bytes; a model file by mistake has gigabytes
 _LONGEST_REASON = 500  # characters
 _MOST_TOKENS = 1 << 20  # of a context
 
+# What the metadata of a .rknn has of a profile, in the profile's words; and what must be there.
+_COPIED = ('tags', 'template', 'stop', 'context', 'max_context', 'min_runtime')
+_WHOLE = {'model', 'mean', 'std', 'tags', 'context', 'min_runtime'}
+
 # Pixels of 0..255 whose mean and std differ by less are normalised alike.
 SAME_COLOUR = 0.5
 
@@ -268,21 +272,25 @@ def find_model(
     """
     Return the profile of a model by its name, or for 'auto' the one that its files fit.
 
-    A .rknn whose custom string is JSON with a "model" names it. Else the names of both files
-    and what the .rknn makes of a picture must leave one profile; files whose names tell nothing
-    are told by pictures of sizes known only. Raises ModelFileError naming the candidates.
+    A .rknn whose custom string is JSON brings the profile along (convert/metadata.py), or names
+    it by a "model". Else the names of both files and what the .rknn makes of a picture must leave
+    one profile; files whose names tell nothing are told by pictures of sizes known only. Raises
+    ModelFileError naming the candidates.
     """
     if model != AUTO:
         return load_profile(model)
+    labels = _labels(rknn)
+    if rknn is not None and labels.keys() >= _WHOLE:
+        return _described_by(labels, rknn)
     profiles = [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
-    named = _named_in(rknn)
-    if named:
+    named = labels.get('model')
+    if named and isinstance(named, str):
         for profile in profiles:
             if profile.name == named:
                 return profile
         raise ModelFileError(
-            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known: give '
-            'the path of its profile .yaml as the model'
+            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known: '
+            'give the path of its profile .yaml as the model'
         )
     alike = _named_alike(profiles, (encoder.name, language_model.name))
     fitting = [
@@ -302,13 +310,38 @@ def _one_of(profiles: list[ModelProfile]) -> str:
     return ' or '.join(p.name for p in profiles) or 'none that is known'
 
 
-def _named_in(rknn: RknnFile | None) -> str:
+def _labels(rknn: RknnFile | None) -> dict[str, Any]:
+    """Return the JSON object that is a file's custom string, or an empty one."""
     try:
         value = json.loads(rknn.custom_string) if rknn else {}
     except (ValueError, RecursionError):
-        return ''
-    name = value.get('model', '') if isinstance(value, dict) else ''
-    return name if isinstance(name, str) else ''
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _described_by(labels: Mapping[str, Any], rknn: RknnFile) -> ModelProfile:
+    """Return the profile that a file brings along; raise ModelFileError if it makes no sense."""
+    try:
+        profile = _checked(ModelProfile, {
+            'name': labels['model'],
+            'backend': 'rknpu',
+            'files': re.escape(str(labels['model'])),
+            'image': {
+                'tokens': {rknn.size: rknn.tokens},
+                'outputs': len(rknn.outputs),
+                'dim': rknn.dim,
+                'mean': labels['mean'],
+                'std': labels['std'],
+            },
+            **{name: labels[name] for name in _COPIED if name in labels},
+        }, '')
+        _check_backend(profile)
+    except (ValueError, OverflowError) as error:
+        reason = str(error)[:_LONGEST_REASON].encode('utf-8', 'backslashreplace').decode()
+        raise ModelFileError(
+            f'{rknn.path} brings a profile along that is none: {reason}. Name the model'
+        ) from error
+    return profile
 
 
 def _named_alike(profiles: list[ModelProfile], names: tuple[str, ...]) -> list[ModelProfile]:

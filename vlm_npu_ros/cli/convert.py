@@ -1,0 +1,117 @@
+"""vlm-npu convert: from a Hugging Face model to files that a board runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+import json
+from pathlib import Path
+import re
+import sys
+from typing import Any
+
+from vlm_npu_ros.cli import convert_llm
+from vlm_npu_ros.convert.errors import ConversionError
+from vlm_npu_ros.convert.vision import convert_vision, PLATFORMS, VisionJob
+
+_EPILOG = """\
+The stages may run in Pythons of their own, because what they need can not be installed together:
+  --export-python  torch and transformers: from MODEL_DIR to ONNX (not for an .onnx file)
+  --python         rknn-toolkit2: from ONNX to .rknn, checked in its simulator
+The simulator must give what onnxruntime gives for each picture, to a cosine of 0.9999 in each
+output. Only then, and once the file was read back and fits the profile, OUT.rknn is written.
+
+Progress goes to standard error. Exit code: 0 written, 1 an error, 2 wrong use, 3 a toolkit is
+missing, 4 the check failed.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the program."""
+    convert = commands.add_parser(
+        'convert', help='make files for the board from a Hugging Face model'
+    )
+    kinds = convert.add_subparsers(required=True, metavar='PART')
+    _add_vision(kinds)
+    convert_llm.add_parser(kinds)
+
+
+def _add_vision(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = kinds.add_parser(
+        'vision',
+        help='make and check a .rknn vision encoder',
+        description='Make a .rknn vision encoder and check that it does what the original does.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=lambda args: finish(args, _convert_vision))
+    add = parser.add_argument
+    add('source', type=Path, metavar='MODEL_DIR_OR_ONNX', help='checkpoint, or an exported tower')
+    add('-o', '--output', type=Path, required=True, metavar='OUT.rknn')
+    add('--model', required=True, metavar='PROFILE', help='name or .yaml of the model')
+    add('--platform', required=True, choices=PLATFORMS, help='chip of the board')
+    add(
+        '--size', type=int, default=0, metavar='N',
+        help='side of the picture in pixels (default: of the .onnx, or the first of the profile)',
+    )
+    add('--python', default=sys.executable, metavar='PY', help='Python with rknn-toolkit2')
+    add('--export-python', default=sys.executable, metavar='PY', help='Python with transformers')
+    add(
+        '--pictures', type=Path, metavar='DIR',
+        help='at least 3 JPEG or PNG files to check with (default: rendered scenes)',
+    )
+    add(
+        '--split', type=_split, action='append', default=[], metavar='PATTERN:FACTOR',
+        help='split each MatMul whose name matches the expression into FACTOR smaller ones',
+    )
+    add('--keep', type=Path, metavar='DIR', help='keep the files between the stages there')
+    add('--json', action='store_true', help='print the figures as JSON')
+
+
+def _split(text: str) -> tuple[str, int]:
+    pattern, _, factor = text.rpartition(':')
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f'{pattern!r} is no expression: {error}') from error
+    if not pattern or not factor.isdecimal() or int(factor) < 2:
+        raise argparse.ArgumentTypeError(f'{text!r} is not PATTERN:FACTOR with a factor above 1')
+    return pattern, int(factor)
+
+
+def finish(args: argparse.Namespace, convert: Callable[[argparse.Namespace], Any]) -> int:
+    """Run a conversion; print what it returns, or its error; return the exit code."""
+    try:
+        figures = convert(args)
+    except ConversionError as error:
+        print(f'vlm-npu: {error}', file=sys.stderr)
+        return error.exit_code
+    if args.json:
+        print(json.dumps(figures, indent=2))
+    return 0
+
+
+def _convert_vision(args: argparse.Namespace) -> dict[str, Any]:
+    figures = convert_vision(
+        VisionJob(
+            source=args.source,
+            output=args.output,
+            model=args.model,
+            platform=args.platform,
+            size=args.size,
+            python=args.python,
+            export_python=args.export_python,
+            pictures=args.pictures,
+            splits=tuple(args.split),
+            keep=args.keep,
+        ),
+        lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if not args.json:
+        rknn = figures['rknn']
+        print(
+            f'{args.output}: {figures["model"]} for {args.platform}, {rknn["size"]} pixels to '
+            f'{rknn["tokens"]} tokens, {rknn["outputs"]} outputs of {rknn["dim"]}; '
+            f'{rknn["bytes"] / 1e6:.1f} MB, rknn-toolkit2 {figures["toolkit"]}'
+        )
+    return figures

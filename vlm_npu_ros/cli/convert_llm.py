@@ -1,0 +1,132 @@
+"""vlm-npu convert llm: from a Hugging Face model to a .rkllm language model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+import sys
+
+from vlm_npu_ros.convert.errors import ConversionError, UsageError
+from vlm_npu_ros.convert.llm import (
+    check_memory,
+    check_toolkit,
+    convert,
+    DTYPES,
+    emit,
+    JOB,
+    job,
+    LlmConversion,
+    needed_memory,
+    read_checkpoint,
+    SCRIPT,
+)
+from vlm_npu_ros.engine.models import load_profile
+
+_EPILOG = """\
+Calibration: --pictures DIR sends what the robot sees through the model's own vision tower, in an
+environment with torch and transformers (--python; the one of rkllm-toolkit has them). Without
+such an environment --texts FILE calibrates with texts alone: [{"input": "...", "target": "..."}].
+Without either, the toolkit quantises as it sees fit.
+
+Exit code: 0 done, 1 an error, 2 wrong use, 3 rkllm-toolkit or another library is missing.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to `vlm-npu convert`."""
+    llm = commands.add_parser(
+        'llm',
+        help='make a .rkllm language model of a Hugging Face model',
+        description='Make a .rkllm language model of a Hugging Face model, with rkllm-toolkit.',
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    llm.set_defaults(run=run)
+    add = llm.add_argument
+    add('model_dir', type=Path, metavar='MODEL_DIR', help='folder of the Hugging Face model')
+    add('-o', '--output', type=Path, required=True, metavar='OUT.rkllm', help='file to write')
+    add('--model', required=True, metavar='PROFILE', help='name or .yaml of the model')
+    add('--platform', default='rk3588', choices=DTYPES, help='chip (default: rk3588)')
+    add('--context', type=int, default=4096, metavar='N', help='longest context, in tokens')
+    add('--dtype', default='w8a8', help='of weights and activations (default: w8a8)')
+    add('--cores', type=int, default=0, metavar='N', help='cores of the NPU (default: all)')
+    add('--device', default='cpu', choices=('cpu', 'cuda'), help='that the toolkit computes on')
+    add('--pictures', type=Path, metavar='DIR', help='calibrate with these pictures')
+    add('--size', type=int, default=0, metavar='N', help='side of the pictures that the encoder '
+        'reads (default: the first that the profile knows)')
+    add('--texts', type=Path, metavar='FILE', help='calibrate with these questions and answers')
+    add('--rkllm-python', default=sys.executable, metavar='PY', help='Python with rkllm-toolkit')
+    add('--python', default='', metavar='PY', help='Python with torch and transformers, for '
+        '--pictures (default: that of --rkllm-python)')
+    add('--emit-script', type=Path, metavar='DIR', help='write script and data for another '
+        'machine into this new folder, and convert nothing')
+    add('--dry-run', action='store_true', help='check everything, print the plan, do nothing')
+    add('--force', action='store_true', help='go on although the memory may not suffice')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert; print what was made, or the error; return the exit code."""
+    try:
+        _run(args)
+    except ConversionError as error:
+        print(f'vlm-npu: {error}', file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f'vlm-npu: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    """Convert, or write what another machine needs, or tell what would be done."""
+    conversion = LlmConversion(
+        model_dir=args.model_dir.absolute(),
+        output=args.output.absolute(),
+        profile=load_profile(args.model),
+        platform=args.platform,
+        dtype=args.dtype,
+        context=args.context,
+        cores=args.cores,
+        device=args.device,
+        pictures=args.pictures,
+        texts=args.texts,
+        size=args.size,
+        python=args.python or args.rkllm_python,
+        rkllm_python=args.rkllm_python,
+    )
+    conversion.check()
+    if not conversion.output.parent.is_dir():
+        raise UsageError(f'{conversion.output.parent} is no folder')
+    checkpoint = read_checkpoint(conversion)
+    _say(f'{checkpoint.model_type}, {checkpoint.parameters / 1e9:.2f} billion parameters: '
+         f'rkllm-toolkit takes about {needed_memory(checkpoint) / 1e9:.1f} GB of memory, and as '
+         'much on the disk that it is installed on')
+    if args.dry_run:
+        print(json.dumps(job(conversion, checkpoint), indent=2))
+    if args.emit_script:
+        _emit(conversion, args)
+        return
+    check_toolkit(conversion.rkllm_python)
+    if not args.force:
+        check_memory(checkpoint)
+    if args.dry_run:
+        return
+    figures = convert(conversion, _say)
+    print(
+        f'{args.output}: {conversion.profile.name} for {args.platform}, {args.dtype}, context '
+        f'{args.context}; {figures["bytes"] / 1e6:.1f} MB, rkllm-toolkit '
+        f'{figures["toolkit"] or "of unknown version"}'
+    )
+
+
+def _emit(conversion: LlmConversion, args: argparse.Namespace) -> None:
+    if args.dry_run:
+        return
+    emit(conversion, args.emit_script, _say)
+    print(f'Copy {args.emit_script} to a machine with rkllm-toolkit and the model, and run there, '
+          f'in that folder: python {SCRIPT} {JOB} MODEL_DIR')
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

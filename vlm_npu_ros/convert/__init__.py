@@ -1,0 +1,1 @@
+"""From checkpoints to the files that a board runs; no ROS in here."""

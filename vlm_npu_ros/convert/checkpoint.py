@@ -1,0 +1,93 @@
+"""What the folder of a Hugging Face model says, without loading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import hashlib
+import json
+import math
+from pathlib import Path
+import struct
+from typing import Any
+
+from vlm_npu_ros.engine.errors import ModelFileError
+
+_LONGEST_HEADER = 100_000_000  # bytes; as the safetensors library has it
+# Where families have the description of their language model; others have it at the top.
+_LANGUAGE_MODELS = ('text_config', 'llm_config', 'language_config')
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """
+    A model before its conversion.
+
+    model_type: the family, in Hugging Face's words.
+    dim: embedding width of the language model; 0 = the folder does not tell.
+    parameters: how many numbers its weights are.
+    """
+
+    folder: Path
+    model_type: str
+    dim: int
+    parameters: int
+    config_sha256: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Checkpoint:
+        """Return what the folder says; raise ModelFileError if it holds no whole model."""
+        path = folder / 'config.json'
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelFileError(
+                f'{folder} is no Hugging Face model: {path} can not be read: {error}'
+            ) from error
+        try:
+            config = json.loads(data)
+            model_type, dim = str(config['model_type']), _dim(config)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ModelFileError(
+                f'{path} is no description of a model: {type(error).__name__}: {error}'
+            ) from error
+        return cls(folder, model_type, dim, _parameters(folder), hashlib.sha256(data).hexdigest())
+
+
+def _dim(config: dict[str, Any]) -> int:
+    for name in _LANGUAGE_MODELS:
+        if 'hidden_size' in config.get(name, {}):
+            return int(config[name]['hidden_size'])
+    return int(config.get('hidden_size', 0))
+
+
+def _parameters(folder: Path) -> int:
+    weights = sorted(folder.glob('*.safetensors'))
+    if not weights:
+        raise ModelFileError(f'{folder} holds no weights: there is no *.safetensors in it')
+    index = folder / 'model.safetensors.index.json'
+    if index.is_file():
+        try:
+            needed = set(json.loads(index.read_bytes())['weight_map'].values())
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ModelFileError(f'{index} can not be read: {error}') from error
+        missing = needed - {w.name for w in weights}
+        if missing:
+            raise ModelFileError(f'{folder} is not complete: {", ".join(sorted(missing))} missing')
+        weights = [folder / name for name in needed]
+    return sum(map(_count, weights))
+
+
+def _count(path: Path) -> int:
+    """Return the numbers of a .safetensors file: u64 length, JSON with the shapes, the weights."""
+    try:
+        with open(path, 'rb') as file:
+            (length,) = struct.unpack('<Q', file.read(8))
+            if length > _LONGEST_HEADER:
+                raise ValueError('is it a git-LFS pointer? Run `git lfs pull`')
+            tensors = json.loads(file.read(length))
+        end = max((t['data_offsets'][1] for n, t in tensors.items() if n[:2] != '__'), default=0)
+        if path.stat().st_size < 8 + length + end:
+            raise ValueError('it is cut short: copy or download it again')
+        return sum(math.prod(t['shape']) for n, t in tensors.items() if n[:2] != '__')
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+        raise ModelFileError(f'{path} holds no weights that can be read: {error}') from error

@@ -1,0 +1,199 @@
+"""What a model file is, as far as it tells without any runtime: .rknn, .rkllm, .onnx."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+from vlm_npu_ros.convert.onnx_file import OnnxFile
+from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
+from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
+from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
+from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.models import AUTO, find_model, known_models, load_profile, ModelProfile
+
+_ONNX = re.compile(rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]')  # as of other readers
+
+
+@dataclass(frozen=True)
+class Memory:
+    """
+    An estimate of the memory that a model takes when it is loaded.
+
+    estimate: how it is made.
+    published_gb: what somebody saw for both models together; source: who.
+    """
+
+    at_least: int
+    estimate: str
+    published_gb: float | None = None
+    source: str = ''
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """
+    What was found.
+
+    kind: 'rknn', 'rkllm' or 'onnx'. size: bytes, with the files that belong to it.
+    models: names of the profiles that it may be of; matched: by what.
+    facts: what this kind of file tells.
+    """
+
+    path: Path
+    kind: str
+    size: int
+    models: tuple[str, ...]
+    matched: str
+    memory: Memory
+    facts: dict[str, Any]
+
+
+def inspect_file(path: Path) -> Inspected:
+    """Return what a file is; raise ModelFileError if it is none of the three kinds."""
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(64)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f'{path} can not be read: {error}') from error
+    suffix = path.suffix.lower()
+    if head.startswith((b'RKNN', b'CYPTRKNN', b'RKCE')):
+        return _rknn(path)
+    if _ONNX.match(head):
+        return _onnx(path)
+    if suffix == '.rknn':
+        RknnFile.read(path)  # says what is there instead
+    if suffix == '.rkllm':
+        return _rkllm(path)
+    raise ModelFileError(
+        f'{path} is no .rknn, .rkllm or .onnx file: '
+        + (f"it begins with '{head[:8].hex(' ')}'" if head else 'it is empty')
+    )
+
+
+def _rknn(path: Path) -> Inspected:
+    size = path.stat().st_size
+    file = RknnFile.try_read(path)
+    if file is None:
+        facts: dict[str, Any] = {'shapes': None}
+        models, matched = _models_by_name(path)
+    else:
+        facts = {
+            'pixels': file.size,
+            'layout': file.layout,
+            'tokens': file.tokens,
+            'outputs': len(file.outputs),
+            'dim': file.dim,
+            'folded': file.folded,
+            'mean': file.mean,
+            'std': file.std,
+            'platform': file.platform,
+            'toolkit': file.toolkit,
+            'metadata': _metadata(file.custom_string),
+        }
+        models, matched = _models(file)
+    return Inspected(path, 'rknn', size, models, matched, _memory(
+        size, 'size of the file, whose weights are loaded whole; buffers come on top', models
+    ), facts)
+
+
+def _rkllm(path: Path) -> Inspected:
+    size = check_rkllm(path)
+    models, matched = _models_by_name(path)
+    # The format is not published, so nothing that the file says can be trusted to be read right.
+    return Inspected(path, 'rkllm', size, models, matched, _memory(
+        size, 'size of the file; the key-value cache, which grows with the context, comes on top',
+        models,
+    ), {'shapes': None})
+
+
+def _onnx(path: Path) -> Inspected:
+    file = OnnxFile.read(path)
+    missing = [str(p) for p in file.data if not p.is_file()]
+    if missing:
+        raise ModelFileError(f'{path} keeps weights in {", ".join(missing)}: not there')
+    size = sum(p.stat().st_size for p in (path, *file.data))
+    models, matched = _models_of_graph(file)
+    return Inspected(path, 'onnx', size, models, matched, Memory(
+        size, 'its weights; converting it with rknn-toolkit2 takes 6 to 8 times as much '
+        '(docs/conversion.md)',
+    ), {
+        'inputs': [asdict(t) for t in file.inputs],
+        'outputs': [asdict(t) for t in file.outputs],
+        'opset': file.opset,
+        'producer': file.producer,
+        'parameters': file.parameters,
+        'data': [str(p) for p in file.data],
+    })
+
+
+def _memory(size: int, estimate: str, models: tuple[str, ...]) -> Memory:
+    for name in models if len(models) == 1 else ():
+        published = load_profile(name).published if name in known_models() else None
+        if published and published.ram_gb is not None:
+            return Memory(size, estimate, published.ram_gb, published.source)
+    return Memory(size, estimate)
+
+
+def _metadata(custom_string: str) -> Any:
+    """Return what a converter wrote into the file: JSON, other text, or None."""
+    try:
+        return json.loads(custom_string)
+    except (ValueError, RecursionError):
+        return custom_string or None
+
+
+def _profiles() -> list[ModelProfile]:
+    return [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
+
+
+def _models_by_name(path: Path) -> tuple[tuple[str, ...], str]:
+    names = tuple(p.name for p in _profiles() if re.search(p.files, path.name, re.IGNORECASE))
+    return names, 'its name' if names else ''
+
+
+def _models(file: RknnFile) -> tuple[tuple[str, ...], str]:
+    """Return the profiles that an encoder may be of: the one it names, or those that it fits."""
+    metadata = _metadata(file.custom_string)
+    if isinstance(metadata, dict) and 'model' in metadata:
+        try:
+            profile = find_model(AUTO, file.path, Path(), file)
+        except ModelFileError:  # a name that nobody knows
+            pass
+        else:
+            contradicted = '' if _fits(file, profile) else ', which its shapes contradict'
+            return (profile.name,), f'its metadata{contradicted}'
+    fitting = [p for p in _profiles() if _fits(file, p)]
+    by_name = tuple(p.name for p in fitting if re.search(p.files, file.path.name, re.IGNORECASE))
+    if by_name:
+        return by_name, 'its name and shapes'
+    alike = tuple(p.name for p in fitting if p.image and file.size in p.image.tokens)
+    return alike, 'its shapes' if alike else ''
+
+
+def _fits(file: RknnFile, profile: ModelProfile) -> bool:
+    try:
+        check_agreement(file, 'the file', profile, file.platform, 0)
+    except ModelFileError:
+        return False
+    return True
+
+
+def _models_of_graph(file: OnnxFile) -> tuple[tuple[str, ...], str]:
+    """Return the profiles that a graph would fit, were it converted with their mean and std."""
+    attributes: dict[str, dict[str, Any]] = {
+        t.name: {'shape': list(t.shape), 'layout': 'nchw', 'mean': [0], 'std': [1]}
+        for t in file.inputs
+    }
+    for i, t in enumerate(file.outputs):
+        attributes[t.name] = {'is_output': True, 'idx': i, 'shape': list(t.shape)}
+    try:
+        encoder = RknnFile.from_attributes(
+            file.path, attributes, layout='nchw', platform='', toolkit='', custom_string=''
+        )
+    except (ModelFileError, TypeError):  # not square, or sides that are not constant
+        return (), ''
+    return _models(encoder)

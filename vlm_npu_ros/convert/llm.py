@@ -1,0 +1,329 @@
+"""
+From a Hugging Face model to a .rkllm language model.
+
+Calibration data from pictures (calibration.py, in an environment with torch and transformers),
+then rkllm-toolkit (rkllm.py, in its own environment).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import numpy as np
+from vlm_npu_ros.convert import rkllm
+from vlm_npu_ros.convert.calibration import DATASET, FAMILIES, Request
+from vlm_npu_ros.convert.checkpoint import Checkpoint
+from vlm_npu_ros.convert.errors import ConversionError, ToolkitMissingError, UsageError
+from vlm_npu_ros.convert.recipes import recipe_of
+from vlm_npu_ros.convert.stages import Progress, run_stage
+from vlm_npu_ros.engine.backends.rknpu.board import Board, PLATFORMS
+from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
+from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.images import decode_image, letterbox
+from vlm_npu_ros.engine.models import ChatTemplate, ModelProfile
+
+# What Rockchip's manual of rkllm-toolkit 1.3.0 allows.
+LONGEST_CONTEXT = 16384  # tokens
+DTYPES = {
+    'rk3588': ('w8a8', 'w8a8_g128', 'w8a8_g256', 'w8a8_g512'),
+    'rk3576': ('w4a16', 'w4a16_g32', 'w4a16_g64', 'w4a16_g128', 'w8a8'),
+    'rk3562': ('w8a8', 'w4a16_g32', 'w4a16_g64', 'w4a16_g128', 'w4a8_g32'),
+    'rv1126b': ('w4a16', 'w4a16_g32', 'w4a16_g64', 'w4a16_g128', 'w8a8'),
+}
+# The model is loaded in 32 bits. Public conversions of Qwen3-VL saw 8, 16 and 33.5 GB for 2, 4 and
+# 8 billion parameters; the toolkit's author gives the same for the disk (rknn-llm #308).
+BYTES_PER_PARAMETER = 4
+# Rockchip's own data has 20 pictures with questions of this kind.
+QUESTIONS = (
+    'Describe this picture.',
+    'Which objects do you see, and where are they?',
+    'What is in the foreground, and what is behind it?',
+    'Is there anything unusual here? Answer in one sentence.',
+)
+PICTURES = ('.jpg', '.jpeg', '.png')
+
+SCRIPT, JOB = 'convert_llm.py', 'job.json'
+_WHEELS = ('3.9', '3.10', '3.11', '3.12')
+_PROBE = """
+import importlib.util, json, platform
+there = all(importlib.util.find_spec(name) for name in ('rkllm', 'rkllm.api'))
+print(json.dumps([there, platform.python_version(), platform.machine()]))
+"""
+
+
+@dataclass(frozen=True)
+class LlmConversion:
+    """
+    What to make of what.
+
+    cores: of the NPU; 0 = all that the platform has.
+    pictures: folder of what the robot sees; texts: file of questions with answers; at most one.
+    size: of the pictures that the vision encoder reads; 0 = the first that the profile knows.
+    python: with torch and transformers, for pictures. rkllm_python: with rkllm-toolkit.
+    """
+
+    model_dir: Path
+    output: Path
+    profile: ModelProfile
+    platform: str = 'rk3588'
+    dtype: str = 'w8a8'
+    context: int = 4096
+    cores: int = 0
+    device: str = 'cpu'
+    pictures: Path | None = None
+    texts: Path | None = None
+    size: int = 0
+    python: str = sys.executable
+    rkllm_python: str = sys.executable
+
+    def check(self) -> None:
+        """Raise UsageError where an argument can not be right, before anything is loaded."""
+        if self.profile.backend != 'rknpu' or self.profile.image is None:
+            raise UsageError(f'the model {self.profile.name} is not one for an NPU')
+        if self.platform not in DTYPES:
+            raise UsageError(f'the platform must be one of {", ".join(DTYPES)}')
+        if self.dtype not in DTYPES[self.platform]:
+            raise UsageError(
+                f'{self.platform} knows the dtypes {", ".join(DTYPES[self.platform])}, not '
+                f'{self.dtype}'
+            )
+        cores = PLATFORMS[self.platform].npu_cores
+        if not 0 <= self.cores <= cores:
+            raise UsageError(f'{self.platform} has 1 to {cores} NPU cores, not {self.cores}')
+        longest = min(LONGEST_CONTEXT, self.profile.max_context)
+        if self.context % 32 or not 32 <= self.context <= longest:
+            raise UsageError(
+                f'the context of {self.profile.name} must be a multiple of 32 from 32 to '
+                f'{longest} tokens, not {self.context}'
+            )
+        if self.pictures and self.texts:
+            raise UsageError('calibrate with pictures or with texts, not with both')
+        if self.size and self.size not in self.profile.image.tokens:
+            raise UsageError(
+                f'{self.profile.name} knows pictures of {[*self.profile.image.tokens]} pixels, '
+                f'not {self.size}'
+            )
+
+    @property
+    def build_options(self) -> dict[str, Any]:
+        """Return what rkllm-toolkit is told."""
+        calibrated = self.pictures or self.texts
+        return {
+            'do_quantization': True,
+            'optimization_level': 1,
+            'quantized_dtype': self.dtype,
+            # As Rockchip's scripts recommend: grq for weights of 4 bits with activations of 16.
+            'quantized_algorithm': 'grq' if self.dtype.startswith('w4a16') else 'normal',
+            'target_platform': self.platform,
+            'num_npu_core': self.cores or PLATFORMS[self.platform].npu_cores,
+            'extra_qparams': None,
+            'dataset': f'./{DATASET}' if calibrated else None,
+            'hybrid_rate': 0,
+            'max_context': self.context,
+        }
+
+
+def read_checkpoint(conversion: LlmConversion) -> Checkpoint:
+    """Return what the model's folder says; raise an error if it is not the profile's."""
+    found, profile = Checkpoint.read(conversion.model_dir), conversion.profile
+    assert profile.image
+    recipe_of(profile.name, found.model_type)  # raises if it is of another family
+    if found.dim and found.dim != profile.image.dim:
+        raise ModelFileError(
+            f'{found.folder} has embeddings of {found.dim} numbers, {profile.name} of '
+            f'{profile.image.dim}: name the profile that it is of'
+        )
+    if conversion.pictures and found.model_type not in FAMILIES:
+        raise ModelFileError(
+            f'{found.folder} is of the family {found.model_type}. How it reads pictures is known '
+            f'for {", ".join(FAMILIES)}: calibrate with texts'
+        )
+    return found
+
+
+def needed_memory(checkpoint: Checkpoint) -> int:
+    """Return an estimate of the bytes that rkllm-toolkit takes, in memory and on the disk."""
+    return BYTES_PER_PARAMETER * checkpoint.parameters
+
+
+def check_memory(checkpoint: Checkpoint) -> None:
+    """Raise ConversionError if this machine has less free memory than is needed."""
+    needed, free = needed_memory(checkpoint), Board().available_memory
+    if free is not None and needed > free:
+        raise ConversionError(
+            f'rkllm-toolkit takes about {needed / 1e9:.1f} GB of memory for '
+            f'{checkpoint.parameters / 1e9:.2f} billion parameters, {free / 1e9:.1f} GB are free '
+            'here. Use a larger machine (--emit-script), or go on with --force if there is swap'
+        )
+
+
+def check_toolkit(python: str) -> None:
+    """Raise ToolkitMissingError, which says what to install where, if it is not there."""
+    try:
+        answer = subprocess.run(
+            [python, '-c', _PROBE], capture_output=True, text=True, check=True
+        ).stdout
+        there, version, arch = json.loads(answer.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
+        raise ToolkitMissingError(f'{python} is no Python that can be run: {error}') from error
+    if not there:
+        raise ToolkitMissingError(_advice(python, version, arch))
+
+
+def _advice(python: str, version: str, arch: str) -> str:
+    short = '.'.join(version.split('.')[:2])
+    fits = short in _WHEELS and arch == 'x86_64'
+    tag = 'cp' + (short if fits else _WHEELS[-1]).replace('.', '')
+    return (
+        f'rkllm-toolkit is not in {python} (Python {version} on {arch}).\n'
+        'It is not on PyPI. Download '
+        f'rkllm_toolkit-1.3.0-{tag}-{tag}-linux_x86_64.whl from rkllm-toolkit/packages/ of '
+        'github.com/airockchip/rknn-llm (release-v1.3.0).\n'
+        + ('' if fits else 'This Python or machine can not have it. ')
+        + f'There are wheels for Python {_WHEELS[0]} to {_WHEELS[-1]} on x86_64 Linux alone; '
+        'Python 3.12 needs BUILD_CUDA_EXT=0 when it is installed.\n'
+        'It pins torch 2.6.0 and transformers 5.8.0, rknn-toolkit2 wants torch up to 2.4.0: give '
+        'it a virtual environment of its own, and name that: --rkllm-python VENV/bin/python.\n'
+        'Or have --emit-script DIR write what another machine needs. The vision encoder can be '
+        'converted without it (vlm-npu convert vision).'
+    )
+
+
+def job(conversion: LlmConversion, checkpoint: Checkpoint, transformers: str = '') -> dict:
+    """
+    Return what rkllm.py is told.
+
+    transformers: version that the calibration data was made with.
+    """
+    return {
+        'output': conversion.output.name,
+        'config_sha256': checkpoint.config_sha256,
+        'transformers': transformers,
+        'load': {'device': conversion.device, 'dtype': 'float32'},
+        'build': conversion.build_options,
+    }
+
+
+def convert(conversion: LlmConversion, progress: Progress) -> dict[str, Any]:
+    """
+    Write conversion.output; return figures about it.
+
+    Raises what `read_checkpoint` and `run_stage` raise. rkllm-toolkit is needed at the end only:
+    call `check_toolkit` first.
+    """
+    checkpoint = read_checkpoint(conversion)
+    # Beside the file to be: it has gigabytes, and is moved there at the end.
+    with tempfile.TemporaryDirectory(dir=conversion.output.parent, prefix='.convert-') as folder:
+        work = Path(folder)
+        _prepare(conversion, checkpoint, work, progress)
+        figures = run_stage(
+            'rkllm', [str(work / JOB), str(conversion.model_dir)], conversion.rkllm_python,
+            progress,
+        )
+        made = work / conversion.output.name
+        check_rkllm(made)
+        os.replace(made, conversion.output)
+    return {**figures, 'file': str(conversion.output)}
+
+
+def emit(conversion: LlmConversion, folder: Path, progress: Progress) -> None:
+    """Write into a new folder what makes the .rkllm file on a machine with rkllm-toolkit."""
+    checkpoint = read_checkpoint(conversion)
+    if folder.exists():
+        raise UsageError(f'{folder} is there already: name a new folder')
+    # Half of it would be of no use.
+    with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix='.convert-') as parent:
+        work = Path(parent) / folder.name
+        work.mkdir()
+        _prepare(conversion, checkpoint, work, progress)
+        shutil.copy(rkllm.__file__, work / SCRIPT)
+        work.rename(folder)
+
+
+def _prepare(
+    conversion: LlmConversion, checkpoint: Checkpoint, folder: Path, progress: Progress
+) -> None:
+    """Write the job and its calibration data into a folder."""
+    transformers = ''
+    if conversion.pictures:
+        transformers = _calibrate(conversion, conversion.pictures, folder, progress)
+    elif conversion.texts:
+        entries = framed_texts(conversion.texts, conversion.profile.template)
+        (folder / DATASET).write_text(
+            json.dumps(entries, ensure_ascii=False, indent=1), encoding='utf-8'
+        )
+    else:
+        progress('No calibration data: give --pictures, or --texts, for a better quantisation')
+    (folder / JOB).write_text(
+        json.dumps(job(conversion, checkpoint, transformers), indent=2), encoding='utf-8'
+    )
+
+
+def _calibrate(
+    conversion: LlmConversion, pictures: Path, folder: Path, progress: Progress
+) -> str:
+    """Write calibration data from pictures; return the version of transformers that made it."""
+    with tempfile.TemporaryDirectory() as request_dir:
+        request(conversion, pictures).save(Path(request_dir))
+        figures = run_stage(
+            'calibration', [str(conversion.model_dir), request_dir, '-o', str(folder)],
+            conversion.python, progress,
+        )
+    return str(figures['transformers'])
+
+
+def request(conversion: LlmConversion, folder: Path) -> Request:
+    """Return the pictures of a folder as a board would have them, each with a question."""
+    profile = conversion.profile
+    image, tags, template = profile.image, profile.tags, profile.template
+    assert image and tags
+    size = conversion.size or next(iter(image.tokens))
+    paths = sorted(p for p in folder.glob('*') if p.suffix.lower() in PICTURES)
+    if not paths:
+        raise ModelFileError(f'{folder} holds no pictures ({", ".join(PICTURES)})')
+    seen = tags.start + tags.content * image.tokens[size] + tags.end
+    prompts = [_framed(seen + QUESTIONS[i % len(QUESTIONS)], template) for i in range(len(paths))]
+    return Request(
+        pictures=np.stack([letterbox(_read(path), size) for path in paths]),
+        prompts=prompts,
+        content=tags.content,
+        framed=template is not None,
+        mean=list(image.mean),
+        std=list(image.std),
+    )
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return decode_image(path.read_bytes(), apply_orientation=True)
+    except OSError as error:
+        raise ModelFileError(f'{path} can not be read: {error}') from error
+
+
+def framed_texts(path: Path, template: ChatTemplate | None) -> list[dict[str, str]]:
+    """Return questions with their answers, as the model reads them; raise ModelFileError."""
+    try:
+        entries = json.loads(path.read_text(encoding='utf-8'))
+        pairs = [(entry['input'], entry['target']) for entry in entries]
+        if not pairs or not all(isinstance(t, str) for pair in pairs for t in pair):
+            raise ValueError('it must hold at least one, and texts alone')
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ModelFileError(
+            f'{path} is no list of questions and answers, as in [{{"input": "What is red?", '
+            f'"target": "A colour."}}]: {type(error).__name__}: {error}'
+        ) from error
+    return [{'input': _framed(question, template), 'target': answer} for question, answer in pairs]
+
+
+def _framed(question: str, template: ChatTemplate | None) -> str:
+    if template is None:
+        return question
+    return template.system + template.prefix + question + template.postfix
