@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from rclpy.action import ActionClient
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -34,10 +35,13 @@ class Spinner:
         self._thread.start()
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin_until_future_complete(self._stop)
-        except BaseException as error:
-            self.errors.append(error)
+        while not self._stop.done() and not self.errors:
+            try:
+                self._executor.spin_until_future_complete(self._stop)
+            except InvalidHandle:  # as the node's own program takes it
+                pass
+            except BaseException as error:
+                self.errors.append(error)
 
     def close(self) -> None:
         """Stop spinning, destroy the node and raise what went wrong."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
@@ -26,6 +27,7 @@ from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
+from vlm_npu_ros.node.bond import Bond, start_bond
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
@@ -49,18 +51,16 @@ def _transition(
     ) -> Callable[[VlmNode, LifecycleState], TransitionCallbackReturn]:
         @functools.wraps(method)
         def run(node: VlmNode, state: LifecycleState) -> TransitionCallbackReturn:
-            with node.transitions:
-                try:
-                    method(node)
-                except (VlmError, ValueError) as error:
-                    node.get_logger().error(f'{method.__name__} failed: {error}')
-                except Exception:
-                    reason = traceback.format_exc()
-                    node.get_logger().error(f'{method.__name__} failed:\n{reason}')
-                else:
-                    return TransitionCallbackReturn.SUCCESS
-                node.release()
-                return on_failure
+            try:
+                method(node)
+            except (VlmError, ValueError) as error:
+                node.get_logger().error(f'{method.__name__} failed: {error}')
+            except Exception:
+                node.get_logger().error(f'{method.__name__} failed:\n{traceback.format_exc()}')
+            else:
+                return TransitionCallbackReturn.SUCCESS
+            node.release()
+            return on_failure
 
         return run
 
@@ -80,7 +80,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         # A group of its own: get_state answers while a model is loaded.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.parameters = NodeParameters(self)
-        self.transitions = threading.RLock()  # held during one
+        self._transition = threading.Lock()  # held during one
         self._ending = False
         self._engine: AnyEngine | None = None
         self._server: AskServer | None = None
@@ -93,6 +93,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._encoder: FrameEncoder | None = None
         self._queue: AskQueue | None = None
         self._diagnostics: Diagnostics | None = None
+        self._bond: Bond | None = None
 
     @_transition(TransitionCallbackReturn.FAILURE)
     def on_configure(self) -> None:
@@ -156,6 +157,7 @@ class VlmNode(LifecycleNodeMixin, Node):
             size=lambda: self.parameters['queue_size'],
             sampling=lambda: self.parameters.sampling,
             dialogue_tokens=lambda: self.parameters['conversation_tokens'],
+            busy=lambda: self.parameters['busy'],
         )
         self._encoder.start(self._queue.frames_changed)
         self._server.use(self._queue)
@@ -170,6 +172,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         )
         for feed in self._feeds.values():
             self.get_logger().info(f'Camera {feed.settings.name}: {feed.topic}')
+        self._bond = start_bond(self)
 
     @_transition(TransitionCallbackReturn.ERROR)
     def on_deactivate(self) -> None:
@@ -192,6 +195,8 @@ class VlmNode(LifecycleNodeMixin, Node):
         self.release()
 
     def _deactivate(self) -> None:
+        if self._bond:
+            self._bond.close()
         if self._server:
             self._server.use(None)
         if self._diagnostics:
@@ -200,7 +205,7 @@ class VlmNode(LifecycleNodeMixin, Node):
             self._queue.close()
         if self._encoder:
             self._encoder.stop()
-        self._diagnostics = self._queue = self._encoder = None
+        self._bond = self._diagnostics = self._queue = self._encoder = None
 
     def release(self) -> None:
         """Give back everything that the transitions took; may be called in any state."""
@@ -216,6 +221,26 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._feeds = {}
         self.parameters.locked = False
 
+    def _LifecycleNodeMixin__change_state(  # noqa: N802
+        self, transition_id: int
+    ) -> TransitionCallbackReturn:
+        """
+        Refuse a transition that can not be made now; rclpy raises there, and nobody is answered.
+
+        All transitions come through this method of rclpy, whose name in Python it is.
+        """
+        if not self._transition.acquire(blocking=False):
+            self.get_logger().warning('A transition is refused: another one is under way')
+            return TransitionCallbackReturn.FAILURE
+        try:
+            state = self._state_machine.current_state[1]
+            if all(found[0] != transition_id for found in self._state_machine.available_transitions):
+                self.get_logger().warning(f'There is no transition {transition_id} from {state}')
+                return TransitionCallbackReturn.FAILURE
+            return super()._LifecycleNodeMixin__change_state(transition_id)
+        finally:
+            self._transition.release()
+
     def _check(self, request: Any) -> AskOptions:
         return check_request(request, self.parameters, self._feeds.keys())
 
@@ -225,7 +250,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         engine = self._engine
         if isinstance(engine, IsolatedEngine):
             engine.close()
-        with self.transitions:
+        with self._transition:
             self.release()
 
     def autostart(self) -> None:
@@ -271,6 +296,8 @@ def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event
             executor.spin()
         except ExternalShutdownException:
             return
+        except InvalidHandle:  # an interface was removed just when the executor looked at it
+            continue
         except Exception:
             node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
 
