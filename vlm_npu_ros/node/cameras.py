@@ -164,7 +164,8 @@ class FrameEncoder:
             self._stopping = True
             self._wake.notify()
         self._engine.pause()
-        self._thread.join()
+        if self._thread.ident:
+            self._thread.join()
         for feed in self._feeds.values():
             feed.stop()
 

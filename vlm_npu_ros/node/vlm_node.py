@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 import functools
 import signal
 import sys
@@ -27,7 +28,7 @@ from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
-from vlm_npu_ros.node.bond import Bond, start_bond
+from vlm_npu_ros.node.bond import start_bond
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
@@ -84,7 +85,6 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._ending = False
         self._engine: AnyEngine | None = None
         self._server: AskServer | None = None
-        self._conversation_server: ConversationServer | None = None
         self._conversations: Conversations[CachedFrame] = Conversations(
             lambda: self.parameters['conversations'],
             lambda: self.parameters['conversation_idle'],
@@ -92,8 +92,8 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._feeds: dict[str, CameraFeed] = {}
         self._encoder: FrameEncoder | None = None
         self._queue: AskQueue | None = None
-        self._diagnostics: Diagnostics | None = None
-        self._bond: Bond | None = None
+        # What takes back each step of on_configure and of on_activate.
+        self._configured, self._active = ExitStack(), ExitStack()
 
     @_transition(TransitionCallbackReturn.FAILURE)
     def on_configure(self) -> None:
@@ -103,31 +103,40 @@ class VlmNode(LifecycleNodeMixin, Node):
         log = self.get_logger()
         started = time.monotonic()
         settings = self.parameters.engine
+        configured = self._configured
         self.parameters.locked = True
+        configured.callback(setattr, self.parameters, 'locked', False)
         self._feeds = {
             camera.name: CameraFeed(self, camera, self.parameters['image_reliability'])
             for camera in self.parameters.cameras()
         }
+        configured.callback(setattr, self, '_feeds', {})
+        configured.callback(self._forget_dialogues)
         self._engine = self._load(settings)
         self._identity = settings.backend, self._engine.model_name
         self._server = AskServer(self, self._check, self._identity)
-        self._conversation_server = ConversationServer(self, self._conversations, self._engine)
+        configured.callback(self._server.close)
+        conversations = ConversationServer(self, self._conversations, self._engine)
+        configured.callback(conversations.close)
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
 
     def _load(self, settings: EngineSettings) -> AnyEngine:
         log = self.get_logger()
         if not self.parameters.isolated:
-            return load_engine(settings, log.info)
+            engine = load_engine(settings, log.info)
+            self._configured.callback(engine.close)
+            return engine
         # Known before it has loaded, so that closing it can end the loading.
-        self._engine = engine = IsolatedEngine(
+        self._engine = isolated = IsolatedEngine(
             settings,
             limits=StageLimits(self.parameters['watchdog']),
             progress=log.info,
             log=lambda line: log.info(f'engine: {line}'),
             on_change=self._engine_changed,
         )
-        engine.load()
-        return engine
+        self._configured.callback(isolated.close)
+        isolated.load()
+        return isolated
 
     def _engine_changed(self, failure: str) -> None:
         """Log that the engine was lost or, without a failure, that it is ready again."""
@@ -143,6 +152,7 @@ class VlmNode(LifecycleNodeMixin, Node):
     def on_activate(self) -> None:
         """Begin to encode frames and to answer questions."""
         assert self._engine and self._server
+        active = self._active
         self._engine.resume()
         self._encoder = FrameEncoder(
             self,
@@ -151,6 +161,7 @@ class VlmNode(LifecycleNodeMixin, Node):
             rate=lambda: self.parameters['encode_rate'],
             limits=lambda: self.parameters.history_limits(len(self._feeds)),
         )
+        active.callback(self._encoder.stop)
         self._queue = AskQueue(
             self._engine,
             Views(self, self._feeds, self._encoder, self._conversations),
@@ -159,9 +170,11 @@ class VlmNode(LifecycleNodeMixin, Node):
             dialogue_tokens=lambda: self.parameters['conversation_tokens'],
             busy=lambda: self.parameters['busy'],
         )
+        active.callback(self._queue.close)
         self._encoder.start(self._queue.frames_changed)
+        active.callback(self._server.use, None)
         self._server.use(self._queue)
-        self._diagnostics = Diagnostics(
+        diagnostics = Diagnostics(
             self,
             self._identity[0],
             self._engine,
@@ -170,9 +183,12 @@ class VlmNode(LifecycleNodeMixin, Node):
             max_age=lambda: self.parameters['max_age'],
             dialogues=lambda: len(self._conversations.newest_first()),
         )
+        active.callback(diagnostics.close)
         for feed in self._feeds.values():
             self.get_logger().info(f'Camera {feed.settings.name}: {feed.topic}')
-        self._bond = start_bond(self)
+        bond = start_bond(self)
+        if bond:
+            active.callback(bond.close)
 
     @_transition(TransitionCallbackReturn.ERROR)
     def on_deactivate(self) -> None:
@@ -195,31 +211,20 @@ class VlmNode(LifecycleNodeMixin, Node):
         self.release()
 
     def _deactivate(self) -> None:
-        if self._bond:
-            self._bond.close()
-        if self._server:
-            self._server.use(None)
-        if self._diagnostics:
-            self._diagnostics.close()
-        if self._queue:
-            self._queue.close()
-        if self._encoder:
-            self._encoder.stop()
-        self._bond = self._diagnostics = self._queue = self._encoder = None
+        # All of it, the last first, whatever of it fails.
+        self._active.close()
+        self._queue = self._encoder = None
 
     def release(self) -> None:
         """Give back everything that the transitions took; may be called in any state."""
-        self._deactivate()
-        if self._server:
-            self._server.close()
-        if self._conversation_server:
-            self._conversation_server.close()
-        if self._engine:
-            self._engine.close()
-        self._server = self._conversation_server = self._engine = None
+        try:
+            self._deactivate()
+        finally:
+            self._configured.close()
+            self._server = self._engine = None
+
+    def _forget_dialogues(self) -> None:
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
-        self._feeds = {}
-        self.parameters.locked = False
 
     def _LifecycleNodeMixin__change_state(  # noqa: N802
         self, transition_id: int
