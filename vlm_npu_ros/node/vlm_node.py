@@ -38,6 +38,7 @@ from vlm_npu_ros.node.requests import check_request
 from vlm_npu_ros.node.views import Views
 
 _THREADS = 4  # of the executor; only transitions keep one of them busy
+_REMOVAL = 0.001  # seconds that the removal of an interface may take
 
 
 def _transition(
@@ -302,7 +303,7 @@ def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event
         except ExternalShutdownException:
             return
         except InvalidHandle:  # an interface was removed just when the executor looked at it
-            continue
+            ended.wait(_REMOVAL)
         except Exception:
             node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
 
