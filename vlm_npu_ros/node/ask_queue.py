@@ -150,9 +150,10 @@ class AskQueue:
         if ask.stage in (Stage.WAITING_FOR_FRAME, Stage.ENCODING):
             error = self._views.complaint(ask)
         else:
+            why = self._engine.failure or 'allow more time or ask for fewer tokens'
             error = AnswerTimeoutError(
                 f'The answer was not complete after {ask.options.timeout:.1f} s '
-                f'(stage {ask.stage}): allow more time or ask for fewer tokens'
+                f'(stage {ask.stage}): {why}'
             )
         self.end(ask, error)
 

@@ -17,6 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
+from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.engine.types import FinishReason
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer
 from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
@@ -40,15 +41,15 @@ class AskServer:
     Neither an executor's thread nor a coroutine is held while a question is open.
 
     check: makes AskOptions of a request (of either kind) or raises RequestError.
-    identity: backend and model for the statistics.
+    backend, engine: what answers, for the statistics.
     """
 
     def __init__(
-        self, node: Node, check: Callable[[Any], AskOptions], identity: tuple[str, str]
+        self, node: Node, check: Callable[[Any], AskOptions], backend: str, engine: AnyEngine
     ) -> None:
         self._node = node
         self._check = check
-        self._identity = identity
+        self._backend, self._engine = backend, engine
         self._queue: AskQueue | None = None
         self._goals: dict[bytes, Ask] = {}  # that are open
         self._open = 0  # questions whose result is not on its way to the caller
@@ -202,7 +203,7 @@ class AskServer:
         result.request_id = ask.request_id
         assert ask.finish_reason
         result.finish_reason = ask.finish_reason.value
-        result.stats = statistics(ask, *self._identity)
+        result.stats = statistics(ask, self._backend, self._engine)
         result.frame_stamps = list(ask.stamps)
         result.dropped_turns, result.note = ask.dropped_turns, ask.note
         if ask.frame:
@@ -237,7 +238,7 @@ def _duration(nanoseconds: int) -> Duration:
     return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
-def statistics(ask: Ask, backend: str, model: str) -> GenerationStats:
+def statistics(ask: Ask, backend: str, engine: AnyEngine) -> GenerationStats:
     """Return what the answer cost; stages that did not happen are 0."""
     times = ask.times
     ended = times.ended or time.monotonic()
@@ -245,12 +246,12 @@ def statistics(ask: Ask, backend: str, model: str) -> GenerationStats:
     begun = times.begun or ended
     stats = GenerationStats(
         backend=backend,
-        model=model,
+        model=engine.model_name,
         frame_wait_ms=1000 * (ready - times.asked - times.encode),
         encode_ms=1000 * times.encode,
         queue_ms=1000 * (begun - ready),
         total_ms=1000 * (ended - times.asked),
-        memory_mb=psutil.Process().memory_info().rss / 2**20,
+        memory_mb=(engine.memory or psutil.Process().memory_info().rss) / 2**20,
     )
     if times.first_piece:
         stats.first_token_ms = 1000 * (times.first_piece - times.asked)

@@ -114,8 +114,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         configured.callback(setattr, self, '_feeds', {})
         configured.callback(self._forget_dialogues)
         self._engine = self._load(settings)
-        self._identity = settings.backend, self._engine.model_name
-        self._server = AskServer(self, self._check, self._identity)
+        self._server = AskServer(self, self._check, settings.backend, self._engine)
         configured.callback(self._server.close)
         conversations = ConversationServer(self, self._conversations, self._engine)
         configured.callback(conversations.close)
@@ -177,7 +176,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._server.use(self._queue)
         diagnostics = Diagnostics(
             self,
-            self._identity[0],
+            self.parameters['backend'],
             self._engine,
             self._queue,
             self._feeds.values(),
@@ -239,8 +238,9 @@ class VlmNode(LifecycleNodeMixin, Node):
             self.get_logger().warning('A transition is refused: another one is under way')
             return TransitionCallbackReturn.FAILURE
         try:
-            state = self._state_machine.current_state[1]
-            if all(found[0] != transition_id for found in self._state_machine.available_transitions):
+            possible = [found[0] for found in self._state_machine.available_transitions]
+            if transition_id not in possible:
+                state = self._state_machine.current_state[1]
                 self.get_logger().warning(f'There is no transition {transition_id} from {state}')
                 return TransitionCallbackReturn.FAILURE
             return super()._LifecycleNodeMixin__change_state(transition_id)
