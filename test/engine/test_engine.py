@@ -123,7 +123,7 @@ def within_patience(futures: list[Future]) -> list[object]:
 
 # The lock
 
-def test_generation_goes_before_an_encoding_that_waited_longer_and_then_they_take_turns(pool: ThreadPoolExecutor) -> None:
+def test_generation_goes_first_and_then_they_take_turns(pool: ThreadPoolExecutor) -> None:
     lock = NpuLock()
     changed = watch(lock)
     order = []

@@ -281,8 +281,8 @@ def find_model(
             if profile.name == named:
                 return profile
         raise ModelFileError(
-            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known: give '
-            'the path of its profile .yaml as the model'
+            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known: '
+            'give the path of its profile .yaml as the model'
         )
     alike = _named_alike(profiles, (encoder.name, language_model.name))
     fitting = [
