@@ -21,7 +21,6 @@ from vlm_npu_ros.engine.images import MAX_PIXELS
 LARGE_SIDE = int(MAX_PIXELS ** 0.5) if FULL else 2000
 
 
-
 def peak_of_decoding(pixels: int) -> float:
     """Return the MiB of a picture that is decoded, of the same as RGB, and some for the rest."""
     return 6 * pixels / 2**20 + 50

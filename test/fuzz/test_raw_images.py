@@ -37,12 +37,13 @@ NO_PICTURES = [
 ENCODINGS = st.sampled_from([*LAYOUTS, *LAYOUTS, *NO_PICTURES, None]).flatmap(
     lambda name: ANY_TEXT if name is None else st.just(name)
 )
-SIDES = (
-    st.integers(1, 20).map(lambda half: 2 * half)
-    | st.integers(0, 40)
-    | st.integers(0, 8192)
-    | st.sampled_from([0, 1, 2, 3, 4, 8191, 8192, 2**16, 2**31, 2**32 - 1])
-)
+UINT32 = st.integers(0, 2**32 - 1)
+SIDES = st.sampled_from([
+    *4 * [st.integers(2, 20).map(lambda half: 2 * half)],
+    st.integers(0, 40),
+    st.integers(0, 8192),
+    st.sampled_from([0, 1, 2, 3, 4, 8191, 8192, 2**16, 2**31, 2**32 - 1]),
+]).flatmap(lambda sides: sides)
 
 
 @st.composite
@@ -50,15 +51,11 @@ def raw_images(draw: st.DrawFn) -> Image:
     encoding, width, height = draw(ENCODINGS), draw(SIDES), draw(SIDES)
     pixel, rows = LAYOUTS.get(encoding, (1, 1.0))
     row = pixel * width
-    step = draw(
-        st.sampled_from([row] * 3 + [row - 1, row + 1, row + 64, 2 * row, 0, 2**32 - 1])
-        | st.integers(0, 2**32 - 1)
-    )
-    step = min(max(step, 0), 2**32 - 1)
+    steps = [row] * 6 + [row - 1, row + 1, row + 64, 2 * row, 0, 2**32 - 1, draw(UINT32)]
+    step = min(max(draw(st.sampled_from(steps)), 0), 2**32 - 1)
     whole = int(step * height * rows)
-    length = draw(
-        st.sampled_from([whole] * 3 + [whole - 1, whole + 9, whole // 2, 0]) | st.integers(0, 9999)
-    )
+    lengths = [whole] * 6 + [whole - 1, whole + 9, whole // 2, 0, draw(st.integers(0, 9999))]
+    length = draw(st.sampled_from(lengths))
     start = draw(st.integers(0, 99))
     return Image(
         encoding=encoding, width=width, height=height, step=step,
