@@ -39,6 +39,7 @@ from vlm_npu_ros.node.views import Views
 
 _THREADS = 4  # of the executor; only transitions keep one of them busy
 _REMOVAL = 0.001  # seconds that the removal of an interface may take
+_GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
 
 
 def _transition(
@@ -234,7 +235,7 @@ class VlmNode(LifecycleNodeMixin, Node):
 
         All transitions come through this method of rclpy, whose name in Python it is.
         """
-        if not self._transition.acquire(blocking=False):
+        if not self._transition.acquire(timeout=_GRACE):
             self.get_logger().warning('A transition is refused: another one is under way')
             return TransitionCallbackReturn.FAILURE
         try:
@@ -249,6 +250,11 @@ class VlmNode(LifecycleNodeMixin, Node):
 
     def _check(self, request: Any) -> AskOptions:
         return check_request(request, self.parameters, self._feeds.keys())
+
+    def destroy_node(self) -> None:
+        """Leave the graph; rclpy's state machine would keep the node there until collected."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
 
     def shut_down(self) -> None:
         """End everything, from any thread; a model that is being loaded is not waited for."""
