@@ -2,10 +2,12 @@
 # tools/with_ros makes from PyPI wheels on first use.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm64 test-convert test-convert-families lint shell eval-demo-model train-demo-model clean
+.PHONY: help demo test test-arm64 test-convert test-convert-families fuzz faults soak lint shell \
+	eval-demo-model train-demo-model clean
 
 ROS := tools/with_ros
 PYTHON ?= python3
+MINUTES ?= 10
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' Makefile | expand -t 24
@@ -32,6 +34,15 @@ lint:  ## Check style, types and package.xml
 
 shell:  ## Open bash in the environment
 	@PS1='(vlm_npu_ros) \w\$$ ' $(ROS) bash --norc
+
+fuzz:  ## Try 20000 bad images, 5000 bad questions and more, about 15 minutes (ARGS as for test)
+	@VLM_FUZZ=full $(ROS) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz)
+
+faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its options)
+	@$(ROS) python3 tools/robustness/faults.py $(ARGS)
+
+soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": its options)
+	@$(ROS) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
 
 eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
 	@$(ROS) python3 tools/demo_model/evaluate.py $(ARGS)

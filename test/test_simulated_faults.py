@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import os
 from pathlib import Path
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import time
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from simulated.board import rknn_tree, use
 from simulated.runtime import build, build_driver
@@ -143,15 +143,21 @@ def test_slow_load(states: States) -> None:
     assert time.monotonic() - started > 0.4
 
 
-def test_each_run_loses_memory(start: Start) -> None:
-    def peak(**environment: Any) -> float:
-        with start('a', 'a', 'a', SIMRKLLM_ANSWER='b', **environment) as asking:
-            _, status, usage = os.wait4(asking.pid, 0)
-            asking.returncode = status
-        assert status == 0
-        return usage.ru_maxrss / 1024  # of the test's own process, too, where that is more
-    assert peak() < 150
-    assert 180 < peak(SIMRKLLM_LEAK_MB=60) < 200
+def test_each_run_loses_memory(start: Start, faults: Path) -> None:
+    def resident(megabytes: int) -> float:
+        """Return the MiB of a process that hangs in its third run."""
+        faults.write_text(
+            'SIMRKLLM_ANSWER@once=!\nSIMRKLLM_ANSWER@once=!\nSIMRKLLM_ANSWER=!!!\n'
+            f'SIMRKLLM_HANG_AT=3\nSIMRKLLM_LEAK_MB={megabytes}\n'
+        )
+        with start('a', 'a', 'a') as asking:
+            assert asking.stdout
+            lines = [asking.stdout.readline().split()[0] for _ in range(9)]
+            memory = psutil.Process(asking.pid).memory_info().rss
+            asking.kill()
+        assert lines == ['init', *['NORMAL', 'FINISH', 'run'] * 2, 'NORMAL', 'NORMAL']
+        return memory / 2**20
+    assert 59 < resident(20) - resident(0) < 65
 
 
 # --- rknnlite ---

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 import threading
 
 import numpy as np
 import pytest
 from std_msgs.msg import Header
-from vlm_npu_ros.engine.backends.scripted import ScriptedEncoder, ScriptedLanguageModel
+from vlm_npu_ros.engine.backends.scripted import (
+    ScriptedEncoder,
+    ScriptedLanguageModel,
+    ScriptedTimings,
+)
 from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
+    AnswerTimeoutError,
     BackendCrashedError,
+    BusyError,
     CancelledError,
     StaleFrameError,
     VlmError,
@@ -31,7 +38,7 @@ class Echo(ScriptedLanguageModel):
     """Answers with the question; 'hold' waits for `go`, 'crash' raises."""
 
     def __init__(self) -> None:
-        super().__init__(())
+        super().__init__((), ScriptedTimings(decode_rate=200.0))
         self.go = threading.Event()
         self.held = threading.Event()
         self.order: list[str] = []
@@ -71,21 +78,30 @@ class FramesByHand(Views):
 class Bench:
     """A queue with the world around it."""
 
-    def __init__(self, size: int = 8) -> None:
+    def __init__(self, busy: str, size: int = 8) -> None:
         self.model = Echo()
+        self.engine = Engine(ScriptedEncoder(), self.model)
         views = FramesByHand()
         self.frames = views.frames
         self.queue = AskQueue(
-            Engine(ScriptedEncoder(), self.model),
+            self.engine,
             views,
             size=lambda: size,
             sampling=Sampling,
             dialogue_tokens=lambda: 0,
+            busy=lambda: busy,
         )
 
     def ask(self, question: str, camera: str = 'camera', timeout: float = 60.0) -> Asked:
         """Submit a question."""
         return Asked(self.queue, AskOptions(question, (camera,), Freshness(0), timeout, 64))
+
+    def hold(self) -> Asked:
+        """Submit a question that is being answered until `model.go`."""
+        self.model.held.clear()
+        asked = self.ask('hold')
+        assert self.model.held.wait(30)
+        return asked
 
 
 class Asked:
@@ -94,14 +110,19 @@ class Asked:
     def __init__(self, queue: AskQueue, options: AskOptions) -> None:
         self.pieces: list[Piece] = []
         self.stages: list[Stage | None] = []
+        self.positions: list[int] = []
         self._done = threading.Event()
         self.ask = Ask(
             options,
             on_piece=lambda ask, piece: self.pieces.append(piece),
-            on_stage=lambda ask: self.stages.append(ask.stage),
+            on_stage=self._on_stage,
             on_done=lambda ask: self._done.set(),
         )
         queue.submit(self.ask)
+
+    def _on_stage(self, ask: Ask) -> None:
+        self.stages.append(ask.stage)
+        self.positions.append(ask.position)
 
     def wait(self) -> Ask:
         """Return the question when it has ended."""
@@ -110,9 +131,15 @@ class Asked:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def busy() -> str:
+    """Give the busy policy; tests override it with a parameter of this name."""
+    return 'queue'
+
+
+@pytest.fixture
+def bench(busy: str) -> Iterator[Bench]:
     """Give a queue that is closed afterwards."""
-    bench = Bench()
+    bench = Bench(busy)
     yield bench
     bench.model.go.set()
     bench.queue.close()
@@ -143,8 +170,7 @@ def test_timeout_without_frame_is_the_frames_fault(bench: Bench) -> None:
 
 
 def test_end_of_a_running_question_is_immediate_and_the_next_one_is_clean(bench: Bench) -> None:
-    held = bench.ask('hold')
-    assert bench.model.held.wait(30)
+    held = bench.hold()
     following = bench.ask('next')
     bench.queue.end(held.ask, CancelledError('enough'))
     assert held.wait().answer == ''
@@ -155,8 +181,7 @@ def test_end_of_a_running_question_is_immediate_and_the_next_one_is_clean(bench:
 
 
 def test_ended_question_leaves_the_queue(bench: Bench) -> None:
-    bench.ask('hold')
-    assert bench.model.held.wait(30)
+    bench.hold()
     waiting = bench.ask('never')
     bench.queue.end(waiting.ask, CancelledError('enough'))
     last = bench.ask('last')
@@ -179,3 +204,137 @@ def test_question_ends_once(bench: Bench) -> None:
     bench.queue.end(asked.ask, CancelledError('too late'))
     assert asked.ask.error is None
     assert [p.finish_reason for p in asked.pieces if p.finish_reason] == ['eos']
+
+
+def test_many_questions_end_at_their_timeouts_with_no_thread_each() -> None:
+    bench = Bench('queue', size=1000)
+    held = bench.hold()
+    threads = threading.active_count()
+    waiting = [bench.ask('q', timeout=0.2 + 0.3 * (i % 2)) for i in range(500)]
+    assert threading.active_count() == threads
+    for asked in waiting:
+        ask = asked.wait()
+        assert isinstance(ask.error, AnswerTimeoutError)
+        assert ask.times.ended is not None
+        assert 0 <= ask.times.ended - ask.deadline < 0.5
+    assert bench.queue.depth == 0
+    bench.model.go.set()
+    assert held.wait().answer == 'hold'
+    bench.queue.close()
+
+
+def test_a_longer_timeout_does_not_hide_a_shorter_one(bench: Bench) -> None:
+    bench.hold()
+    bench.ask('long')
+    short = bench.ask('short', timeout=0.05)
+    assert isinstance(short.wait().error, AnswerTimeoutError)
+
+
+def test_position_counts_down_to_the_turn(bench: Bench) -> None:
+    bench.hold()
+    first, second, third = (bench.ask(q) for q in 'abc')
+    assert (first.positions, second.positions, third.positions) == ([0], [1], [2])
+    bench.queue.end(first.ask, CancelledError('enough'))
+    bench.model.go.set()
+    third.wait()
+    assert second.positions[:2] == [1, 0]
+    assert third.positions[:3] == [2, 1, 0]
+    assert third.stages[:3] == [Stage.QUEUED] * 3
+    assert Stage.PREFILL in third.stages[3:] and not any(third.positions[3:])
+
+
+def test_who_waits_for_a_frame_is_before_nobody(bench: Bench) -> None:
+    bench.hold()
+    rear = bench.ask('rear view', camera='rear')
+    front, other = bench.ask('front view'), bench.ask('other')
+    assert (rear.positions, front.positions, other.positions) == ([0], [0], [1])
+    bench.frames['rear'] = FRAME
+    bench.queue.frames_changed()
+    assert (rear.positions[-1], front.positions[-1], other.positions[-1]) == (0, 1, 2)
+    bench.model.go.set()
+    other.wait()
+    assert bench.model.order == ['hold', 'rear view', 'front view', 'other']
+
+
+@pytest.mark.parametrize('busy', ['reject'])
+def test_reject_is_busy_while_another_question_is_open(bench: Bench) -> None:
+    rear = bench.ask('rear view', camera='rear')
+    refused = bench.ask('front view').wait()
+    assert isinstance(refused.error, BusyError)
+    assert 'reject' in str(refused.error)
+    bench.queue.end(rear.ask, CancelledError('enough'))
+    held = bench.hold()
+    assert isinstance(bench.ask('too early').wait().error, BusyError)
+    # Who has ended is in nobody's way, whatever the engine still does.
+    bench.queue.end(held.ask, CancelledError('enough'))
+    following = bench.ask('next')
+    bench.model.go.set()
+    assert following.wait().answer == 'next'
+    assert bench.model.order == ['hold', 'next']
+    for _ in range(20):  # one after the other
+        assert bench.ask('again').wait().answer == 'again'
+
+
+@pytest.mark.parametrize('busy', ['interrupt'])
+def test_interrupt_ends_all_others_and_comes_next(bench: Bench) -> None:
+    rear = bench.ask('rear view', camera='rear')
+    held = bench.hold()
+    assert isinstance(rear.wait().error, BusyError)
+    newer = bench.ask('newer')
+    assert isinstance(held.wait().error, BusyError)
+    assert 'interrupt' in str(held.ask.error)
+    assert held.pieces[-1].finish_reason == 'error'
+    newest = bench.ask('newest')
+    assert isinstance(newer.wait().error, BusyError)
+    assert newest.positions == [0]
+    bench.model.go.set()
+    assert newest.wait().answer == 'newest'
+    assert [piece.delta for piece in newest.pieces] == ['newest', '']
+    assert bench.model.order == ['hold', 'newest']
+
+
+@pytest.mark.parametrize('busy', ['interrupt'])
+def test_interrupt_knows_no_full_queue(bench: Bench) -> None:
+    asked = [bench.hold(), *(bench.ask(f'{i}') for i in range(50))]
+    bench.model.go.set()
+    assert asked[-1].wait().answer == '49'
+    assert all(isinstance(a.wait().error, BusyError) for a in asked[:-1])
+
+
+def test_full_queue_has_room_again_when_a_question_ends(bench: Bench) -> None:
+    held = bench.hold()
+    waiting = [bench.ask('w') for _ in range(8)]
+    full = bench.ask('full').wait()
+    assert isinstance(full.error, BusyError)
+    assert 'queue_size 8' in str(full.error)
+    bench.queue.end(waiting[3].ask, CancelledError('enough'))
+    last = bench.ask('last')
+    assert not last.ask.done
+    bench.queue.end(held.ask, CancelledError('enough'))  # the engine goes on with it
+    after = bench.ask('after')
+    bench.model.go.set()
+    assert last.wait().answer == 'last' and after.wait().answer == 'after'
+
+
+def test_a_stream_of_questions_lets_the_encoder_have_its_turn(bench: Bench) -> None:
+    bench.hold()
+    rear = bench.ask('rear view', camera='rear')
+    stream = deque(bench.ask('front view') for _ in range(7))
+
+    def encode() -> None:
+        bench.engine.encode(np.zeros((4, 4, 3), np.uint8))
+        bench.frames['rear'] = FRAME
+        bench.queue.frames_changed()
+
+    encoder = threading.Thread(target=encode)
+    encoder.start()
+    bench.model.go.set()
+    while not rear.ask.done and len(bench.model.order) < 100:  # the queue is never empty
+        stream.popleft().wait()
+        stream.append(bench.ask('front view'))
+    for asked in stream:
+        asked.wait()
+    encoder.join()
+    rear.wait()
+    # After 'hold' and one more, or some more where the thread was late.
+    assert bench.model.order.index('rear view') < 20

@@ -30,6 +30,7 @@ def frame_at(seconds: float) -> CachedFrame:
         (100, 101, 100, True),
         (100, 101, 100.001, False),
         (100, 99, 0, True),  # the camera's clock is ahead
+        (100, 94.9, 0, False),  # the clock was set back
     ],
 )
 def test_admits(stamp: float, now: float, not_before: float, admitted: bool) -> None:

@@ -341,3 +341,21 @@ def test_release_answers_the_questions_first(active_node: MakeNode, robot: Robot
 def test_topic_that_is_none_fails_configure(make_node: MakeNode, topic: str) -> None:
     node = make_node(camera__topic=topic)
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+
+
+def test_failed_activation_goes_back_to_unconfigured_and_heals(
+    make_node: MakeNode, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_node()
+    node.trigger_configure()
+
+    def no_memory(*_: object) -> None:
+        raise MemoryError('no thread can be started')
+
+    with monkeypatch.context() as patch:
+        patch.setattr('vlm_npu_ros.node.vlm_node.FrameEncoder.start', no_memory)
+        assert node.trigger_activate() is TransitionCallbackReturn.ERROR
+    assert node._state_machine.current_state[1] == 'unconfigured'
+    node.autostart()
+    robot.publish()
+    assert robot.ask(question='what?').success

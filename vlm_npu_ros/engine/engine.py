@@ -40,20 +40,29 @@ class NpuLock:
     """
     Lets one model run at a time: an encoder and a language model at once can hang an NPU.
 
-    A generation that waits goes before any encoding that waits.
+    Of two that wait, the generation goes first, but an encoding that has waited through one goes
+    before the next: neither waits for more than one of the other kind.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._busy = False
-        self._generations_waiting = 0
+        self._encodings_waiting = self._generations_waiting = 0
+        self._encoder_is_next = False
 
     @contextmanager
     def encoding(self) -> Iterator[None]:
         """Hold the NPU for an encoding."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._busy and not self._generations_waiting)
-            self._busy = True
+            self._encodings_waiting += 1
+            try:
+                self._changed.wait_for(
+                    lambda: not self._busy
+                    and (self._encoder_is_next or not self._generations_waiting)
+                )
+            finally:
+                self._encodings_waiting -= 1
+            self._busy, self._encoder_is_next = True, False
         try:
             yield
         finally:
@@ -65,13 +74,15 @@ class NpuLock:
         with self._changed:
             self._generations_waiting += 1
             try:
-                self._changed.wait_for(lambda: not self._busy)
+                self._changed.wait_for(lambda: not self._busy and not self._encoder_is_next)
             finally:
                 self._generations_waiting -= 1
             self._busy = True
         try:
             yield
         finally:
+            with self._changed:
+                self._encoder_is_next = self._encodings_waiting > 0
             self._release()
 
     def _release(self) -> None:

@@ -17,6 +17,8 @@ from vlm_npu_ros.engine.errors import ImageError
 
 PADDING = 128
 MAX_PIXELS = 64_000_000
+# Each scan of a JPEG goes over all of its pixels, and takes a hundred bytes; encoders make ten.
+_MOST_SCANS = 100
 
 
 def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
@@ -58,16 +60,17 @@ def decode_image(
     """
     Decode a JPEG or PNG file.
 
-    The size is read from the file's header first, so that a few bytes that unpack to gigabytes
-    are refused before anything is unpacked. 16-bit samples are reduced to 8 bits, grey becomes
-    RGB, an alpha channel is dropped. Bytes lost in the middle of a JPEG can not be noticed.
+    The sizes that the file states are looked at first, so that a few bytes that unpack to
+    gigabytes, or take minutes, are refused before anything is unpacked. 16-bit samples are reduced
+    to 8 bits, grey becomes RGB, an alpha channel is dropped. Bytes lost in the middle of a JPEG
+    can not be noticed.
 
     :param data: the file's bytes (as an array: uint8).
     :param max_pixels: the largest width x height that is decoded.
     :param apply_orientation: turn the image as its EXIF tag asks. Right for a photograph; wrong
         for a camera on a robot, whose calibration and frames mean the sensor's own pixel grid.
     :return: a new (height, width, 3) uint8 array in RGB order.
-    :raises ImageError: not JPEG or PNG, cut short, damaged or too large.
+    :raises ImageError: not JPEG or PNG, cut short, damaged, too large or too laborious.
     """
     data = bytes(data)
     form = _form_of(data)
@@ -76,18 +79,21 @@ def decode_image(
         raise ImageError(
             f'The {form.name} image says that it is {width}x{height}: '
             f'1 to {max_pixels} pixels are accepted.')
-    if data.rfind(form.end_marker, header_end) < 0:
-        raise ImageError(f'The {form.name} image is cut short after {len(data)} bytes.')
+    form.check(data, header_end)
     return _decode(data, form.name, apply_orientation)
 
 
 class _Form(NamedTuple):
-    """How the files of one format begin, tell their size and end."""
+    """
+    How the files of one format begin and tell their size.
+
+    check: raises ImageError for a file that is cut short, or made to take memory or time.
+    """
 
     name: str
     signature: bytes
-    end_marker: bytes
     read_size: Callable[[bytes], tuple[int, int, int]]
+    check: Callable[[bytes, int], None]
 
 
 def _margin(length: float, size: int) -> int:
@@ -105,17 +111,39 @@ def _form_of(data: bytes) -> _Form:
 
 def _png_size(data: bytes) -> tuple[int, int, int]:
     """Return width, height and the header's end (PNG specification, 11.2.2 IHDR)."""
-    if len(data) < 33 or data[12:16] != b'IHDR':
+    if len(data) < 33 or data[8:16] != b'\0\0\0\x0dIHDR':
         raise ImageError('The PNG image is cut short or damaged: it has no header chunk.')
     width, height = struct.unpack_from('>II', data, 16)
     return width, height, 33
+
+
+def _check_png(data: bytes, position: int) -> None:
+    """
+    Raise ImageError unless all chunks are there (PNG specification, 5.3 and 5.6).
+
+    OpenCV takes as much memory as a chunk says that it is long, before it reads it, searches for
+    the picture beyond the end too, and crashes on damaged animations (4.12).
+    """
+    name, found = b'', set()
+    while name != b'IEND' and position + 12 <= len(data):
+        length, name = struct.unpack_from('>I4s', data, position)
+        position += 12 + length
+        found.add(name)
+    if name != b'IEND' or position > len(data):
+        raise _cut_short('PNG', data)
+    if b'IDAT' not in found:
+        raise ImageError('The PNG image is damaged: it holds no picture.')
+    if b'acTL' in found:
+        raise ImageError('The PNG image is animated: only single pictures are decoded.')
 
 
 # Start of frame: C0 to CF without C4 (DHT), C8 (JPG) and CC (DAC). ITU-T T.81, table B.1.
 _FRAME_MARKERS = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
 # TEM, RST0 to RST7 and SOI are followed by no length.
 _BARE_MARKERS = frozenset([0x01, *range(0xd0, 0xd9)])
-_MARKER = re.compile(rb'\xff+([\x01-\xfe])', re.DOTALL)
+# Of fill bytes, any number of 0xff before a marker, only the last one matters.
+_MARKER = re.compile(rb'\xff([\x01-\xfe])', re.DOTALL)
+_SCAN, _END = b'\xff\xda', b'\xff\xd9'
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int, int]:
@@ -135,9 +163,21 @@ def _jpeg_size(data: bytes) -> tuple[int, int, int]:
     raise ImageError('The JPEG image is cut short or damaged: it has no frame header.')
 
 
+def _check_jpeg(data: bytes, position: int) -> None:
+    if data.rfind(_END, position) < 0:
+        raise _cut_short('JPEG', data)
+    scans = data.count(_SCAN, position)
+    if scans > _MOST_SCANS:
+        raise ImageError(f'The JPEG image has {scans} scans: up to {_MOST_SCANS} are decoded.')
+
+
+def _cut_short(name: str, data: bytes) -> ImageError:
+    return ImageError(f'The {name} image is cut short after {len(data)} bytes.')
+
+
 _FORMS = (
-    _Form('JPEG', b'\xff\xd8\xff', b'\xff\xd9', _jpeg_size),
-    _Form('PNG', b'\x89PNG\r\n\x1a\n', b'IEND', _png_size),
+    _Form('JPEG', b'\xff\xd8\xff', _jpeg_size, _check_jpeg),
+    _Form('PNG', b'\x89PNG\r\n\x1a\n', _png_size, _check_png),
 )
 
 
@@ -145,8 +185,8 @@ def _decode(data: bytes, name: str, apply_orientation: bool) -> np.ndarray:
     flags = cv2.IMREAD_COLOR | (0 if apply_orientation else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
+        if bgr is None:
+            raise ImageError(f'The {name} image is damaged: it can not be decoded.')
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    except (cv2.error, MemoryError) as error:
         raise ImageError(f'The {name} image can not be decoded: {str(error).strip()}') from error
-    if bgr is None:
-        raise ImageError(f'The {name} image is damaged: it can not be decoded.')
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

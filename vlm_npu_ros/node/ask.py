@@ -58,7 +58,7 @@ class Ask:
     last one is `on_done`. They must be quick.
 
     on_piece: a piece was added to the answer, or the answer ended.
-    on_stage: the stage or the answer has changed.
+    on_stage: the stage, the position or the answer has changed.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Ask:
         self.options = options
         self.request_id = uuid.uuid4().hex[:12]
         self.stage: Stage | None = None
+        self.position = 0  # questions that go before this one
         self.frame: CachedFrame | None = None  # the newest one
         self.stamps: tuple[Time, ...] = ()  # of all frames
         self.dropped_turns = 0
@@ -80,7 +81,6 @@ class Ask:
         self.finish_reason: FinishReason | None = None
         self.figures: GenerationFigures | None = None
         self.times = AskTimes(time.monotonic())
-        self.timer: threading.Timer | None = None  # stopped at the end
         self._on_piece, self._on_stage, self._on_done = on_piece, on_stage, on_done
         self._sequence = 0
         self._lock = threading.RLock()
@@ -91,15 +91,20 @@ class Ask:
         return self.finish_reason is not None
 
     @property
+    def deadline(self) -> float:
+        """Return when the question shall end, time.monotonic()."""
+        return self.times.asked + self.options.timeout
+
+    @property
     def header(self) -> Header:
         """Return the header of the frame that the answer is about; empty before there is one."""
         return self.frame.header if self.frame else Header()
 
-    def enter(self, stage: Stage) -> None:
-        """Change the stage."""
+    def enter(self, stage: Stage, position: int = 0) -> None:
+        """Change the stage, or the position in it."""
         with self._lock:
-            if not self.done and stage is not self.stage:
-                self.stage = stage
+            if not self.done and (stage, position) != (self.stage, self.position):
+                self.stage, self.position = stage, position
                 self._on_stage(self)
 
     def frame_is_ready(self, frame: CachedFrame) -> None:
@@ -144,8 +149,6 @@ class Ask:
     def _end(self, delta: str, reason: FinishReason, error: VlmError | None) -> None:
         self.finish_reason, self.error = reason, error
         self.times = replace(self.times, ended=time.monotonic())
-        if self.timer:
-            self.timer.cancel()
         self._publish(delta, reason)
         self._on_done(self)
 

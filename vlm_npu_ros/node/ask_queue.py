@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import threading
+import time
 
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BusyError,
     InactiveError,
     VlmError,
 )
+from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
@@ -25,34 +26,45 @@ class AskQueue:
     """
     Answers questions one at a time, first come first served among those that have a frame.
 
-    A question that ends early (cancel, timeout) ends at once for its caller; what the engine
-    still does for it is thrown away.
+    A question that ends early (cancel, timeout) ends at once for its caller and leaves its place;
+    what the engine still does for it is thrown away.
 
     views: finds what a question looks at.
     size: returns how many questions may wait.
     sampling: returns how tokens are drawn.
     dialogue_tokens: returns how many tokens a dialogue may take; 0 = what the context holds.
+    busy: returns what a question does that meets others: it waits behind them ('queue'), ends
+        itself ('reject') or ends them ('interrupt').
     """
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         views: Views,
         size: Callable[[], int],
         sampling: Callable[[], Sampling],
         dialogue_tokens: Callable[[], int],
+        busy: Callable[[], str] = lambda: 'queue',
     ) -> None:
         self._engine = engine
         self._views = views
         self._size = size
         self._sampling = sampling
         self._dialogue_tokens = dialogue_tokens
-        self._changed = threading.Condition()
+        self._busy = busy
+        self.tokens_per_second = 0.0  # of the last answer
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # wakes the generate thread
+        self._added = threading.Condition(self._lock)  # wakes the deadline thread
         self._waiting: list[Ask] = []
         self._running: Ask | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name='generate', daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name='generate', daemon=True),
+            threading.Thread(target=self._keep_deadlines, name='deadlines', daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def depth(self) -> int:
@@ -61,78 +73,115 @@ class AskQueue:
 
     def submit(self, ask: Ask) -> None:
         """Take a question, or end it with BusyError or InactiveError at once."""
-        ask.timer = threading.Timer(ask.options.timeout, self._expire, (ask,))
-        ask.timer.daemon = True
-        with self._changed:
-            size = self._size()
+        with self._lock:
             if self._closed:
                 ask.fail(InactiveError('The node is being deactivated'))
-            elif len(self._waiting) + (self._running is not None) > size:
-                ask.fail(
-                    BusyError(
-                        f'{len(self._waiting)} questions are waiting already (queue_size {size}): '
-                        'ask again later'
-                    )
-                )
-            else:
-                self._waiting.append(ask)
-                self._look(ask)
-                self._changed.notify()
-                ask.timer.start()
+                return
+            refusal = self._make_room()
+            if refusal:
+                ask.fail(refusal)
+                return
+            self._look(ask, sum(other.stage is Stage.QUEUED for other in self._waiting))
+            self._waiting.append(ask)
+            self._changed.notify()
+            self._added.notify()
 
     def end(self, ask: Ask, error: VlmError) -> None:
         """End a question with an error, wherever it is."""
         ask.fail(error)
-        with self._changed:
+        with self._lock:
             if ask in self._waiting:
                 self._waiting.remove(ask)
+                self._renumber()
             if ask is self._running:
                 self._engine.abort()
 
     def frames_changed(self) -> None:
         """Look again: a frame was encoded, or is being encoded."""
-        with self._changed:
+        with self._lock:
+            position = 0
             for ask in self._waiting:
-                self._look(ask)
+                position += self._look(ask, position) is not None
             self._changed.notify()
 
     def close(self) -> None:
-        """End all questions with InactiveError and wait until the engine is at rest."""
-        error = InactiveError('The node was deactivated before the answer was complete')
-        with self._changed:
+        """End all questions with InactiveError, and wait until the engine has let go of them."""
+        with self._lock:
             self._closed = True
-            waiting = [*self._waiting, *([self._running] if self._running else [])]
+            self._end_all(InactiveError('The node was deactivated before the answer was complete'))
             self._changed.notify()
-        for ask in waiting:
+            self._added.notify()
+        self._engine.pause()  # also what only waits for the engine
+        for thread in self._threads:
+            thread.join()
+
+    def _open(self) -> list[Ask]:
+        """Return the questions that have not ended, the one that is being answered last."""
+        return [ask for ask in (*self._waiting, self._running) if ask and not ask.done]
+
+    def _make_room(self) -> BusyError | None:
+        """Return why there is no room for one more question, if there is none."""
+        policy, size, count = self._busy(), self._size(), len(self._open())
+        if policy == 'interrupt':
+            self._end_all(BusyError('A newer question took its place (busy: interrupt)'))
+        elif policy == 'reject' and count:
+            return BusyError('Another question is being answered (busy: reject): ask again later')
+        elif count > size:
+            return BusyError(
+                f'{len(self._waiting)} questions are waiting already (queue_size {size}): '
+                'ask again later'
+            )
+        return None
+
+    def _end_all(self, error: VlmError) -> None:
+        for ask in reversed(self._open()):  # so that nobody moves up on the way
             self.end(ask, error)
-        self._thread.join()
+
+    def _keep_deadlines(self) -> None:
+        with self._lock:
+            while not self._closed:
+                for ask in self._open():
+                    if ask.deadline <= time.monotonic():
+                        self._expire(ask)
+                first = min((ask.deadline for ask in self._open()), default=None)
+                self._added.wait(None if first is None else max(first - time.monotonic(), 0))
 
     def _expire(self, ask: Ask) -> None:
         if ask.stage in (Stage.WAITING_FOR_FRAME, Stage.ENCODING):
             error = self._views.complaint(ask)
         else:
+            why = self._engine.failure or 'allow more time or ask for fewer tokens'
             error = AnswerTimeoutError(
                 f'The answer was not complete after {ask.options.timeout:.1f} s '
-                f'(stage {ask.stage}): allow more time or ask for fewer tokens'
+                f'(stage {ask.stage}): {why}'
             )
         self.end(ask, error)
 
-    def _look(self, ask: Ask) -> View | None:
-        """Return the view of a waiting question and set its stage."""
+    def _look(self, ask: Ask, position: int) -> View | None:
+        """Return the view of a waiting question; set its stage and position."""
         view = self._views.view_for(ask)
         if view:
             ask.frame_is_ready(view.newest)
-            ask.enter(Stage.QUEUED)
+            ask.enter(Stage.QUEUED, position)
         else:
             waiting = Stage.ENCODING if self._views.is_encoding(ask) else Stage.WAITING_FOR_FRAME
-            ask.enter(waiting)
+            ask.enter(waiting, position)
         return view
 
-    def _take(self) -> tuple[Ask, View] | None:
+    def _renumber(self) -> None:
+        position = 0
         for ask in self._waiting:
-            view = self._look(ask)
-            if view:
+            if ask.stage:
+                ask.enter(ask.stage, position)
+            position += ask.stage is Stage.QUEUED
+
+    def _take(self) -> tuple[Ask, View] | None:
+        """Return the first question that has a view, and that view."""
+        for ask in self._waiting:
+            view = self._look(ask, 0)  # none of those before it has one
+            if view and not ask.done:
                 self._waiting.remove(ask)
+                self._renumber()
                 return ask, view
         return None
 
@@ -159,7 +208,8 @@ class AskQueue:
 
     def _run(self) -> None:
         while True:
-            with self._changed:
+            with self._lock:
+                self._running = None
                 taken = self._take()
                 while taken is None and not self._closed:
                     self._changed.wait()
@@ -168,15 +218,17 @@ class AskQueue:
                     return
                 self._running = taken[0]
             self._answer(*taken)
-            with self._changed:
-                self._running = None
 
     def _answer(self, ask: Ask, view: View) -> None:
         try:
             forgotten = self._views.forget_before(ask)
             request, view, dropped = self._fit(ask, view)
             ask.begin(view, dropped + forgotten)
+            if ask.done:  # before there was anything to abort
+                return
             for chunk in self._engine.generate(request):
+                if chunk.figures:
+                    self.tokens_per_second = chunk.figures.tokens_per_second
                 if chunk.finish_reason in _WHOLE and not ask.done:
                     self._views.remember(ask, view, chunk.text)
                 ask.add(chunk)

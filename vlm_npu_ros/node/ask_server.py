@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 import functools
 import threading
 import time
@@ -10,26 +10,26 @@ from typing import Any
 
 from builtin_interfaces.msg import Duration
 import psutil
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.task import Future
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
+from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.engine.types import FinishReason
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer
 from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
 from vlm_npu_ros.node.ask_queue import AskQueue
+from vlm_npu_ros.node.clients import Clients, sender
 from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.node.goal_server import GoalServer, key_of
 from vlm_npu_ros.srv import Ask as AskService
 
 # More pieces than the longest answer has, for a slow subscriber, and more questions than come at
 # once: with the usual depth of 10, the middleware drops the eleventh without a word.
 _DEPTH = QoSProfile(depth=256)
-_SECOND_KNOCK = 0.02  # seconds after the first
 _LAST_ANSWERS = 1.0  # seconds that they may take when the interfaces are removed
 _RESULT_SECONDS = 60  # that a result is kept for a caller who does not fetch it
 
@@ -38,37 +38,39 @@ class AskServer:
     """
     Takes questions by service and action, and hands them to the queue of the active node.
 
-    No executor thread is held while the model talks: both callbacks are coroutines.
+    Neither an executor's thread nor a coroutine is held while a question is open.
 
     check: makes AskOptions of a request (of either kind) or raises RequestError.
-    identity: backend and model for the statistics.
+    backend, engine: what answers, for the statistics.
     """
 
     def __init__(
-        self, node: Node, check: Callable[[Any], AskOptions], identity: tuple[str, str]
+        self, node: Node, check: Callable[[Any], AskOptions], backend: str, engine: AnyEngine
     ) -> None:
         self._node = node
         self._check = check
-        self._identity = identity
+        self._backend, self._engine = backend, engine
         self._queue: AskQueue | None = None
-        self._asks: dict[bytes, Callable[[VlmError], None]] = {}  # goal id: what ends it
-        self._cancelled: set[bytes] = set()
+        self._goals: dict[bytes, Ask] = {}  # that are open
         self._open = 0  # questions whose result is not on its way to the caller
         self._idle = threading.Condition()
         group = ReentrantCallbackGroup()
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
+        self._clients = Clients(node, '~/ask', self._client_gone)
+        # The callback gives the request back as its response: only what sends it gets the header.
         self._service = node.create_service(
-            AskService, '~/ask', self._serve, qos_profile=_DEPTH, callback_group=group
+            AskService, '~/ask', lambda request, _: request, qos_profile=_DEPTH,
+            callback_group=group,
         )
-        self._service.send_response = self._respond_with(self._service.send_response)
-        self._action = ActionServer(
+        self._respond = self._service.send_response
+        self._service.send_response = self._take
+        self._action = GoalServer(
             node,
             AskAction,
             '~/ask',
-            self._execute,
+            self._begin,
+            self._cancelled,
             callback_group=group,
-            goal_callback=lambda goal: GoalResponse.ACCEPT,
-            cancel_callback=self._cancel,
             goal_service_qos_profile=_DEPTH,
             result_service_qos_profile=_DEPTH,
             feedback_pub_qos_profile=_DEPTH,
@@ -86,56 +88,63 @@ class AskServer:
         self._action.destroy()
         self._node.destroy_service(self._service)
         self._node.destroy_publisher(self._partials)
+        self._clients.close()
 
-    async def _serve(
-        self, request: AskService.Request, response: AskService.Response
-    ) -> AskService.Response:
-        self._count(1)
-        return await self._answer(request, response, None)
+    def _take(self, request: AskService.Request, header: Any) -> None:
+        def finish(fill: Callable[[], AskService.Response]) -> None:
+            self._node.executor.create_task(self._send_response, fill, header)
 
-    def _respond_with(self, send: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-        def respond(response: AskService.Response, header: Any) -> None:
-            try:
-                send(response, header)
-            except InvalidHandle:  # would end the executor
-                self._node.get_logger().warning('The service was removed under a question')
-            finally:
-                self._count(-1)
+        self._start(request, AskService.Response(), sender(header), finish)
 
-        return respond
+    def _send_response(self, fill: Callable[[], AskService.Response], header: Any) -> None:
+        try:
+            self._respond(fill(), header)
+        except InvalidHandle:  # would end the executor
+            self._node.get_logger().warning('The service was removed under a question')
+        finally:
+            self._count(-1)
 
-    def _count(self, change: int) -> None:
-        with self._idle:
-            self._open += change
-            self._idle.notify_all()
+    def _begin(self, goal: ServerGoalHandle, client: bytes | None) -> None:
+        def finish(fill: Callable[[], AskAction.Result]) -> None:
+            self._action.finish(goal, functools.partial(self._end_goal, fill))
 
-    async def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
-        self._count(1)
-        result = await self._answer(goal.request, AskAction.Result(), goal)
+        self._start(goal.request, AskAction.Result(), client, finish, goal)
+
+    def _end_goal(
+        self, fill: Callable[[], AskAction.Result], goal: ServerGoalHandle
+    ) -> AskAction.Result:
+        result = fill()
         if result.success:
             goal.succeed()
-        elif result.error_code == CancelledError.code:
-            await _Cancelling(goal)
+        elif result.error_code == CancelledError.code and goal.is_cancel_requested:
             goal.canceled()
         else:
             goal.abort()
+        key = key_of(goal)
+        self._goals.pop(key, None)
         # rclpy sends the result after this returns; its future, if there, tells when.
-        sent = getattr(self._action, '_result_futures', {}).get(bytes(goal.goal_id.uuid))
+        sent = getattr(self._action, '_result_futures', {}).get(key)
         if sent is None:
             self._count(-1)
         else:
             sent.add_done_callback(lambda _: self._count(-1))
         return result
 
-    def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
-        key = bytes(goal.goal_id.uuid)
-        self._cancelled.add(key)
-        if key in self._asks:
-            self._asks[key](CancelledError('The question was cancelled'))
-        return CancelResponse.ACCEPT
+    def _count(self, change: int) -> None:
+        with self._idle:
+            self._open += change
+            self._idle.notify_all()
 
-    async def _answer(self, request: Any, result: Any, goal: ServerGoalHandle | None) -> Any:
-        """Fill the result (of either kind) when the question has ended."""
+    def _start(
+        self,
+        request: Any,
+        result: Any,
+        client: bytes | None,
+        finish: Callable[[Callable[[], Any]], None],
+        goal: ServerGoalHandle | None = None,
+    ) -> None:
+        """Hand a question to the queue; at its end, `finish` gets what fills its result."""
+        self._count(1)
         queue = self._queue
         try:
             if queue is None:
@@ -143,32 +152,36 @@ class AskServer:
                 raise InactiveError(f'{name} is not active: ros2 lifecycle set {name} activate')
             options = self._check(request)
         except VlmError as error:
-            return _fill_error(result, error)
+            finish(functools.partial(_fill_error, result, error))
+            return
         except Exception as error:  # would end the executor
-            return _fill_error(result, VlmError(f'{type(error).__name__}: {error}'))
-        ended = Future()
+            unexpected = VlmError(f'{type(error).__name__}: {error}')
+            finish(functools.partial(_fill_error, result, unexpected))
+            return
 
         def on_done(ask: Ask) -> None:
-            ended.set_result(None)
-            # An awaited future does not wake the executor by itself, and a wake-up that comes
-            # just while the coroutine goes to sleep is missed (rclpy 7.1): knock twice.
-            self._node.executor.wake()
-            again = threading.Timer(_SECOND_KNOCK, self._node.executor.wake)
-            again.daemon = True
-            again.start()
+            self._clients.forget(ask)
+            finish(functools.partial(self._fill, result, ask))
 
         ask = Ask(options, self._publish, _feedback_to(goal), on_done)
+        self._clients.watch(ask, client)
+        if goal is not None:
+            self._goals[key_of(goal)] = ask
         queue.submit(ask)
-        if goal is not None:
-            key = bytes(goal.goal_id.uuid)
-            self._asks[key] = functools.partial(queue.end, ask)
-            if key in self._cancelled:  # before the line above
-                self._cancel(goal)
-        await ended
-        if goal is not None:
-            del self._asks[key]
-            self._cancelled.discard(key)
-        return self._fill(result, ask)
+        if goal is not None and goal.is_cancel_requested:  # before the queue had it
+            self._cancelled(goal)
+
+    def _cancelled(self, goal: ServerGoalHandle) -> None:
+        self._end(self._goals.get(key_of(goal)), 'The question was cancelled')
+
+    def _client_gone(self, ask: Ask) -> None:
+        self._node.get_logger().info(f'The client of question {ask.request_id} has gone')
+        self._end(ask, 'The client has gone')
+
+    def _end(self, ask: Ask | None, reason: str) -> None:
+        queue = self._queue
+        if ask and queue:
+            queue.end(ask, CancelledError(reason))
 
     def _publish(self, ask: Ask, piece: Piece) -> None:
         message = PartialAnswer(
@@ -190,7 +203,7 @@ class AskServer:
         result.request_id = ask.request_id
         assert ask.finish_reason
         result.finish_reason = ask.finish_reason.value
-        result.stats = statistics(ask, *self._identity)
+        result.stats = statistics(ask, self._backend, self._engine)
         result.frame_stamps = list(ask.stamps)
         result.dropped_turns, result.note = ask.dropped_turns, ask.note
         if ask.frame:
@@ -200,22 +213,15 @@ class AskServer:
         return result
 
 
-class _Cancelling:
-    """Awaits the goal's change to cancelling, which follows the cancel callback."""
-
-    def __init__(self, goal: ServerGoalHandle) -> None:
-        self._goal = goal
-
-    def __await__(self) -> Generator[None, None, None]:
-        while self._goal.is_active and not self._goal.is_cancel_requested:
-            yield
-
-
 def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
     def publish(ask: Ask) -> None:
         if goal is not None and ask.stage is not None:
             goal.publish_feedback(
-                AskAction.Feedback(stage=ask.stage.value, partial_answer=ask.answer)
+                AskAction.Feedback(
+                    stage=ask.stage.value,
+                    partial_answer=ask.answer,
+                    queue_position=ask.position,
+                )
             )
 
     return publish
@@ -232,7 +238,7 @@ def _duration(nanoseconds: int) -> Duration:
     return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
-def statistics(ask: Ask, backend: str, model: str) -> GenerationStats:
+def statistics(ask: Ask, backend: str, engine: AnyEngine) -> GenerationStats:
     """Return what the answer cost; stages that did not happen are 0."""
     times = ask.times
     ended = times.ended or time.monotonic()
@@ -240,12 +246,12 @@ def statistics(ask: Ask, backend: str, model: str) -> GenerationStats:
     begun = times.begun or ended
     stats = GenerationStats(
         backend=backend,
-        model=model,
+        model=engine.model_name,
         frame_wait_ms=1000 * (ready - times.asked - times.encode),
         encode_ms=1000 * times.encode,
         queue_ms=1000 * (begun - ready),
         total_ms=1000 * (ended - times.asked),
-        memory_mb=psutil.Process().memory_info().rss / 2**20,
+        memory_mb=(engine.memory or psutil.Process().memory_info().rss) / 2**20,
     )
     if times.first_piece:
         stats.first_token_ms = 1000 * (times.first_piece - times.asked)

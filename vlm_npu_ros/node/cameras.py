@@ -10,6 +10,8 @@ import time
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import JumpHandle, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -59,6 +61,7 @@ class CameraFeed:
         self.history = History()
         self.wanted = False  # a question waits for a frame: encode_rate does not hold it up
         self.lost = False  # the engine was restarted since the newest frame was encoded
+        self.fault = ''  # why the last frame could not be read
         self.encoding = False
         self.next_encoding = 0.0  # time.monotonic()
         self._newest: deque[bytes] = deque(maxlen=1)
@@ -86,10 +89,14 @@ class CameraFeed:
         )
 
     def stop(self) -> None:
-        """Unsubscribe and forget the frames."""
+        """Unsubscribe, and forget the frames."""
         if self._subscription:
             self._node.destroy_subscription(self._subscription)
         self._subscription = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the frames."""
         self._newest.clear()
         self.history.clear()
 
@@ -146,6 +153,7 @@ class FrameEncoder:
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name='encode', daemon=True)
+        self._jumps: JumpHandle | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
         """
@@ -154,6 +162,10 @@ class FrameEncoder:
         changed: called after each frame, encoded or not, and when an encoding begins.
         """
         self._changed = changed
+        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
+        self._jumps = self._node.get_clock().create_jump_callback(
+            backwards, post_callback=lambda jump: self._forget()
+        )
         self._thread.start()
         for feed in self._feeds.values():
             feed.start(self._notify)
@@ -164,9 +176,18 @@ class FrameEncoder:
             self._stopping = True
             self._wake.notify()
         self._engine.pause()
-        self._thread.join()
+        if self._jumps:
+            self._jumps.unregister()
+        if self._thread.ident:
+            self._thread.join()
         for feed in self._feeds.values():
             feed.stop()
+
+    def _forget(self) -> None:
+        """Forget all frames: simulated time was set back, and they are from the future now."""
+        for feed in self._feeds.values():
+            feed.forget()
+        self._node.get_logger().warning('The clock was set back: the frames before are forgotten')
 
     def restore(self) -> None:
         """Make the newest embeddings again, which the engine has lost."""
@@ -191,7 +212,8 @@ class FrameEncoder:
         frame = feed.frame
         if freshness.admits(frame, self._node.get_clock().now().nanoseconds):
             return frame
-        self.want(feed)
+        if not feed.encoding:  # else that one may do
+            self.want(feed)
         return None
 
     def _notify(self) -> None:
@@ -254,12 +276,17 @@ class FrameEncoder:
             frame = CachedFrame(feed.settings.name, header, stamp, embedding)
             feed.history.add(frame, self._limits())
             feed.counts.encoded += 1
+            feed.fault = ''
+        except ImageError as error:
+            feed.counts.bad += 1
+            feed.fault = str(error)
+            self._complain(feed, feed.fault)
         except VlmError as error:
-            feed.counts.bad += isinstance(error, ImageError)
             self._complain(feed, str(error))
         except Exception as error:
             feed.counts.bad += 1
-            self._complain(feed, f'{type(error).__name__}: {error}')
+            feed.fault = f'{type(error).__name__}: {error}'
+            self._complain(feed, feed.fault)
         finally:
             feed.encoding = False
             self._changed()

@@ -43,7 +43,10 @@ def to_rgb(msg: Image | CompressedImage) -> np.ndarray:
     :return: (height, width, 3) uint8 in RGB order; treat it as read-only, see `image_to_rgb`.
     :raises ImageError: the image is empty, cut short, too large or of an unknown encoding.
     """
-    return compressed_to_rgb(msg) if isinstance(msg, CompressedImage) else image_to_rgb(msg)
+    try:
+        return compressed_to_rgb(msg) if isinstance(msg, CompressedImage) else image_to_rgb(msg)
+    except (cv2.error, MemoryError) as error:
+        raise ImageError(f'The image can not be converted: {error}') from error
 
 
 def image_to_rgb(msg: Image) -> np.ndarray:
@@ -213,6 +216,7 @@ _YUV = {
 _BAYER = frozenset(f'{name}{bits}' for name in _SAMPLED if 'bayer' in name for bits in (8, 16))
 _UNNAMED = {'8UC1': 'mono8', '8UC3': 'bgr8', '8UC4': 'bgra8', '16UC3': 'bgr16', '16UC4': 'bgra16'}
 _DEPTH = frozenset(['16UC1', '32FC1'])
+_LONGEST_QUOTE = 100  # characters
 
 _ENCODINGS = {
     **{f'{name}8': encoding for name, encoding in _SAMPLED.items()},
@@ -230,8 +234,8 @@ def _check(msg: Image) -> _Encoding:
         raise _depth_error(msg.encoding)
     encoding = _ENCODINGS.get(msg.encoding)
     if encoding is None:
-        raise ImageError(f"The encoding '{msg.encoding}' is not known; known are: "
-                         f"{', '.join(_ENCODINGS)}.")
+        raise ImageError(f'The encoding {_quoted(msg.encoding)} is not known; known are: '
+                         f'{", ".join(_ENCODINGS)}.')
     _check_size(_describe(msg), msg.width, msg.height, encoding)
     row = msg.width * encoding.pixel_bytes
     if msg.step < row:
@@ -288,8 +292,13 @@ def _describe(msg: Image) -> str:
 
 
 def _depth_error(encoding: str) -> ImageError:
-    return ImageError(f"The encoding '{encoding}' is a depth image, not a picture: subscribe to "
-                      'the colour topic, or publish a grey picture as mono16.')
+    return ImageError(f'The encoding {_quoted(encoding)} is a depth image, not a picture: '
+                      'subscribe to the colour topic, or publish a grey picture as mono16.')
+
+
+def _quoted(text: str) -> str:
+    """Return what a publisher wrote, whatever that is, for a line of the log."""
+    return repr(text[:_LONGEST_QUOTE])
 
 
 @functools.lru_cache(maxsize=1)

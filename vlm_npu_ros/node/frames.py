@@ -53,10 +53,15 @@ class Freshness:
     not_before: int = 0
 
     def admits(self, frame: CachedFrame | None, now: int) -> bool:
-        """Return whether a question may be answered from this frame."""
+        """
+        Return whether a question may be answered from this frame.
+
+        Clocks of camera and robot differ a little; a frame from further ahead than max_age is one
+        from before the clock was set back.
+        """
         if frame is None:
             return False
-        return frame.stamp >= self.not_before and now - frame.stamp <= self.max_age
+        return frame.stamp >= self.not_before and abs(now - frame.stamp) <= self.max_age
 
     def complaint(self, camera: str, topic: str, frame: CachedFrame | None, now: int) -> VlmError:
         """Return the error that says why this frame does not do."""
@@ -66,7 +71,7 @@ class Freshness:
             )
         age = (now - frame.stamp) / NANOSECONDS
         newest = f'The newest frame of camera {camera!r} ({topic}) is {age:.1f} s old'
-        if now - frame.stamp > self.max_age:
+        if abs(now - frame.stamp) > self.max_age:
             allowed = self.max_age / NANOSECONDS
             return StaleFrameError(
                 f'{newest}, {allowed:.1f} s are allowed: has the camera stopped?'

@@ -15,6 +15,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
@@ -25,16 +26,24 @@ from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
 
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
+BUSY = ('queue', 'reject', 'interrupt')
+ISOLATIONS = ('auto', 'process', 'none')
+_CHOICES = {'image_reliability': RELIABILITIES, 'isolation': ISOLATIONS, 'busy': BUSY}
 
 
 @dataclass(frozen=True)
 class _Spec:
-    """One parameter; `live` ones may be set at any time, others take effect at configure."""
+    """
+    One parameter; `live` ones may be set at any time, others take effect at configure.
+
+    least: what a value that is not 0 must be at least; what it is divided by stays finite.
+    """
 
     default: Any
     about: str
     low: float | None = None
     high: float | None = None
+    least: float = 0.0
     live: bool = False
     read_only: bool = False
 
@@ -64,12 +73,23 @@ _SPECS = {
     'encoder_path': _Spec('', 'Vision encoder file; empty = the one of the profile.'),
     'language_model_path': _Spec('', 'Language model file; empty = the one of the profile.'),
     'context': _Spec(0, 'Context in tokens; 0 = what the profile says.', 0, 16384),
+    'isolation': _Spec(
+        'auto',
+        'Where the models run: process (of their own, started anew after a crash), none (in the '
+        'node), or auto: process for rknpu, none for the others.',
+    ),
+    'watchdog': _Spec(
+        1.0,
+        'Factor on the time limits after which a silent engine in a process of its own counts as '
+        'hung: 10 s a token, 30 s an encoding.',
+        0.001, 1000.0,
+    ),
     'cpu_threads': _Spec(0, 'Threads of the onnx backend; 0 = one for each core.', 0, 256),
     'cameras': _Spec(['camera'], 'Names of the cameras; the first one is the default.'),
     'encode_rate': _Spec(
         1.0,
         'Encodings per second and camera, at most; 0 = only when a question needs one.',
-        0.0, 100.0, live=True,
+        0.0, 100.0, least=1e-6, live=True,
     ),
     'history_rate': _Spec(
         1.0, 'Frames per second and camera that are kept, at most.', 0.01, 100.0, live=True
@@ -89,6 +109,12 @@ _SPECS = {
     'queue_size': _Spec(
         8, 'Questions that may wait behind the one being answered.', 0, 1000, live=True
     ),
+    'busy': _Spec(
+        'queue',
+        'What a question does that meets others: queue (wait), reject (end itself) or interrupt '
+        '(end them).',
+        live=True,
+    ),
     'max_new_tokens': _Spec(128, 'Longest answer in tokens.', 1, 16384, live=True),
     'conversations': _Spec(16, 'Dialogues that are remembered.', 1, 10000, live=True),
     'conversation_idle': _Spec(
@@ -100,7 +126,8 @@ _SPECS = {
         0, 16384, live=True,
     ),
     'temperature': _Spec(
-        0.0, 'Randomness of answers; 0 = always the likeliest token.', 0.0, 5.0, live=True
+        0.0, 'Randomness of answers; 0 = always the likeliest token.', 0.0, 5.0, least=0.001,
+        live=True,
     ),
     'top_k': _Spec(40, 'Draw among this many likeliest tokens; 0 = all.', 0, 100000, live=True),
     'top_p': _Spec(
@@ -135,8 +162,12 @@ _SPECS = {
         ['I see what I was told to see.'], 'Answers of the scripted backend, given in turn.'
     ),
     'scripted.encode_seconds': _Spec(0.0, 'Time of one encoding.', 0.0, 3600.0),
-    'scripted.prefill_rate': _Spec(0.0, 'Prompt tokens per second; 0 = at once.', 0.0, 1e9),
-    'scripted.decode_rate': _Spec(0.0, 'New tokens per second; 0 = at once.', 0.0, 1e9),
+    'scripted.prefill_rate': _Spec(
+        0.0, 'Prompt tokens per second; 0 = at once.', 0.0, 1e9, least=0.001
+    ),
+    'scripted.decode_rate': _Spec(
+        0.0, 'New tokens per second; 0 = at once.', 0.0, 1e9, least=0.001
+    ),
     'scripted.image_tokens': _Spec(64, 'Tokens of one image.', 1, 100000),
 }
 
@@ -156,13 +187,19 @@ class NodeParameters:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.locked = False  # true while a change could not take effect
+        node.add_on_set_parameters_callback(self._check)  # of what is given at start, too
         for name, spec in _SPECS.items():
             node.declare_parameter(name, spec.default, spec.descriptor)
-        node.add_on_set_parameters_callback(self._check)
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of a parameter."""
         return self._node.get_parameter(name).value
+
+    @property
+    def isolated(self) -> bool:
+        """Return whether the engine gets a process of its own."""
+        isolation = self['isolation']
+        return isolation == 'process' or isolation == 'auto' and self['backend'] == 'rknpu'
 
     @property
     def sampling(self) -> Sampling:
@@ -226,11 +263,18 @@ class NodeParameters:
             raise ValueError(f'{name}.transport must be one of {TRANSPORTS}, not {transport!r}')
         if not topic:
             raise ValueError(f'{name}.topic is empty')
+        try:
+            self._node.resolve_topic_name(topic)
+        except RuntimeError as error:
+            raise ValueError(f'{name}.topic: {error}') from error
         return CameraSettings(name, topic, transport)
 
     def _declared(self, name: str, default: str, about: str) -> str:
         if not self._node.has_parameter(name):
-            self._node.declare_parameter(name, default, _Spec(default, about).descriptor)
+            try:
+                self._node.declare_parameter(name, default, _Spec(default, about).descriptor)
+            except ParameterException as error:
+                raise ValueError(str(error)) from error
         return str(self[name])
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
@@ -241,9 +285,16 @@ class NodeParameters:
                     successful=False,
                     reason=f'{change.name} takes effect at configure: clean the node up first',
                 )
-            if change.name == 'image_reliability' and change.value not in RELIABILITIES:
+            choices = _CHOICES.get(change.name, (change.value,))
+            if change.value not in choices:
                 return SetParametersResult(
-                    successful=False, reason=f'{change.name} must be one of {RELIABILITIES}'
+                    successful=False,
+                    reason=f'{change.name} must be one of {choices}, not {change.value!r}',
+                )
+            if spec is not None and spec.least and 0 < change.value < spec.least:
+                return SetParametersResult(
+                    successful=False,
+                    reason=f'{change.name} must be 0, or {spec.least} or more, not {change.value}',
                 )
         return SetParametersResult(successful=True)
 

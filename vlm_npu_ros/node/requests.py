@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+import reprlib
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
@@ -60,9 +61,10 @@ def _cameras(wanted: str, known: Collection[str]) -> tuple[str, ...]:
     names = tuple(name.strip() for name in wanted.split(',')) if wanted else (next(iter(known)),)
     for name in names:
         if name not in known:
-            raise RequestError(f'There is no camera {name!r}: choose one of {", ".join(known)}')
+            quoted = reprlib.repr(name)
+            raise RequestError(f'There is no camera {quoted}: choose one of {", ".join(known)}')
     if len(set(names)) < len(names):
-        raise RequestError(f'camera names one twice: {wanted}')
+        raise RequestError(f'camera names one twice: {reprlib.repr(wanted)}')
     return names
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rclpy.node import Node
 from vlm_npu_ros.engine.conversation import Conversation, Conversations
-from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.engine.errors import ImageError, VlmError
 from vlm_npu_ros.engine.types import Turn
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
@@ -78,4 +78,9 @@ class Views:
         freshness = ask.options.freshness
         feeds = [self._feeds[camera] for camera in ask.options.cameras]
         feed = next((f for f in feeds if not freshness.admits(f.frame, now)), feeds[0])
+        if feed.fault:
+            return ImageError(
+                f'The frames of camera {feed.settings.name!r} ({feed.topic}) can not be read: '
+                f'{feed.fault}'
+            )
         return freshness.complaint(feed.settings.name, feed.topic, feed.frame, now)

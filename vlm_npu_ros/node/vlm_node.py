@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 import functools
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
@@ -26,6 +28,7 @@ from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
+from vlm_npu_ros.node.bond import start_bond
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
@@ -35,6 +38,8 @@ from vlm_npu_ros.node.requests import check_request
 from vlm_npu_ros.node.views import Views
 
 _THREADS = 4  # of the executor; only transitions keep one of them busy
+_REMOVAL = 0.001  # seconds that the removal of an interface may take
+_GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
 
 
 def _transition(
@@ -49,18 +54,16 @@ def _transition(
     ) -> Callable[[VlmNode, LifecycleState], TransitionCallbackReturn]:
         @functools.wraps(method)
         def run(node: VlmNode, state: LifecycleState) -> TransitionCallbackReturn:
-            with node.transitions:
-                try:
-                    method(node)
-                except (VlmError, ValueError) as error:
-                    node.get_logger().error(f'{method.__name__} failed: {error}')
-                except Exception:
-                    reason = traceback.format_exc()
-                    node.get_logger().error(f'{method.__name__} failed:\n{reason}')
-                else:
-                    return TransitionCallbackReturn.SUCCESS
-                node.release()
-                return on_failure
+            try:
+                method(node)
+            except (VlmError, ValueError) as error:
+                node.get_logger().error(f'{method.__name__} failed: {error}')
+            except Exception:
+                node.get_logger().error(f'{method.__name__} failed:\n{traceback.format_exc()}')
+            else:
+                return TransitionCallbackReturn.SUCCESS
+            node.release()
+            return on_failure
 
         return run
 
@@ -80,11 +83,10 @@ class VlmNode(LifecycleNodeMixin, Node):
         # A group of its own: get_state answers while a model is loaded.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self.parameters = NodeParameters(self)
-        self.transitions = threading.RLock()  # held during one
+        self._transition = threading.Lock()  # held during one
         self._ending = False
         self._engine: AnyEngine | None = None
         self._server: AskServer | None = None
-        self._conversation_server: ConversationServer | None = None
         self._conversations: Conversations[CachedFrame] = Conversations(
             lambda: self.parameters['conversations'],
             lambda: self.parameters['conversation_idle'],
@@ -92,7 +94,8 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._feeds: dict[str, CameraFeed] = {}
         self._encoder: FrameEncoder | None = None
         self._queue: AskQueue | None = None
-        self._diagnostics: Diagnostics | None = None
+        # What takes back each step of on_configure and of on_activate.
+        self._configured, self._active = ExitStack(), ExitStack()
 
     @_transition(TransitionCallbackReturn.FAILURE)
     def on_configure(self) -> None:
@@ -102,31 +105,39 @@ class VlmNode(LifecycleNodeMixin, Node):
         log = self.get_logger()
         started = time.monotonic()
         settings = self.parameters.engine
+        configured = self._configured
         self.parameters.locked = True
+        configured.callback(setattr, self.parameters, 'locked', False)
         self._feeds = {
             camera.name: CameraFeed(self, camera, self.parameters['image_reliability'])
             for camera in self.parameters.cameras()
         }
+        configured.callback(setattr, self, '_feeds', {})
+        configured.callback(self._forget_dialogues)
         self._engine = self._load(settings)
-        self._identity = settings.backend, self._engine.model_name
-        self._server = AskServer(self, self._check, self._identity)
-        self._conversation_server = ConversationServer(self, self._conversations, self._engine)
+        self._server = AskServer(self, self._check, settings.backend, self._engine)
+        configured.callback(self._server.close)
+        conversations = ConversationServer(self, self._conversations, self._engine)
+        configured.callback(conversations.close)
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
 
     def _load(self, settings: EngineSettings) -> AnyEngine:
         log = self.get_logger()
         if not self.parameters.isolated:
-            return load_engine(settings, log.info)
+            engine = load_engine(settings, log.info)
+            self._configured.callback(engine.close)
+            return engine
         # Known before it has loaded, so that closing it can end the loading.
-        self._engine = engine = IsolatedEngine(
+        self._engine = isolated = IsolatedEngine(
             settings,
             limits=StageLimits(self.parameters['watchdog']),
             progress=log.info,
             log=lambda line: log.info(f'engine: {line}'),
             on_change=self._engine_changed,
         )
-        engine.load()
-        return engine
+        self._configured.callback(isolated.close)
+        isolated.load()
+        return isolated
 
     def _engine_changed(self, failure: str) -> None:
         """Log that the engine was lost or, without a failure, that it is ready again."""
@@ -142,6 +153,7 @@ class VlmNode(LifecycleNodeMixin, Node):
     def on_activate(self) -> None:
         """Begin to encode frames and to answer questions."""
         assert self._engine and self._server
+        active = self._active
         self._engine.resume()
         self._encoder = FrameEncoder(
             self,
@@ -150,26 +162,34 @@ class VlmNode(LifecycleNodeMixin, Node):
             rate=lambda: self.parameters['encode_rate'],
             limits=lambda: self.parameters.history_limits(len(self._feeds)),
         )
+        active.callback(self._encoder.stop)
         self._queue = AskQueue(
             self._engine,
             Views(self, self._feeds, self._encoder, self._conversations),
             size=lambda: self.parameters['queue_size'],
             sampling=lambda: self.parameters.sampling,
             dialogue_tokens=lambda: self.parameters['conversation_tokens'],
+            busy=lambda: self.parameters['busy'],
         )
+        active.callback(self._queue.close)
         self._encoder.start(self._queue.frames_changed)
+        active.callback(self._server.use, None)
         self._server.use(self._queue)
-        self._diagnostics = Diagnostics(
+        diagnostics = Diagnostics(
             self,
-            self._identity[0],
+            self.parameters['backend'],
             self._engine,
             self._queue,
             self._feeds.values(),
             max_age=lambda: self.parameters['max_age'],
             dialogues=lambda: len(self._conversations.newest_first()),
         )
+        active.callback(diagnostics.close)
         for feed in self._feeds.values():
             self.get_logger().info(f'Camera {feed.settings.name}: {feed.topic}')
+        bond = start_bond(self)
+        if bond:
+            active.callback(bond.close)
 
     @_transition(TransitionCallbackReturn.ERROR)
     def on_deactivate(self) -> None:
@@ -192,32 +212,49 @@ class VlmNode(LifecycleNodeMixin, Node):
         self.release()
 
     def _deactivate(self) -> None:
-        if self._server:
-            self._server.use(None)
-        if self._diagnostics:
-            self._diagnostics.close()
-        if self._queue:
-            self._queue.close()
-        if self._encoder:
-            self._encoder.stop()
-        self._diagnostics = self._queue = self._encoder = None
+        # All of it, the last first, whatever of it fails.
+        self._active.close()
+        self._queue = self._encoder = None
 
     def release(self) -> None:
         """Give back everything that the transitions took; may be called in any state."""
-        self._deactivate()
-        if self._server:
-            self._server.close()
-        if self._conversation_server:
-            self._conversation_server.close()
-        if self._engine:
-            self._engine.close()
-        self._server = self._conversation_server = self._engine = None
+        try:
+            self._deactivate()
+        finally:
+            self._configured.close()
+            self._server = self._engine = None
+
+    def _forget_dialogues(self) -> None:
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
-        self._feeds = {}
-        self.parameters.locked = False
+
+    def _LifecycleNodeMixin__change_state(  # noqa: N802
+        self, transition_id: int
+    ) -> TransitionCallbackReturn:
+        """
+        Refuse a transition that can not be made now; rclpy raises there, and nobody is answered.
+
+        All transitions come through this method of rclpy, whose name in Python it is.
+        """
+        if not self._transition.acquire(timeout=_GRACE):
+            self.get_logger().warning('A transition is refused: another one is under way')
+            return TransitionCallbackReturn.FAILURE
+        try:
+            possible = [found[0] for found in self._state_machine.available_transitions]
+            if transition_id not in possible:
+                state = self._state_machine.current_state[1]
+                self.get_logger().warning(f'There is no transition {transition_id} from {state}')
+                return TransitionCallbackReturn.FAILURE
+            return super()._LifecycleNodeMixin__change_state(transition_id)
+        finally:
+            self._transition.release()
 
     def _check(self, request: Any) -> AskOptions:
         return check_request(request, self.parameters, self._feeds.keys())
+
+    def destroy_node(self) -> None:
+        """Leave the graph; rclpy's state machine would keep the node there until collected."""
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
 
     def shut_down(self) -> None:
         """End everything, from any thread; a model that is being loaded is not waited for."""
@@ -225,7 +262,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         engine = self._engine
         if isinstance(engine, IsolatedEngine):
             engine.close()
-        with self.transitions:
+        with self._transition:
             self.release()
 
     def autostart(self) -> None:
@@ -271,6 +308,8 @@ def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event
             executor.spin()
         except ExternalShutdownException:
             return
+        except InvalidHandle:  # an interface was removed just when the executor looked at it
+            ended.wait(_REMOVAL)
         except Exception:
             node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
 

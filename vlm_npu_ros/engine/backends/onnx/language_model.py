@@ -58,7 +58,12 @@ class OnnxLanguageModel(LanguageModel):
                 f'{tokenizer_path} {len(self._tokenizer)}'
             )
         self.context = context
-        self._cache = np.empty((context, *inputs['past'][1:]), np.float32)
+        try:
+            self._cache = np.empty((context, *inputs['past'][1:]), np.float32)
+        except (ValueError, MemoryError) as error:
+            raise ModelFileError(
+                f'There is no memory for {context} tokens of the context of {path}: {error}'
+            ) from error
         self._cached: list[int] = []  # the tokens that the cache holds
         self._images: tuple[ImageEmbedding, ...] = ()  # that they are about
         self._aborted = threading.Event()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Sequence
 import json
+import os
 from pathlib import Path
 import re
 
 from vlm_npu_ros.engine.errors import ModelFileError
 
+_LARGEST_FILE = 1 << 26  # bytes; a model file by mistake has gigabytes
 SPECIAL_TOKENS = ('<image>', '<user>', '<assistant>', '<eos>')
 _WORDS = re.compile(r" ?[^\W\d_]+(?:'[a-z]+)?| ?\d|[^\w\s]")
 
@@ -45,7 +47,12 @@ class Tokenizer:
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
         """Read what `save` wrote; raise ModelFileError if it can not be."""
+        if not os.path.isfile(path):  # unlike Path.is_file, never an error
+            raise ModelFileError(f'There is no tokenizer file {path}')
         try:
+            size = path.stat().st_size
+            if size > _LARGEST_FILE:
+                raise ValueError(f'it has {size} bytes: is it a model file?')
             return cls(json.loads(path.read_text(encoding='utf-8'))['pieces'])
         except (
             OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError

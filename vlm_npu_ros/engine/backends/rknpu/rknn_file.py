@@ -28,6 +28,8 @@ from vlm_npu_ros.engine.errors import ModelFileError
 _HEADER = 64  # bytes
 _ENCRYPTED = (b'CYPTRKNN', b'RKCE')
 _LONGEST_TEXT = 1 << 20  # bytes
+_LONGEST_QUOTE = 200  # characters
+_LARGEST_SIDE = 8192  # pixels; of a file that says more, something else is wrong
 # Where the root table has them.
 _ATTRIBUTES, _TOOLKIT, _PLATFORM, _CUSTOM_STRING, _INPUT_LAYOUTS = 3, 7, 8, 11, 12
 
@@ -102,7 +104,7 @@ class RknnFile:
             )
         except (
             LookupError, TypeError, AttributeError, ValueError, SyntaxError, MemoryError,
-            RecursionError,
+            RecursionError, OverflowError,
         ):  # what literal_eval raises, and all that a description of another form leads to
             return None
 
@@ -123,11 +125,13 @@ class RknnFile:
         if len(inputs) != 1:
             raise ModelFileError(
                 f'{path} is no vision encoder that can be fed: expected one input, the picture, '
-                f'found {len(inputs)}: {", ".join(inputs)}. Fold the others in when converting '
-                '(input_initial_val)'
+                f'found {len(inputs)}: {_quoted(", ".join(inputs))}. Fold the others in when '
+                'converting (input_initial_val)'
             )
         (picture,) = inputs.values()
         mean, std = picture['mean'], picture['std']
+        if len(mean) not in (1, 3) or len(std) not in (1, 3):
+            raise ValueError(f'{path} has {len(mean)} colours')
         # rknn-toolkit2 writes 0 and 1, once or for each colour, where nothing is to be folded in.
         folded = any(mean) or any(value != 1 for value in std)
         return cls(
@@ -161,7 +165,7 @@ def _is_whole(path: Path, data: mmap.mmap) -> bool:
     try:
         (body,) = struct.unpack_from('<Q', data, 16)
         (trailer,) = struct.unpack_from('<Q', data, _HEADER + body)
-    except struct.error:
+    except (struct.error, OverflowError):
         missing = True
     else:
         missing = _HEADER + body + 8 + trailer > len(data)
@@ -220,19 +224,29 @@ def _side(path: Path, picture: Mapping[str, Any]) -> int:
     match picture['layout'], picture['shape']:
         case ('nchw', [1, 3, int(height), int(width)]) | (
             'nhwc', [1, int(height), int(width), 3]
-        ) if height == width:
+        ) if height == width and 1 <= height <= _LARGEST_SIDE:
             return height
     raise ModelFileError(
         f'{path} is no vision encoder that can be fed: expected a square RGB picture, found an '
-        f'input of {picture["shape"]} ({picture["layout"]})'
+        f'input of {_quoted(picture["shape"])} ({_quoted(picture["layout"])})'
     )
 
 
 def _output_shapes(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-    plain = all(len(s) >= 2 and min(s) > 0 and set(s[:-2]) <= {1} for s in shapes)
+    plain = all(
+        len(s) >= 2
+        and all(isinstance(length, int) and length > 0 for length in s)
+        and set(s[:-2]) <= {1}
+        for s in shapes
+    )
     if not shapes or not plain or len(set(shapes)) > 1:
         raise ModelFileError(
             f'{path} is no vision encoder: expected outputs of (tokens, dim), all alike, found '
-            f'{list(shapes)}'
+            f'{_quoted(shapes)}'
         )
     return tuple(shapes)
+
+
+def _quoted(value: object) -> str:
+    """Return what a file holds, whatever that is, for a line of the log."""
+    return str(value)[:_LONGEST_QUOTE].encode('ascii', 'backslashreplace').decode()

@@ -1,0 +1,24 @@
+"""How much the fuzz tests try, and what they are given to measure it with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+import os
+
+from hypothesis import HealthCheck, settings
+
+FULL = os.environ.get('VLM_FUZZ') == 'full'  # set by `make fuzz`
+
+Outcomes = dict[str, Counter[str]]
+Peak = Callable[[Callable[[], object]], float]
+
+
+def examples(few: int, full: int) -> settings:
+    """Return the settings for so many examples."""
+    return settings(
+        max_examples=full if FULL else few,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
+                               HealthCheck.function_scoped_fixture],
+    )

@@ -1,0 +1,242 @@
+"""Those who ask the node, by service and by action, and those who look after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+import time
+from typing import Any
+
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.srv import ChangeState
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.msg import ErrorCode, PartialAnswer
+from vlm_npu_ros.srv import Ask as AskService
+
+WAYS = ('service', 'action')
+_DISCOVERY = 30.0  # seconds
+_POLL = 0.005  # seconds between looks at what another thread takes
+_DEPTH = QoSProfile(depth=1000)
+CODES = {getattr(ErrorCode, n): n for n in dir(ErrorCode) if n.isupper() and n != 'SLOT_TYPES'}
+
+
+class NodeError(Exception):
+    """The node is not there, or does not do what it shall."""
+
+
+class Ask:
+    """
+    A question on its way, and what came back.
+
+    sent, ended: time.monotonic(); ended is None as long as nothing came back.
+    timeout: seconds that the node was given, 0 = as many as it takes.
+    shown: frame_id of what the camera showed then; '' = that is not known.
+    """
+
+    def __init__(
+        self, way: str, question: str, shown: str, not_before: Time, timeout: float
+    ) -> None:
+        self.way, self.question, self.shown, self.not_before = way, question, shown, not_before
+        self.timeout = timeout
+        self.sent = time.monotonic()
+        self.ended: float | None = None
+        self.result: Any = None
+        self.cancelled = False
+        self._goal: Any = None
+
+    @property
+    def done(self) -> bool:
+        """Return whether it has ended."""
+        return self.ended is not None
+
+    @property
+    def ended_by(self) -> str:
+        """Return the error code's name, or 'answer'."""
+        if self.result is None:
+            return 'nothing'
+        return 'answer' if self.result.success else CODES[self.result.error_code]
+
+    def cancel(self) -> None:
+        """Cancel it, when the node has accepted it; for actions."""
+        self.cancelled = True
+        if self._goal and not self.done:
+            self._goal.cancel_goal_async()
+
+    def _end(self, result: Any) -> None:
+        self.result, self.ended = result, time.monotonic()
+
+    def on_response(self, future: Future) -> None:
+        """Take the response of the service."""
+        self._end(future.result())
+
+    def on_goal(self, future: Future) -> None:
+        """Take the word that the goal is accepted; this node rejects none."""
+        self._goal = future.result()
+        self._goal.get_result_async().add_done_callback(
+            lambda result: self._end(result.result().result)
+        )
+        if self.cancelled:
+            self._goal.cancel_goal_async()
+
+
+class Peer:
+    """A node with an executor, for one thread; a context manager."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node(name, context=self._context, **options)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def wait(self, condition: Callable[[], object], seconds: float) -> bool:
+        """Do what comes until the condition holds; return whether it does."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._executor.spin_once(timeout_sec=min(left, 0.05))
+        return True
+
+
+class Client(Peer):
+    """Somebody who asks; `ends` is how many pairs of clients it has."""
+
+    def __init__(self, name: str = 'client', ends: int = 1) -> None:
+        super().__init__(name)
+        self._services = [
+            self.node.create_client(AskService, '/vlm/ask', qos_profile=_DEPTH)
+            for _ in range(ends)
+        ]
+        # With the usual depth of 10, answers to more questions than that at once can get lost.
+        self._actions = [
+            ActionClient(
+                self.node, AskAction, '/vlm/ask', goal_service_qos_profile=_DEPTH,
+                result_service_qos_profile=_DEPTH, feedback_sub_qos_profile=_DEPTH,
+            )
+            for _ in range(ends)
+        ]
+
+    def __exit__(self, *reason: Any) -> None:
+        for action in self._actions:
+            action.destroy()
+        super().__exit__(*reason)
+
+    def find_node(self) -> None:
+        """Wait until the node's interfaces are there."""
+        if not self.wait(
+            lambda: all(s.service_is_ready() for s in self._services)
+            and all(a.server_is_ready() for a in self._actions),
+            _DISCOVERY,
+        ):
+            raise NodeError('The interfaces of the node were not found')
+
+    def send(
+        self,
+        way: str,
+        question: str,
+        shown: str = '',
+        end: int = 0,
+        timeout: float = 0.0,
+        max_age: float = 0.0,
+        not_before: Time | None = None,
+    ) -> Ask:
+        """Ask; what comes back is taken while `wait` runs."""
+        ask = Ask(way, question, shown, not_before or Time(), timeout)
+        request = AskService.Request() if way == 'service' else AskAction.Goal()
+        request.question, request.not_before = question, ask.not_before
+        request.timeout, request.max_age = duration(timeout), duration(max_age)
+        if way == 'service':
+            self._services[end].call_async(request).add_done_callback(ask.on_response)
+        else:
+            self._actions[end].send_goal_async(request).add_done_callback(ask.on_goal)
+        return ask
+
+
+class Overseer(Peer):
+    """
+    Moves the node from state to state, and listens to what it tells about itself, in a thread.
+
+    pieces: of all answers, by request. frame_rates: of the camera, as the diagnostics said.
+    """
+
+    def __init__(self) -> None:
+        super().__init__('overseer')
+        self.frame_rates: list[float] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name='overseer')
+        self.pieces: dict[str, list[PartialAnswer]] = {}
+        self._restarts: int | None = None
+        self._change = self.node.create_client(ChangeState, '/vlm/change_state')
+        self.node.create_subscription(PartialAnswer, '/vlm/partial_answer', self._on_piece, _DEPTH)
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+
+    def __enter__(self) -> Overseer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self._stop.set()
+        self._thread.join()
+        super().__exit__(*reason)
+
+    def wait(self, condition: Callable[[], object], seconds: float) -> bool:
+        """Wait until the condition holds; return whether it does."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL)
+        return True
+
+    def _spin(self) -> None:
+        while not self._stop.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def _on_piece(self, piece: PartialAnswer) -> None:
+        self.pieces.setdefault(piece.request_id, []).append(piece)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        values = {value.key: value.value for status in message.status for value in status.values}
+        self._restarts = int(values['restarts'])
+        self.frame_rates.append(float(values['frames per second']))
+
+    def change_state(self, transition: int, patience: float = 60.0) -> float:
+        """Have the node do a transition; return the seconds; raise NodeError if it fails."""
+        if not self.wait(self._change.service_is_ready, _DISCOVERY):
+            raise NodeError('The node was not found')
+        request = ChangeState.Request()
+        request.transition.id = transition
+        started = time.monotonic()
+        call = self._change.call_async(request)
+        if not self.wait(call.done, patience) or not call.result().success:
+            raise NodeError(f'The transition {transition} failed')
+        return time.monotonic() - started
+
+    def restarts(self, patience: float = 5.0) -> int | None:
+        """Return how often the engine was started anew, as the next diagnostics say."""
+        self._restarts = None
+        self.wait(lambda: self._restarts is not None, patience)
+        return self._restarts
+
+
+def duration(seconds: float) -> Duration:
+    """Return a message."""
+    return Duration(sec=int(seconds), nanosec=int(seconds % 1 * 1e9))

@@ -1,0 +1,125 @@
+"""The node's process and its child: how they are, and when the child dies."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+import os
+from pathlib import Path
+import re
+import select
+import threading
+import time
+
+import psutil
+
+_NODE = 'vlm_npu_ros.node.vlm_node'
+_CHILD = 'vlm_npu_ros.engine.worker'
+_LOOK = 0.05  # seconds between looks for a new child
+
+
+def node_process() -> psutil.Process:
+    """Return the node that this process has started."""
+    return next(p for p in psutil.Process().children() if _NODE in p.cmdline())
+
+
+def child_of(node: psutil.Process) -> int | None:
+    """Return the process id of the engine, if there is one."""
+    with suppress(psutil.Error):
+        for child in node.children():
+            with suppress(psutil.Error):
+                if _CHILD in child.cmdline():
+                    return child.pid
+    return None
+
+
+def resident(pid: int | None) -> int:
+    """Return the resident bytes of a process, 0 if there is none."""
+    with suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().rss) if pid else 0
+    return 0
+
+
+class ChildWatch:
+    """
+    Notes when the node's children end, in a thread.
+
+    deaths: time.monotonic() of each.
+    """
+
+    def __init__(self, node: psutil.Process) -> None:
+        self.deaths: list[float] = []
+        self._node = node
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='child watch', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_LOOK):
+            pid = child_of(self._node)
+            with suppress(ProcessLookupError):
+                if pid:
+                    self._wait_for(os.pidfd_open(pid))
+
+    def _wait_for(self, process: int) -> None:
+        poll = select.poll()
+        poll.register(process, select.POLLIN)
+        while not self._stop.is_set():
+            if poll.poll(1000 * _LOOK):
+                self.deaths.append(time.monotonic())
+                break
+        os.close(process)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """
+    How the node is; `time` is time.monotonic().
+
+    node, child: resident bytes. files: open descriptors. segments: shared memory that it maps or
+    holds, in files of /dev/shm and without a name.
+    """
+
+    time: float
+    node: int
+    child: int
+    files: int
+    segments: int
+    threads: int
+    zombies: int
+
+
+def sample(node: psutil.Process) -> Sample:
+    """Return how the node and its child are now."""
+    files = _links(Path(f'/proc/{node.pid}/fd'))
+    maps = Path(f'/proc/{node.pid}/maps').read_text()
+    named = {*re.findall(r'/dev/shm/\S+', maps), *(f for f in files if f.startswith('/dev/shm/'))}
+    nameless = [name for name in files if name.startswith('/memfd:')]
+    return Sample(
+        time=time.monotonic(),
+        node=resident(node.pid),
+        child=resident(child_of(node)),
+        files=len(files),
+        segments=len(named) + len(nameless),
+        threads=node.num_threads(),
+        zombies=sum(_is_zombie(child) for child in node.children(recursive=True)),
+    )
+
+
+def _links(folder: Path) -> list[str]:
+    names = []
+    for link in folder.iterdir():
+        with suppress(FileNotFoundError):
+            names.append(os.readlink(link))
+    return names
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return process.status() == psutil.STATUS_ZOMBIE
+    return False

@@ -1,0 +1,169 @@
+"""The node on its stand, with a camera that we hold and somebody who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+import itertools
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from asking import Ask, Client, NodeError, Overseer
+from builtin_interfaces.msg import Time
+from camera import Camera
+from lifecycle_msgs.msg import Transition
+from pictures import frame_id, Oracle, QUESTIONS
+from processes import ChildWatch, node_process
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
+from stand import Stand
+from vlm_npu_ros.demo.children import ChildDiedError, Children
+
+SIZE = (640, 480)
+_CAMERA_RATE = 10.0
+_CLOCK_RATE = 50.0
+_PATIENCE = 40.0  # seconds that a question may take
+_LOST = 10.0  # seconds after its timeout at which a question without an end is lost
+
+
+class SimulatedClock:
+    """A clock that can jump, on /clock; `close` ends it."""
+
+    def __init__(self, node: Node) -> None:
+        self._ahead = 0.0
+        self._publisher = node.create_publisher(Clock, '/clock', 10)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='clock')
+        self._thread.start()
+
+    def now(self) -> Time:
+        """Return the time that it shows."""
+        nanoseconds = time.time_ns() + round(self._ahead * 1e9)
+        return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+    def jump(self, seconds: float) -> None:
+        """Go forth or back."""
+        self._ahead += seconds
+        self._publisher.publish(Clock(clock=self.now()))
+
+    def close(self) -> None:
+        """Stop."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(1 / _CLOCK_RATE):
+            self._publisher.publish(Clock(clock=self.now()))
+
+
+class Robot:
+    """
+    A context manager: on entering, the node is active and has answered a question.
+
+    load: seconds that the node needed to load the models.
+    """
+
+    def __init__(self, stand: Stand, oracle: Oracle, **parameters: Any) -> None:
+        self.faults = stand.faults
+        self.load = 0.0
+        self.restarts: int | None = 0  # as far as the diagnostics have told
+        self.environment, self.scenes = stand.environment, oracle.scenes
+        self.judge = oracle.judge
+        self._parameters = {**stand.parameters, **parameters}
+        self._uses_sim_time = parameters.get('use_sim_time', False)
+        self._scenes = itertools.cycle(self.scenes)
+        self._questions = itertools.cycle(QUESTIONS)
+
+    def __enter__(self) -> Robot:
+        with ExitStack() as stack:
+            self.faults.write()
+            self.children = stack.enter_context(Children(self.environment))
+            self.children.start('node', 'vlm_npu_ros.node.vlm_node', self._parameters)
+            self.node = node_process()
+            self.overseer = stack.enter_context(Overseer())
+            self.client = stack.enter_context(Client())
+            if self._uses_sim_time:
+                self.clock = SimulatedClock(self.overseer.node)
+                stack.callback(self.clock.close)
+            self.camera = Camera(
+                self.overseer.node, self.scenes, SIZE, _CAMERA_RATE, self.now
+            )
+            stack.callback(self.camera.close)
+            self._bring_up()
+            self.watch = ChildWatch(self.node)
+            stack.callback(self.watch.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _bring_up(self) -> None:
+        try:
+            self.load = self.overseer.change_state(Transition.TRANSITION_CONFIGURE)
+            self.overseer.change_state(Transition.TRANSITION_ACTIVATE)
+            self.client.find_node()
+            ask = self.ask('service')
+            self.finish(ask)
+            if ask.ended_by != 'answer' or self.judge(ask) != 'right':
+                raise NodeError(f'The first question ended by {ask.ended_by}: {ask.result}')
+        except NodeError as error:
+            raise NodeError(f'{error}. {self.children.log_tail("node")}') from error
+
+    def now(self) -> Time:
+        """Return the time of camera and node."""
+        if self._uses_sim_time:
+            return self.clock.now()
+        return self.overseer.node.get_clock().now().to_msg()
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the node is there."""
+        try:
+            self.children.check()
+        except ChildDiedError:
+            return False
+        return True
+
+    def show_next(self) -> str:
+        """Turn the camera to another scene; return its frame_id."""
+        scene = next(self._scenes)
+        self.camera.show(scene)
+        return frame_id(scene)
+
+    def ask(
+        self, way: str, shown: str | None = None, client: Client | None = None, **fields: Any
+    ) -> Ask:
+        """
+        Ask about what the camera shows from now on.
+
+        shown: frame_id of that; None turns the camera to another scene, '' is anything.
+        """
+        shown = self.show_next() if shown is None else shown
+        self.overseer.pieces.clear()
+        fields = {'timeout': _PATIENCE, 'not_before': self.now(), **fields}
+        return (client or self.client).send(way, next(self._questions), shown, **fields)
+
+    def finish(self, *asks: Ask, client: Client | None = None) -> None:
+        """Wait until all have ended, or are lost."""
+        (client or self.client).wait(lambda: all(ask.done for ask in asks), _PATIENCE + _LOST)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for what the node tells, or for anything else."""
+        if not self.overseer.wait(condition, _PATIENCE):
+            raise NodeError(f'What was waited for did not come. {self.children.log_tail("node")}')
+
+    def until_written(self, shown: str) -> None:
+        """Wait until an answer about this is being written."""
+        pieces = self.overseer.pieces
+        self.until(lambda: any(
+            piece.delta and piece.header.frame_id == shown
+            for answer in list(pieces.values()) for piece in answer
+        ))

@@ -1,0 +1,85 @@
+"""The heartbeat that Nav2's lifecycle manager listens for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+import uuid
+
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+_PERIOD = 0.1  # seconds between two beats
+_TIMEOUT = 4.0  # seconds of silence after which the node counts as dead
+# A publisher that is destroyed takes with it what is on its way: some time for the last beat, and
+# a fixed one, because Fast DDS may report its arrival seconds later.
+_FAREWELLS, _FAREWELL_PERIOD = 3, 0.05  # seconds
+_DEPTH = QoSProfile(depth=100)  # a reader that is busy for a while loses none
+
+
+class Bond:
+    """
+    Beats until it is closed, from a thread of its own: executor threads may be busy.
+
+    The manager's side forms a bond when it hears ours, so there is nothing to listen to. It takes
+    two instances that beat under one name for an error: close one before the next is started.
+    """
+
+    def __init__(self, node: Node, message_type: type[Any]) -> None:
+        self._node = node
+        self._type = message_type
+        self._instance_id = str(uuid.uuid4())
+        self._closing = threading.Event()
+        # Without event callbacks: an executor that waits for those of a publisher that is being
+        # destroyed stops with an error (rclpy 7.1).
+        self._publisher = node.create_publisher(
+            message_type,
+            'bond',
+            _DEPTH,
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False),
+        )
+        self._thread = threading.Thread(target=self._run, name='bond', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Tell the manager that this is the end, and fall silent."""
+        self._closing.set()
+        self._thread.join()
+        self._node.destroy_publisher(self._publisher)
+
+    def _run(self) -> None:
+        try:
+            self._publish(active=True)
+            while not self._closing.wait(_PERIOD):
+                self._publish(active=True)
+            for _ in range(_FAREWELLS):
+                self._publish(active=False)
+                time.sleep(_FAREWELL_PERIOD)
+        except RuntimeError:
+            if self._node.context.ok():  # else ROS was shut down, and nobody listens
+                raise
+
+    def _publish(self, active: bool) -> None:
+        message = self._type(
+            id=self._node.get_name(),
+            instance_id=self._instance_id,
+            active=active,
+            heartbeat_timeout=_TIMEOUT,
+            heartbeat_period=_PERIOD,
+        )
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)
+
+
+def start_bond(node: Node) -> Bond | None:
+    """Return a bond that beats; None where the package bond is not installed."""
+    try:
+        from bond.msg import Status
+    except ImportError:
+        node.get_logger().info(
+            'No heartbeat for a lifecycle manager: the package bond is not installed', once=True
+        )
+        return None
+    return Bond(node, Status)
