@@ -398,7 +398,7 @@ ODD_YAML = [
 ]
 
 
-@examples(60, 2000)
+@examples(60, 1000)
 @example(odd={0: r'"\ud800"'})
 @example(odd={0: r'"\0"'})
 @example(odd={0: ALIASES})

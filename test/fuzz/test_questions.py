@@ -181,7 +181,7 @@ def test_embedded_model_answers_any_question_or_says_why_not(
     engine = load_engine(EngineSettings(threads=1))
     picture = engine.encode(np.zeros((9, 9, 3), np.uint8))
 
-    @examples(10, 1000)
+    @examples(10, 400)
     @given(
         question=ANY_QUESTION,
         turns=st.lists(st.builds(Turn, ANY_QUESTION, ANY_QUESTION), max_size=1),
