@@ -105,7 +105,7 @@ def test_split_of_a_product_with_a_bias(tmp_path: Path) -> None:
 
 
 def test_no_sum_is_a_long_chain(tmp_path: Path) -> None:
-    """The toolkit makes nonsense of 5 additions in a row."""
+    """The toolkit fails at some chains of 4 and more additions."""
     target = tmp_path / 'split.onnx'
     graph.fix(linear(tmp_path), target, [('fc2', 8)])
     depth: dict[str, int] = {}

@@ -109,7 +109,7 @@ def _parts(model: onnx.ModelProto, node: onnx.NodeProto, weights: dict[str, onnx
 
 
 def _sum(terms: list[str], output: str, name: str) -> list[onnx.NodeProto]:
-    """Add as a tree: of a Sum, or a chain, of 5 or more rknn-toolkit2 2.5.0 makes nonsense."""
+    """Add as a tree: rknn-toolkit2 2.5.0 can fail at a Sum, or a chain, of 5 terms or more."""
     nodes: list[onnx.NodeProto] = []
     while len(terms) > 1:
         first, second, *rest = terms
