@@ -37,7 +37,7 @@ def test_cmake_installs_every_script() -> None:
 def test_script_can_run(script: Path) -> None:
     assert os.access(script, os.X_OK)
     text = script.read_text(encoding='utf-8')
-    module = re.search(r'^from vlm_npu_ros\.([\w.]+) import main$', text, re.MULTILINE)
+    module = re.search(r'^ *from vlm_npu_ros\.([\w.]+) import main$', text, re.MULTILINE)
     assert module, 'a script does nothing but call main of a module'
     assert (ROOT / 'vlm_npu_ros' / (module[1].replace('.', '/') + '.py')).is_file()
     # Child processes of multiprocessing import the script again.

@@ -8,6 +8,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+ROOM = 150  # MiB that thousands of small things may take, with what hypothesis keeps of them
 FULL = os.environ.get('VLM_FUZZ') == 'full'  # set by `make fuzz`
 
 Outcomes = dict[str, Counter[str]]

@@ -134,7 +134,7 @@ def asked(robot: Robot, request: dict[str, Any], as_goal: bool) -> Any:
     return robot.result_of(robot.send_goal(**request))().result
 
 
-@pytest.mark.parametrize('fields', [
+UNSENDABLE: list[dict[str, Any]] = [
     {'question': '\ud800'},
     {'question': 'what \udcff is this?'},
     {'question': 'what?', 'camera': '\udfff'},
@@ -144,13 +144,16 @@ def asked(robot: Robot, request: dict[str, Any], as_goal: bool) -> Any:
     {'question': 'what?', 'window': float('inf')},
     {'question': 'what?', 'num_frames': -1},
     {'question': 'what?', 'max_new_tokens': 2**32},
-])
-def test_client_refuses_what_no_request_can_hold(fields: dict[str, Any]) -> None:
+]
+
+
+def test_client_refuses_what_no_request_can_hold() -> None:
     with asked_node() as (_, robot), VlmClient() as client:
         robot.publish()
-        with pytest.raises(ValueError):
-            client.ask(**fields)
-        assert client.ask('still there?').ok
+        for fields in UNSENDABLE:
+            with pytest.raises(ValueError):
+                client.ask(**fields)
+            assert client.ask('still there?').ok
 
 
 # --- what the backends make of it ---
