@@ -27,7 +27,7 @@ test-convert: .venv-convert/stamp  ## Convert two encoders with the real rknn-to
 
 test-convert-families: .venv-families/stamp  ## Convert a small model of every family (ARGS as for test)
 	@VLM_NPU_ROS_REAL_TOOLKITS=1 .venv-families/bin/python -m pytest \
-		test/convert/real/test_families.py $(PYTEST_ARGS) $(ARGS)
+		test/convert/real/test_families.py test/convert/real/test_calibration.py $(PYTEST_ARGS) $(ARGS)
 
 lint:  ## Check style, types and package.xml
 	@$(ROS) tools/lint
