@@ -67,7 +67,7 @@ class NotSupportedError(RequestError):
 
 
 class BusyError(VlmError):
-    """The queue of questions is full."""
+    """Others are first, or a newer question took its place."""
 
     code = 9506
 
@@ -85,7 +85,7 @@ class AnswerTimeoutError(VlmError):
 
 
 class CancelledError(VlmError):
-    """The caller cancelled the question."""
+    """The caller cancelled the question, or has gone."""
 
     code = 9509
 
