@@ -29,6 +29,12 @@ ALLOWED = {
     # A socket pair that the parent makes and its child inherits: nobody else can write there.
     ('engine/process.py', 'multiprocessing'),
     ('engine/worker.py', 'multiprocessing'),
+    # Conversion on a PC: computes with torch, writes the pickles that rkllm-toolkit reads, and
+    # loads checkpoints through transformers, from safetensors and without their code.
+    ('convert/calibration.py', 'pickle'),
+    ('convert/calibration.py', 'torch'),
+    ('convert/export.py', 'torch'),
+    ('convert/towers.py', 'torch'),
 }
 # The marks of what is asked: no file that is opened may have one of them in its path.
 MARKS = ('passwd', 'vlm_evil', 'evil.yaml')
@@ -92,8 +98,10 @@ def test_no_path_comes_from_a_request(tmp_path: Path) -> None:
     assert told['asked'] >= 50 and told['answered'] >= 20 and told['kept'] >= 10
     assert any(path.endswith('tokenizer.json') for path in told['loading'])  # so the hook sees
     assert told['canary'] == ['/nothing/vlm_evil']
-    # A process looks at itself for its statistics, whatever it is asked.
-    assert [path for path in told['asking'] if not path.startswith('/proc/')] == []
+    # A process looks at itself for its statistics, and rclpy at its source for where it warns.
+    rclpy_source = os.path.join('site-packages', 'rclpy')
+    assert not [path for path in told['asking']
+                if not path.startswith('/proc/') and rclpy_source not in path]
     assert not [path for path in told['asking'] if any(mark in path for mark in MARKS)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ['report.json']
 

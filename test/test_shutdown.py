@@ -162,7 +162,10 @@ def test_while_it_works_or_hangs(
     with robot() as asker:
         asker.publish()
         node.wait_for(words)
-        asker.send_goal(question='what do you see?')
+        try:
+            asker.send_goal(question='what do you see?')
+        except AssertionError:  # the answer to a client that is just being discovered can be lost
+            asker.send_goal(question='what do you see?')
         assert node.end(signal.SIGINT) == 0
 
 
