@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, ExitStack
 from typing import Any
 
 import rclpy
@@ -33,7 +33,8 @@ def asked_node(autostart: bool = True, **parameters: Any) -> Iterator[tuple[VlmN
             node.autostart()
         yield node, robot
     finally:
-        node.release()
-        spinner.close()
-        robot_spinner.close()
-        context.try_shutdown()
+        with ExitStack() as ending:  # all of it, whatever of it fails
+            ending.callback(context.try_shutdown)
+            ending.callback(robot_spinner.close)
+            ending.callback(spinner.close)
+            node.release()
