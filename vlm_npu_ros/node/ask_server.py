@@ -31,6 +31,7 @@ from vlm_npu_ros.srv import Ask as AskService
 # once: with the usual depth of 10, the middleware drops the eleventh without a word.
 _DEPTH = QoSProfile(depth=256)
 _LAST_ANSWERS = 1.0  # seconds that they may take when the interfaces are removed
+_LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
 _RESULT_SECONDS = 60  # that a result is kept for a caller who does not fetch it
 
 
@@ -209,7 +210,7 @@ class AskServer:
         if ask.frame:
             result.header = ask.frame.header
             age = self._node.get_clock().now().nanoseconds - ask.frame.stamp
-            result.frame_age = _duration(max(age, 0))
+            result.frame_age = _duration(min(max(age, 0), _LONGEST))
         return result
 
 
