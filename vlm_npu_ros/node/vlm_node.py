@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+import faulthandler
 import functools
+import os
 import signal
 import sys
 import threading
@@ -39,6 +41,7 @@ from vlm_npu_ros.node.views import Views
 
 _THREADS = 4  # of the executor; only transitions keep one of them busy
 _REMOVAL = 0.001  # seconds that the removal of an interface may take
+_LONGEST_END = 2.5  # seconds from a signal to the end of the process
 _GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
 
 
@@ -290,6 +293,9 @@ def main() -> int:
             starting.start()
         stop.wait()
     finally:
+        last_resort = threading.Timer(_LONGEST_END, _give_up)
+        last_resort.daemon = True
+        last_resort.start()
         node.shut_down()
         if starting.ident:
             starting.join()
@@ -299,6 +305,13 @@ def main() -> int:
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _give_up() -> None:
+    """End the process, whatever hangs in it, and show where; the engine's process ends with it."""
+    print('vlm_node did not end by itself; its threads are at:', file=sys.stderr, flush=True)
+    faulthandler.dump_traceback()
+    os._exit(0)
 
 
 def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event) -> None:
