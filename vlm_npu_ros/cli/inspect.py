@@ -102,7 +102,7 @@ def _onnx(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ('inputs', 'outputs'):
         for tensor in facts[name]:
             shape = ', '.join(str(side) or '?' for side in tensor['shape'])
-            yield name[:-1], f'{tensor["name"]}: {tensor["type"]} ({shape})'
+            yield name[:-1], f'{tensor["name"]}: {tensor["dtype"]} ({shape})'
     yield 'opset', f'{facts["opset"]}, by {facts["producer"] or "an unnamed program"}'
     yield 'weights', f'{facts["parameters"]:,}' + (
         f' in {", ".join(facts["data"])}' if facts['data'] else ''

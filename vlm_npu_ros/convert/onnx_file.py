@@ -35,7 +35,7 @@ class Tensor:
     """What goes in or out; sides that are not constant have a name, '' if they have none."""
 
     name: str
-    type: str
+    dtype: str
     shape: tuple[int | str, ...]
 
 

@@ -76,7 +76,7 @@ def installed(package: str) -> str:
         return ''
 
 
-def step(name: str, run) -> None:  # type: ignore[no-untyped-def]  # Python 3.9 has no way to say it
+def step(name: str, run) -> None:  # type: ignore[no-untyped-def]  # for Python 3.9
     """Run a step of the toolkit, which returns 0 or else says what is wrong by itself."""
     print(f'{name} ...', flush=True)
     code = run()

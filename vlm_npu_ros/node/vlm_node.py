@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-import faulthandler
 import functools
-import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -41,7 +40,6 @@ from vlm_npu_ros.node.views import Views
 
 _THREADS = 4  # of the executor; only transitions keep one of them busy
 _REMOVAL = 0.001  # seconds that the removal of an interface may take
-_LONGEST_END = 2.5  # seconds from a signal to the end of the process
 _GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
 
 
@@ -276,11 +274,9 @@ class VlmNode(LifecycleNodeMixin, Node):
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM."""
-    stop = threading.Event()
     # Our own handlers: rclpy's would cut the connections before the open questions are ended.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop_signals()
     node = VlmNode()
     executor = MultiThreadedExecutor(_THREADS)
     executor.add_node(node)
@@ -291,11 +287,8 @@ def main() -> int:
     try:
         if node.parameters['autostart']:
             starting.start()
-        stop.wait()
+        stop.recv(1)
     finally:
-        last_resort = threading.Timer(_LONGEST_END, _give_up)
-        last_resort.daemon = True
-        last_resort.start()
         node.shut_down()
         if starting.ident:
             starting.join()
@@ -307,11 +300,19 @@ def main() -> int:
     return 0
 
 
-def _give_up() -> None:
-    """End the process, whatever hangs in it, and show where; the engine's process ends with it."""
-    print('vlm_node did not end by itself; its threads are at:', file=sys.stderr, flush=True)
-    faulthandler.dump_traceback()
-    os._exit(0)
+def _stop_signals() -> socket.socket:
+    """
+    Return a socket that can be read from once SIGINT or SIGTERM has come.
+
+    A Python handler would not do: the kernel may give the signal to any thread, and a main thread
+    that waits for a lock does not wake up then.
+    """
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
+    signal.set_wakeup_fd(teller.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    return told
 
 
 def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event) -> None:
