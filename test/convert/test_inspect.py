@@ -112,7 +112,7 @@ def test_onnx_file() -> None:
     found = inspect_file(DATA / 'tiny_four.onnx')
     assert (found.kind, found.models) == ('onnx', ())
     assert found.facts['inputs'] == [
-        {'name': 'pixel', 'type': 'float32', 'shape': (1, 3, 32, 32)}
+        {'name': 'pixel', 'dtype': 'float32', 'shape': (1, 3, 32, 32)}
     ]
     assert [t['name'] for t in found.facts['outputs']] == ['4820', '1669', '2720', '3771']
     assert found.facts['opset'] == 17
