@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-arm64 test-convert test-convert-families fuzz faults soak lint shell \
-	eval-demo-model train-demo-model clean
+	demo-patrol goals eval-typed eval-demo-model train-demo-model clean
 
 ROS := tools/with_ros
 PYTHON ?= python3
@@ -14,6 +14,9 @@ help:  ## Show this list
 
 demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its options)
 	@$(ROS) python3 -m vlm_npu_ros.demo.demo $(ARGS)
+
+demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": its options)
+	@$(ROS) python3 -m vlm_npu_ros.demo.patrol $(ARGS)
 
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 	@$(ROS) pytest $(PYTEST_ARGS) $(ARGS)
@@ -43,6 +46,12 @@ faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its
 
 soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": its options)
 	@$(ROS) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
+
+goals:  ## Measure how fast goals are accepted and cancelled (ARGS="...": its options)
+	@$(ROS) python3 tools/robustness/goals.py $(ARGS)
+
+eval-typed:  ## Measure what the demo model decides for (ARGS="...": its options)
+	@$(ROS) python3 tools/demo_model/evaluate_typed.py $(ARGS)
 
 eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
 	@$(ROS) python3 tools/demo_model/evaluate.py $(ARGS)

@@ -76,6 +76,22 @@ def test_embedded_model_sees_the_scene(client: VlmClient) -> None:
         assert answer.text.startswith('I see')
 
 
+def test_answers_to_branch_on(client: VlmClient) -> None:
+    answers = ['Yes, it is.', 'In the middle.', 'Who knows?']
+    with asked_node(scripted__answers=answers) as (_, robot):
+        robot.publish()
+        answer = client.ask('is it?', yes_no=True)
+        assert (answer.choice, answer.choice_index, answer.confidence) == ('yes', 0, 0.0)
+        answer = client.ask('where?', choices=['left', 'middle'], min_confidence=0.9)
+        assert (answer.choice, answer.choice_index) == ('middle', 1)
+        answer = client.ask('where?', choices=('left', 'middle'))
+        assert (answer.choice, answer.choice_index, answer.ok) == ('unclear', -1, True)
+    with pytest.raises(ValueError, match='both'):
+        client.ask('is it?', yes_no=True, choices=['a', 'b'])
+    with pytest.raises(ValueError, match='min_confidence'):
+        client.ask('is it?', yes_no=True, min_confidence=2)
+
+
 def test_stream_gives_pieces_and_then_the_answer(client: VlmClient) -> None:
     with asked_node(scripted__answers=[WORDS], scripted__decode_rate=50.0) as (_, robot):
         robot.publish()

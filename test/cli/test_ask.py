@@ -44,6 +44,19 @@ def test_json_is_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
         assert not told['ok'] and 'empty' in told['error']
 
 
+def test_prints_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    with asked_node(scripted__answers=['It is red, I think.', 'No.']) as (_, robot):
+        robot.publish()
+        assert main(['ask', 'what colour?', '--choices', 'blue, Red']) == 0
+        out, err = capsys.readouterr()
+        assert out == 'Red\n'
+        assert 'the model said: It is red' in err
+        assert main(['ask', 'is it red?', '--yes-no', '--quiet']) == 0
+        assert capsys.readouterr() == ('no\n', '')
+        assert main(['ask', 'what?', '--choices', 'one']) == 5
+        assert '2 to 64' in capsys.readouterr().err
+
+
 def test_dialogue(capsys: pytest.CaptureFixture[str]) -> None:
     with asked_node() as (_, robot), VlmClient() as client:
         robot.publish()

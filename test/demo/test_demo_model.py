@@ -79,3 +79,11 @@ def test_four_frames_and_ten_turns_fit_into_its_context(start_chat: Callable) ->
 def test_its_tokenizer_has_the_words_of_the_phrasings() -> None:
     shipped = Tokenizer.load(share_dir() / 'resource' / 'demo_model' / 'tokenizer.json')
     assert set(Tokenizer.from_texts(training_texts()).pieces) <= set(shipped.pieces)
+
+
+def test_it_decides_for_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(TOOLS)
+    import evaluate_typed
+
+    monkeypatch.setattr('sys.argv', ['evaluate_typed.py', '--scenes', '50'])
+    assert evaluate_typed.main() == 0

@@ -21,6 +21,7 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
+from vlm_npu_ros.engine.typed import Instructions, YES_NO
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -28,6 +29,7 @@ from vlm_npu_ros.engine.types import (
     ImageEmbedding,
     Sampling,
     Turn,
+    Verdict,
 )
 
 PICTURE = np.full((6, 8, 3), 200, np.uint8)
@@ -410,6 +412,59 @@ def test_close_waits_for_an_encoding(pool: ThreadPoolExecutor) -> None:
     assert encoding.result(PATIENCE).data is EMBEDDING
     closing.result(PATIENCE)
     assert encoder.closed
+
+
+@pytest.mark.parametrize('choices, answer, said, verdict, reason', [
+    (('yes', 'no'), 'Yes, it is free. Go on.', 'Yes,', 0, FinishReason.STOP),
+    (('yes', 'no'), 'no', 'no', 1, FinishReason.EOS),
+    (('red', 'blue'), 'It is Blue. Or so.', 'It is Blue.', 1, FinishReason.STOP),
+    (('red', 'blue'), 'Let me look at it.', 'Let me look at it.', None, FinishReason.EOS),
+])
+def test_answer_ends_where_it_decides(
+    choices: tuple[str, ...], answer: str, said: str, verdict: int | None, reason: FinishReason
+) -> None:
+    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel([answer]))
+    chunks = list(engine.generate(request(choices=choices)))
+    assert ''.join(chunk.text for chunk in chunks) == said
+    assert chunks[-1].verdict == Verdict(verdict)
+    assert chunks[-1].finish_reason is reason
+    assert chunks[-1].figures.new_tokens <= len(said.split()) + 1
+    assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+
+
+def test_model_is_asked_for_one_of_the_choices() -> None:
+    model = ScriptedLanguageModel({'Yes or no: is it red?': 'yes'})
+    model.instructions = Instructions('Yes or no: {question}', '{question}')
+    engine = Engine(ScriptedEncoder(), model)
+    typed = request('is it red?', choices=YES_NO)
+    assert engine.answer(typed) == 'yes'
+    assert engine.tokens(typed) == engine.tokens(request('Yes or no: is it red?'))
+
+
+def test_cancelled_answer_decides_nothing() -> None:
+    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['it is so'], SLOW))
+    answer = engine.generate(request(choices=YES_NO))
+    next(answer)
+    engine.abort()
+    last = list(answer)[-1]
+    assert (last.finish_reason, last.verdict) == (FinishReason.CANCELLED, None)
+
+
+class ScoringModel(ScriptedLanguageModel):
+    """Finds red more probable than blue, whatever it says."""
+
+    def score(
+        self, request: GenerationRequest, said: str, endings: tuple[str, ...]
+    ) -> tuple[float, ...]:
+        assert said == 'It is'
+        return tuple({' red': 0.5, ' Red': 0.25, ' blue': 0.125}.get(e, 0) for e in endings)
+
+
+@pytest.mark.parametrize('least, verdict', [(0.7, Verdict(0, 0.75)), (0.8, Verdict(None, 0.75))])
+def test_scores_decide_where_there_are_some(least: float, verdict: Verdict) -> None:
+    engine = Engine(ScriptedEncoder(), ScoringModel(['It is blue.']))
+    typed = request(choices=('red', 'blue'), min_probability=least)
+    assert list(engine.generate(typed))[-1].verdict == verdict
 
 
 def frames(count: int) -> tuple[ImageEmbedding, ...]:

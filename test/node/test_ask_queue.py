@@ -21,6 +21,7 @@ from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     BusyError,
     CancelledError,
+    InactiveError,
     StaleFrameError,
     VlmError,
 )
@@ -92,14 +93,21 @@ class Bench:
             busy=lambda: busy,
         )
 
-    def ask(self, question: str, camera: str = 'camera', timeout: float = 60.0) -> Asked:
+    def ask(
+        self,
+        question: str,
+        camera: str = 'camera',
+        timeout: float = 60.0,
+        background: bool = False,
+    ) -> Asked:
         """Submit a question."""
-        return Asked(self.queue, AskOptions(question, (camera,), Freshness(0), timeout, 64))
+        options = AskOptions(question, (camera,), Freshness(0), timeout, 64)
+        return Asked(self.queue, options, background)
 
-    def hold(self) -> Asked:
+    def hold(self, background: bool = False) -> Asked:
         """Submit a question that is being answered until `model.go`."""
         self.model.held.clear()
-        asked = self.ask('hold')
+        asked = self.ask('hold', background=background)
         assert self.model.held.wait(30)
         return asked
 
@@ -107,7 +115,9 @@ class Bench:
 class Asked:
     """A question and everything that was said about it."""
 
-    def __init__(self, queue: AskQueue, options: AskOptions) -> None:
+    def __init__(
+        self, queue: AskQueue, options: AskOptions, background: bool = False
+    ) -> None:
         self.pieces: list[Piece] = []
         self.stages: list[Stage | None] = []
         self.positions: list[int] = []
@@ -118,7 +128,7 @@ class Asked:
             on_stage=self._on_stage,
             on_done=lambda ask: self._done.set(),
         )
-        queue.submit(self.ask)
+        queue.submit(self.ask, background)
 
     def _on_stage(self, ask: Ask) -> None:
         self.stages.append(ask.stage)
@@ -338,3 +348,74 @@ def test_a_stream_of_questions_lets_the_encoder_have_its_turn(bench: Bench) -> N
     rear.wait()
     # After 'hold' and one more, or some more where the thread was late.
     assert bench.model.order.index('rear view') < 20
+
+
+def test_background_waits_for_everybody_else(bench: Bench) -> None:
+    held = bench.hold(background=True)
+    behind = [bench.ask(f'behind {i}', background=True) for i in range(2)]
+    rear = bench.ask('rear view', camera='rear')
+    foreground = [bench.ask(f'front {i}') for i in range(2)]
+    behind.append(bench.ask('behind 2', background=True))
+    bench.model.go.set()
+    for asked in (held, *behind, *foreground):
+        asked.wait()
+    # A question that waits for its frame could not be answered: it holds nobody up.
+    assert bench.model.order == [
+        'hold', 'front 0', 'front 1', 'behind 0', 'behind 1', 'behind 2'
+    ]
+    assert not rear.ask.done
+
+
+def test_background_is_in_nobodys_way(bench: Bench) -> None:
+    bench.hold(background=True)
+    behind = [bench.ask('behind', background=True) for _ in range(20)]
+    front = [bench.ask(f'front {i}') for i in range(9)]
+    assert [asked.positions for asked in front] == [[i] for i in range(9)]
+    assert bench.queue.depth == 9
+    assert isinstance(bench.ask('one too many').wait().error, BusyError)
+    bench.model.go.set()
+    assert all(asked.wait().error is None for asked in (*front, *behind))
+    assert bench.queue.depth == 0
+
+
+@pytest.mark.parametrize('busy', ['reject', 'interrupt'])
+def test_background_is_not_met_by_others(bench: Bench) -> None:
+    held = bench.hold(background=True)
+    behind = bench.ask('behind', background=True)
+    asked = bench.ask('front')
+    behind_too = bench.ask('behind, too', background=True)
+    bench.model.go.set()
+    for one in (held, asked, behind, behind_too):
+        assert one.wait().error is None
+    assert bench.model.order == ['hold', 'front', 'behind', 'behind, too']
+
+
+def test_background_ends_like_any_other(bench: Bench) -> None:
+    held = bench.hold(background=True)
+    late = bench.ask('late', timeout=0.05, background=True)
+    unwanted = bench.ask('unwanted', background=True)
+    left = bench.ask('left', background=True)
+    assert isinstance(late.wait().error, AnswerTimeoutError)
+    bench.queue.end(unwanted.ask, CancelledError('enough'))
+    bench.queue.end(held.ask, CancelledError('enough'))
+    assert held.wait().error and unwanted.wait().error
+    closing = threading.Thread(target=bench.queue.close)
+    closing.start()
+    assert isinstance(left.wait().error, InactiveError)
+    bench.model.go.set()
+    closing.join()
+    assert isinstance(bench.ask('late', background=True).wait().error, InactiveError)
+    assert bench.model.order == ['hold']
+
+
+@pytest.mark.parametrize('background', [False, True])
+def test_question_that_has_ended_before_is_not_taken(bench: Bench, background: bool) -> None:
+    held = bench.hold()
+    ended = Ask(held.ask.options, print, print, lambda ask: None)
+    ended.fail(CancelledError('never mind'))
+    bench.queue.submit(ended, background)
+    following = bench.ask('next')
+    assert following.positions == [0]
+    bench.model.go.set()
+    following.wait()
+    assert bench.model.order == ['hold', 'next']

@@ -17,6 +17,7 @@ from simulated.board import board_tree, use
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.typed import YES_NO
 from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.vlm_node import VlmNode
@@ -89,6 +90,26 @@ def test_answers_are_those_of_the_embedded_model(
         assert response.header.stamp == frame.header.stamp
         assert response.stats.backend == 'rknpu'
         assert response.stats.image_tokens == 64
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_answer_ends_at_the_words_that_decide(
+    version: str, on_board: MakeNode, robot: Robot, fifty: list[Asked],
+) -> None:
+    on_board(version, max_new_tokens=64)
+    decided = 0
+    for picture, question, answer in fifty[:20]:
+        frame = robot.publish(picture)
+        typed = robot.ask(question=question, answer_type=1, not_before=frame.header.stamp)
+        assert typed.success, typed.error_msg
+        said = answer.lower().split(',')[0]
+        assert typed.choice == (said if said in YES_NO else 'unclear')
+        assert answer.startswith(typed.answer) and typed.confidence == 0
+        decided += typed.choice != 'unclear'
+        assert (typed.choice == 'unclear') == (typed.finish_reason != 'stop')
+        # What the runtime still wrote for it is in no other answer.
+        assert robot.ask(question=question).answer == answer
+    assert decided > 3
 
 
 def test_error_of_the_runtime_ends_one_question_only(

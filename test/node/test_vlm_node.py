@@ -14,8 +14,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from robot import Robot, wait_until
 from vlm_npu_ros.demo.questions import random_question
-from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.msg import ErrorCode
+from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
+from vlm_npu_ros.msg import ErrorCode, Sentence
 from vlm_npu_ros.node.ask import Stage
 from vlm_npu_ros.node.vlm_node import VlmNode
 
@@ -93,7 +93,12 @@ def test_embedded_model_sees_the_scene(active_node: MakeNode, robot: Robot) -> N
         ({'max_new_tokens': 100_000}, ErrorCode.CONTEXT_EXCEEDED, 'context'),
         ({'conversation_id': 'c' * 101}, ErrorCode.BAD_REQUEST, 'conversation_id'),
         ({'new_conversation': True}, ErrorCode.BAD_REQUEST, 'conversation_id is empty'),
-        ({'answer_type': 1}, ErrorCode.NOT_SUPPORTED, 'answer_type'),
+        ({'answer_type': 2, 'choices': ['a']}, ErrorCode.BAD_REQUEST, '2 to 64'),
+        ({'answer_type': 2, 'choices': ['a', ' A ']}, ErrorCode.BAD_REQUEST, 'twice'),
+        ({'answer_type': 2, 'choices': ['a', '?!']}, ErrorCode.BAD_REQUEST, 'a letter or a digit'),
+        ({'answer_type': 2, 'choices': ['a', 'Unclear']}, ErrorCode.BAD_REQUEST, 'always'),
+        ({'min_confidence': 1.5}, ErrorCode.BAD_REQUEST, 'min_confidence'),
+        ({'min_confidence': float('nan')}, ErrorCode.BAD_REQUEST, 'min_confidence'),
         ({'question': '<clear>'}, ErrorCode.BAD_REQUEST, '~/conversations'),
         ({'camera': 'camera,camera'}, ErrorCode.BAD_REQUEST, 'twice'),
         ({'window': Duration(sec=1)}, ErrorCode.BAD_REQUEST, 'num_frames'),
@@ -115,6 +120,61 @@ def test_bad_request_ends_in_a_typed_error(
     assert response.finish_reason == 'error'
     assert response.choice_index == response.CHOICE_NONE
     assert robot.ask(question='still there?').success
+
+
+@pytest.mark.parametrize('by_action', [False, True])
+def test_typed_answers(active_node: MakeNode, robot: Robot, by_action: bool) -> None:
+    active_node(backend='onnx')
+    box = SceneObject('box', 'red', 'left', near=True, x=0.18, scale=1.0)
+    robot.publish(render(Scene((box,), 'floor', 0.4, 1.0, 0.0, 0.0, 1)))
+
+    def by_goal(**goal: object) -> object:
+        return robot.result_of(robot.send_goal(**goal))().result
+
+    ask = by_goal if by_action else robot.ask
+    clear = ask(question='is the path clear?', answer_type=1)
+    assert (clear.choice_index, clear.choice) == (0, 'yes'), clear.answer
+    assert 0.5 < clear.confidence <= 1 and clear.success
+    assert clear.finish_reason == 'stop'
+    colour = ask(question='what colour is the box?', answer_type=2, choices=['Blue', 'Red'])
+    assert (colour.choice_index, colour.choice) == (1, 'Red'), colour.answer
+    ball = ask(question='what colour is the ball?', answer_type=2, choices=['Blue', 'Red'])
+    assert (ball.choice_index, ball.choice) == (-1, 'unclear'), ball.answer
+    sure = ask(question='what colour is the box?', answer_type=2, choices=['Blue', 'Red'],
+               min_confidence=1.0)
+    assert (sure.choice, sure.success) == ('unclear', True)
+    text = ask(question='is the path clear?')
+    assert (text.choice_index, text.choice) == (-2, '')
+
+
+def test_typed_answer_ends_sooner_than_text(active_node: MakeNode, robot: Robot) -> None:
+    # Qwen3-VL 2B on an RK3588, see its profile; an answer of 44 words, as it likes to give.
+    said = 'Yes, the path ahead looks clear. ' + 'The floor is free and well lit. ' * 5 + 'Go on.'
+    active_node(
+        scripted__answers=[said],
+        scripted__prefill_rate=302.0,
+        scripted__decode_rate=14.9,
+        scripted__image_tokens=196,
+    )
+    robot.publish()
+    text = robot.ask(question='is the path clear?')
+    typed = robot.ask(question='is the path clear?', answer_type=1)
+    assert (text.answer, typed.choice) == (said, 'yes')
+    assert text.stats.total_ms >= 3 * typed.stats.total_ms
+
+
+def test_sentences_are_published_as_they_end(active_node: MakeNode, robot: Robot) -> None:
+    node = active_node(scripted__answers=['One box. Two balls, 3.5 m away! Bye'])
+    got: list[Sentence] = []
+    robot.node.create_subscription(Sentence, '/vlm/sentence', got.append, 10)
+    wait_until(lambda: node.count_subscribers('/vlm/sentence') > 0)
+    robot.publish()
+    response = robot.ask(question='what?')
+    wait_until(lambda: any(sentence.done for sentence in got))
+    assert [sentence.text for sentence in got] == ['One box.', 'Two balls, 3.5 m away!', 'Bye']
+    assert [sentence.sequence for sentence in got] == [0, 1, 2]
+    assert {sentence.request_id for sentence in got} == {response.request_id}
+    assert [sentence.finish_reason for sentence in got] == ['', '', 'eos']
 
 
 def test_no_frame_yet(active_node: MakeNode, robot: Robot) -> None:

@@ -84,6 +84,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--window', type=float, default=0.0, help='their time span in seconds')
     parser.add_argument('--timeout', type=float, default=0.0, help='of the answer, in seconds')
     parser.add_argument('--new-tokens', type=int, default=0, help='longest answer')
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument('--yes-no', action='store_true', help='answer yes, no or unclear')
+    kind.add_argument(
+        '--choices', type=_listed, default=(), metavar='A,B,...',
+        help='answer with one of these, or unclear',
+    )
+    parser.add_argument(
+        '--min-confidence', type=float, default=0.0, metavar='P',
+        help='a choice less likely than this, 0..1, is unclear',
+    )
     parser.add_argument('--json', action='store_true', help='print JSON when it has ended')
     parser.add_argument('--quiet', action='store_true', help='print the answer only')
     add_node_arguments(parser)
@@ -100,6 +110,10 @@ def add_node_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _moment(text: str) -> float:
     return time.time() if text == 'now' else float(text)
+
+
+def _listed(text: str) -> list[str]:
+    return [choice.strip() for choice in text.split(',')]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,10 +154,13 @@ def _ask(client: VlmClient, args: argparse.Namespace) -> int:
         window=args.window,
         timeout=args.timeout,
         max_new_tokens=args.new_tokens,
+        yes_no=args.yes_no,
+        choices=args.choices,
+        min_confidence=args.min_confidence,
     )
     try:
         for text in stream:
-            if not args.json:
+            if not (args.json or args.yes_no or args.choices):
                 print(text, end='', flush=True)
     except KeyboardInterrupt:
         return _interrupt(stream, args)
@@ -167,7 +184,9 @@ def _show(answer: Answer, args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(asdict(answer)))
         return
-    if answer.text:
+    if answer.choice:
+        print(answer.choice)
+    elif answer.text:
         print()
     for line in _remarks(answer) if not args.quiet else ():
         print(line, file=sys.stderr)
@@ -177,6 +196,9 @@ def _show(answer: Answer, args: argparse.Namespace) -> None:
 
 def _remarks(answer: Answer) -> list[str]:
     lines = []
+    if answer.choice:
+        sure = f', confidence {answer.confidence:.2f}' if answer.confidence else ''
+        lines.append(f'the model said: {answer.text}{sure}')
     if answer.stamp is not None:
         frames = [f'frame {answer.stamp:.3f} ({answer.frame_id}), {answer.age:.2f} s old']
         if len(answer.frame_stamps) > 1:

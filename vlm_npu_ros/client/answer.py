@@ -45,6 +45,9 @@ class Answer:
     dropped_turns: turns of the dialogue that were forgotten for this answer.
     note: what was done otherwise than asked; '' = nothing.
     finish_reason: eos, length, stop, cancelled, timeout or error.
+    choice: of a question with choices: one of them, yes or no, or unclear; else ''.
+    choice_index: of it in the choices; -1 = unclear, -2 = none.
+    confidence: probability of the choice, 0..1; 0 = unknown.
     stats: the fields of vlm_npu_ros/msg/GenerationStats.
     """
 
@@ -61,6 +64,9 @@ class Answer:
     request_id: str
     finish_reason: str
     stats: dict[str, Any]
+    choice: str = ''
+    choice_index: int = -2
+    confidence: float = 0.0
 
     def raise_for_error(self) -> None:
         """Raise AskError unless the answer is complete."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -27,6 +28,9 @@ class AskFields(TypedDict, total=False):
     num_frames, window: look at so many frames, evenly spaced over so many seconds.
     timeout: seconds for the whole answer, waiting included.
     max_new_tokens: the longest answer, in tokens.
+    yes_no: the answer is to be yes or no.
+    choices: the answer is to be one of these.
+    min_confidence: a choice less likely than this, 0..1, is unclear.
     """
 
     camera: str
@@ -38,6 +42,9 @@ class AskFields(TypedDict, total=False):
     window: float
     timeout: float
     max_new_tokens: int
+    yes_no: bool
+    choices: Sequence[str]
+    min_confidence: float
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,15 @@ def make_goal(
     window: float = 0.0,
     timeout: float = 0.0,
     max_new_tokens: int = 0,
+    yes_no: bool = False,
+    choices: Sequence[str] = (),
+    min_confidence: float = 0.0,
 ) -> Ask.Goal:
     """Return the goal of AskFields; raise ValueError for a number that it can not hold."""
+    if yes_no and choices:
+        raise ValueError('yes_no and choices are both given')
+    if not 0 <= min_confidence <= 1:
+        raise ValueError(f'min_confidence must be from 0 to 1, not {min_confidence}')
     if not isinstance(not_before, Time):
         not_before = Time(**_split('not_before', not_before))
     return Ask.Goal(
@@ -84,6 +98,9 @@ def make_goal(
         window=Duration(**_split('window', window)),
         timeout=Duration(**_split('timeout', timeout)),
         max_new_tokens=_count('max_new_tokens', max_new_tokens),
+        answer_type=Ask.Goal.YES_NO if yes_no else Ask.Goal.CHOICE if choices else Ask.Goal.TEXT,
+        choices=list(choices),
+        min_confidence=min_confidence,
     )
 
 
@@ -123,6 +140,9 @@ def make_answer(result: Ask.Result) -> Answer:
             name: getattr(result.stats, name)
             for name in result.stats.get_fields_and_field_types()
         },
+        choice=result.choice,
+        choice_index=result.choice_index,
+        confidence=result.confidence,
     )
 
 

@@ -12,8 +12,15 @@ import time
 
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
+from vlm_npu_ros.engine.decision import AnswerReader, Decision
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    FinishReason,
+    GenerationRequest,
+    ImageEmbedding,
+    Verdict,
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,7 @@ class Engine:
         """
         Yield the answer in chunks, the last one with a finish reason.
 
+        With choices, it ends as soon as it decides for one of them, and the last chunk says which.
         The NPU is held until the iterator is exhausted or closed.
         """
         if not request.question.strip():
@@ -147,7 +155,11 @@ class Engine:
             raise RequestError(f'temperature must be finite and seed not negative: {sampling}')
         with self._npu.generating(), _typed_errors('The language model'):
             self._check_open()
-            yield from self._language_model.generate(request)
+            request = self._instructed(request)
+            if request.choices:
+                yield from self._decide(request)
+            else:
+                yield from self._language_model.generate(request)
 
     @property
     def context(self) -> int:
@@ -156,7 +168,7 @@ class Engine:
 
     def tokens(self, request: GenerationRequest) -> int:
         """Return the tokens of images, turns and question, at most."""
-        return self._language_model.tokens(request)
+        return self._language_model.tokens(self._instructed(request))
 
     def fit(self, request: GenerationRequest, limit: int = 0) -> Fitted:
         """
@@ -182,6 +194,50 @@ class Engine:
             kept = evenly(count, max(most, 1))
             fitted = thinned(len(kept))
         return Fitted(fitted, tuple(kept), len(request.turns) - len(fitted.turns))
+
+    def _instructed(self, request: GenerationRequest) -> GenerationRequest:
+        """Return the request with a question that asks for one of its choices."""
+        if not request.choices:
+            return request
+        question = self._language_model.instructions.apply(request.question, request.choices)
+        return replace(request, question=question)
+
+    def _decide(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """Yield the answer until it decides."""
+        reader, said, decision = AnswerReader(request.choices), '', None
+        for chunk in self._language_model.generate(request):
+            last, reason = chunk.finish_reason is not None, chunk.finish_reason
+            if decision is None:
+                said += chunk.text
+                decision = reader.add(chunk.text)
+                if not last:
+                    yield chunk
+            elif last:
+                chunk, reason = replace(chunk, text=''), FinishReason.STOP
+            if decision and not last:
+                self._language_model.abort()
+            if last:
+                if decision is None and reason is not FinishReason.CANCELLED:
+                    decision = reader.end()
+                verdict = self._verdict(request, said, decision) if decision else None
+                yield replace(chunk, finish_reason=reason, verdict=verdict)
+
+    def _verdict(self, request: GenerationRequest, said: str, decision: Decision) -> Verdict:
+        """Return what was decided for, by the model's own probabilities where it tells them."""
+        if decision.index is None:
+            return Verdict(None)
+        before = said[:decision.start].rstrip()
+        space = said[len(before):decision.start]
+        forms = [sorted({c, c.lower(), c.capitalize()}) for c in request.choices]
+        endings = tuple(space + form for of_one in forms for form in of_one)
+        scores = self._language_model.score(request, before, endings)
+        if scores is None:
+            return Verdict(decision.index)
+        score = iter(scores)
+        probabilities = [sum(next(score) for _ in of_one) for of_one in forms]
+        index = max(range(len(probabilities)), key=probabilities.__getitem__)
+        likely = probabilities[index] >= request.min_probability
+        return Verdict(index if likely else None, probabilities[index])
 
     def answer(self, request: GenerationRequest) -> str:
         """Return the whole answer."""

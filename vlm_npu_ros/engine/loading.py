@@ -90,6 +90,7 @@ def _load_onnx(settings: EngineSettings, progress: Progress) -> Engine:
         language_path.parent / profile.tokenizer,
         settings.context or profile.context,
         settings.threads,
+        profile.instructions,
     )
     if encoder.dim != language_model.dim:
         raise ModelFileError(

@@ -17,6 +17,7 @@ from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
 from vlm_npu_ros.engine.digests import Digests
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.share import share_dir
+from vlm_npu_ros.engine.typed import Instructions
 import yaml
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class ModelProfile:
     stop: texts that end an answer where the runtime misses the end token.
     min_runtime: oldest librkllmrt.so that runs the model.
     inferred: fields that no source states, with dots: image.dim.
+    instructions: how the model is asked for one of several answers.
     """
 
     name: str
@@ -132,6 +134,7 @@ class ModelProfile:
     min_runtime: str = ''
     published: Published | None = None
     inferred: tuple[str, ...] = ()
+    instructions: Instructions = Instructions()
 
 
 def known_models() -> list[str]:

@@ -76,6 +76,19 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """
+    What an answer decides for.
+
+    index: into the choices of the request; None = for none of them, it is unclear.
+    probability: that the model gave to this choice, 0..1; None where it does not tell.
+    """
+
+    index: int | None
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
     """
     A question about images, in the order in which the model shall see them.
@@ -84,6 +97,8 @@ class GenerationRequest:
     keep: whether a question may follow that goes on from this one; what the model has read then
         stays where it is.
     video: the images are frames of one video, oldest first, not pictures of their own.
+    choices: the answer is to be one of these, and ends as soon as it is.
+    min_probability: a choice less likely than this is unclear, where the backend tells.
     """
 
     question: str
@@ -93,6 +108,8 @@ class GenerationRequest:
     turns: tuple[Turn, ...] = ()
     keep: bool = False
     video: bool = False
+    choices: tuple[str, ...] = ()
+    min_probability: float = 0.0
 
     def with_images(self, images: tuple[ImageEmbedding, ...]) -> GenerationRequest:
         """Return the same question about other images."""
@@ -119,8 +136,13 @@ class GenerationFigures:
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of an answer; the last one says why the answer ended and what it cost."""
+    """
+    A piece of an answer; the last one says why the answer ended and what it cost.
+
+    verdict: in the last one, of a request with choices; None if it was cancelled.
+    """
 
     text: str
     finish_reason: FinishReason | None = None
     figures: GenerationFigures | None = None
+    verdict: Verdict | None = None

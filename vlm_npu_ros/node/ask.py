@@ -12,7 +12,7 @@ import uuid
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, CancelledError, VlmError
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Verdict
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
 
 
@@ -39,6 +39,8 @@ class AskOptions:
     window: int = 0  # nanoseconds
     conversation_id: str = ''
     goes_on: bool = False  # about what the dialogue is about, where there is one
+    choices: tuple[str, ...] = ()  # the answer is to be one of them
+    min_confidence: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Ask:
         self.answer = ''
         self.error: VlmError | None = None
         self.finish_reason: FinishReason | None = None
+        self.verdict: Verdict | None = None  # of a question with choices
         self.figures: GenerationFigures | None = None
         self.times = AskTimes(time.monotonic())
         self._on_piece, self._on_stage, self._on_done = on_piece, on_stage, on_done
@@ -135,7 +138,7 @@ class Ask:
             if chunk.text:
                 self._on_stage(self)
             if chunk.finish_reason:
-                self.figures = chunk.figures
+                self.figures, self.verdict = chunk.figures, chunk.verdict
                 self._end(chunk.text, chunk.finish_reason, None)
             elif chunk.text:
                 self._publish(chunk.text, None)

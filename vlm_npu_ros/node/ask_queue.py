@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import threading
 import time
+from weakref import WeakSet
 
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
@@ -28,6 +29,10 @@ class AskQueue:
 
     A question that ends early (cancel, timeout) ends at once for its caller and leaves its place;
     what the engine still does for it is thrown away.
+
+    Questions in the background are answered while no other one could be, and no other one meets
+    them: `size` and `busy` do not count them. One that is being answered is not interrupted, so
+    a question waits for one of them at most.
 
     views: finds what a question looks at.
     size: returns how many questions may wait.
@@ -56,7 +61,8 @@ class AskQueue:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)  # wakes the generate thread
         self._added = threading.Condition(self._lock)  # wakes the deadline thread
-        self._waiting: list[Ask] = []
+        self._waiting: list[Ask] = []  # those in the background last
+        self._background: WeakSet[Ask] = WeakSet()
         self._running: Ask | None = None
         self._closed = False
         self._threads = [
@@ -68,21 +74,29 @@ class AskQueue:
 
     @property
     def depth(self) -> int:
-        """Return the number of questions that wait."""
-        return len(self._waiting)
+        """Return the number of questions that wait, without those in the background."""
+        return sum(ask not in self._background for ask in tuple(self._waiting))
 
-    def submit(self, ask: Ask) -> None:
-        """Take a question, or end it with BusyError or InactiveError at once."""
+    def submit(self, ask: Ask, background: bool = False) -> None:
+        """
+        Take a question, or end it with BusyError or InactiveError at once.
+
+        One that has ended before is not taken.
+        """
         with self._lock:
             if self._closed:
                 ask.fail(InactiveError('The node is being deactivated'))
                 return
-            refusal = self._make_room()
+            if background:
+                self._background.add(ask)
+            refusal = None if background else self._make_room()
             if refusal:
                 ask.fail(refusal)
+            if ask.done:
                 return
-            self._look(ask, sum(other.stage is Stage.QUEUED for other in self._waiting))
-            self._waiting.append(ask)
+            place = len(self._waiting) if background else self.depth
+            self._look(ask, sum(other.stage is Stage.QUEUED for other in self._waiting[:place]))
+            self._waiting.insert(place, ask)
             self._changed.notify()
             self._added.notify()
 
@@ -108,7 +122,8 @@ class AskQueue:
         """End all questions with InactiveError, and wait until the engine has let go of them."""
         with self._lock:
             self._closed = True
-            self._end_all(InactiveError('The node was deactivated before the answer was complete'))
+            error = InactiveError('The node was deactivated before the answer was complete')
+            self._end_all(self._open(), error)
             self._changed.notify()
             self._added.notify()
         self._engine.pause()  # also what only waits for the engine
@@ -121,20 +136,21 @@ class AskQueue:
 
     def _make_room(self) -> BusyError | None:
         """Return why there is no room for one more question, if there is none."""
-        policy, size, count = self._busy(), self._size(), len(self._open())
+        policy, size = self._busy(), self._size()
+        others = [ask for ask in self._open() if ask not in self._background]
         if policy == 'interrupt':
-            self._end_all(BusyError('A newer question took its place (busy: interrupt)'))
-        elif policy == 'reject' and count:
+            error = BusyError('A newer question took its place (busy: interrupt)')
+            self._end_all(others, error)
+        elif policy == 'reject' and others:
             return BusyError('Another question is being answered (busy: reject): ask again later')
-        elif count > size:
+        elif len(others) > size:
             return BusyError(
-                f'{len(self._waiting)} questions are waiting already (queue_size {size}): '
-                'ask again later'
+                f'{self.depth} questions are waiting already (queue_size {size}): ask again later'
             )
         return None
 
-    def _end_all(self, error: VlmError) -> None:
-        for ask in reversed(self._open()):  # so that nobody moves up on the way
+    def _end_all(self, asks: list[Ask], error: VlmError) -> None:
+        for ask in reversed(asks):  # so that nobody moves up on the way
             self.end(ask, error)
 
     def _keep_deadlines(self) -> None:
@@ -195,6 +211,8 @@ class AskQueue:
             turns=view.turns,
             keep=bool(ask.options.conversation_id),
             video=view.is_video,
+            choices=ask.options.choices,
+            min_probability=ask.options.min_confidence,
         )
         fitted = self._engine.fit(request, self._dialogue_tokens())
         note = view.note

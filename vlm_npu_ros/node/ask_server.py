@@ -18,13 +18,15 @@ from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
 from vlm_npu_ros.engine.isolated import AnyEngine
+from vlm_npu_ros.engine.typed import UNCLEAR
 from vlm_npu_ros.engine.types import FinishReason
-from vlm_npu_ros.msg import GenerationStats, PartialAnswer
+from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
 from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.clients import Clients, sender
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.goal_server import GoalServer, key_of
+from vlm_npu_ros.node.sentences import SentencePublisher
 from vlm_npu_ros.srv import Ask as AskService
 
 # More pieces than the longest answer has, for a slow subscriber, and more questions than come at
@@ -57,6 +59,7 @@ class AskServer:
         self._idle = threading.Condition()
         group = ReentrantCallbackGroup()
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
+        self._sentences = node.create_publisher(Sentence, '~/sentence', _DEPTH)
         self._clients = Clients(node, '~/ask', self._client_gone)
         # The callback gives the request back as its response: only what sends it gets the header.
         self._service = node.create_service(
@@ -89,6 +92,7 @@ class AskServer:
         self._action.destroy()
         self._node.destroy_service(self._service)
         self._node.destroy_publisher(self._partials)
+        self._node.destroy_publisher(self._sentences)
         self._clients.close()
 
     def _take(self, request: AskService.Request, header: Any) -> None:
@@ -164,7 +168,13 @@ class AskServer:
             self._clients.forget(ask)
             finish(functools.partial(self._fill, result, ask))
 
-        ask = Ask(options, self._publish, _feedback_to(goal), on_done)
+        sentences = SentencePublisher(self._sentences)
+
+        def on_piece(ask: Ask, piece: Piece) -> None:
+            self._publish(ask, piece)
+            sentences.take(ask, piece)
+
+        ask = Ask(options, on_piece, _feedback_to(goal), on_done)
         self._clients.watch(ask, client)
         if goal is not None:
             self._goals[key_of(goal)] = ask
@@ -207,6 +217,7 @@ class AskServer:
         result.stats = statistics(ask, self._backend, self._engine)
         result.frame_stamps = list(ask.stamps)
         result.dropped_turns, result.note = ask.dropped_turns, ask.note
+        fill_choice(result, ask)
         if ask.frame:
             result.header = ask.frame.header
             age = self._node.get_clock().now().nanoseconds - ask.frame.stamp
@@ -233,6 +244,18 @@ def _fill_error(result: Any, error: VlmError) -> Any:
     result.error_msg = str(error)
     result.finish_reason = FinishReason.ERROR.value
     return result
+
+
+def fill_choice(result: Any, ask: Ask) -> None:
+    """Fill in choice_index, choice and confidence of a message that has them."""
+    verdict = ask.verdict
+    if verdict is None:
+        return
+    result.confidence = verdict.probability or 0.0
+    if verdict.index is None:
+        result.choice_index, result.choice = AskService.Response.CHOICE_UNCLEAR, UNCLEAR
+    else:
+        result.choice_index, result.choice = verdict.index, ask.options.choices[verdict.index]
 
 
 def _duration(nanoseconds: int) -> Duration:

@@ -86,6 +86,9 @@ _SPECS = {
     ),
     'cpu_threads': _Spec(0, 'Threads of the onnx backend; 0 = one for each core.', 0, 256),
     'cameras': _Spec(['camera'], 'Names of the cameras; the first one is the default.'),
+    'standing_questions': _Spec(
+        [''], 'Names of questions that are always answered, see docs/watching.md; empty = none.'
+    ),
     'encode_rate': _Spec(
         1.0,
         'Encodings per second and camera, at most; 0 = only when a question needs one.',
@@ -116,6 +119,10 @@ _SPECS = {
         live=True,
     ),
     'max_new_tokens': _Spec(128, 'Longest answer in tokens.', 1, 16384, live=True),
+    'min_confidence': _Spec(
+        0.5, 'A choice less likely than this is unclear, where the backend tells.',
+        0.0, 1.0, live=True,
+    ),
     'conversations': _Spec(16, 'Dialogues that are remembered.', 1, 10000, live=True),
     'conversation_idle': _Spec(
         600.0, 'Seconds without an answer after which a dialogue is forgotten.',
@@ -179,6 +186,48 @@ class CameraSettings:
     name: str
     topic: str
     transport: str  # raw or compressed
+
+
+@dataclass(frozen=True)
+class StandingSettings:
+    """
+    One question of the parameter `standing_questions`.
+
+    expected: the choice that makes its service succeed; '' = yes, or the first one.
+    period, max_age: seconds. agreeing: equal answers in a row that confirm it.
+    """
+
+    name: str
+    question: str
+    camera: str
+    answer_type: str
+    choices: tuple[str, ...]
+    expected: str
+    period: float
+    max_age: float
+    agreeing: int
+    min_confidence: float
+
+
+_STANDING = {
+    'question': _Spec('', 'What is asked.'),
+    'camera': _Spec('', 'As in cameras, or several: front,rear; empty = the first one.'),
+    'answer_type': _Spec('yes_no', 'yes_no, choice or text.'),
+    'choices': _Spec([''], 'The allowed answers of the type choice.'),
+    'expected': _Spec(
+        '', 'The choice that makes the service succeed; empty = yes, or the first one.'
+    ),
+    'period': _Spec(
+        1.0, 'Seconds between two looks; 0 = at each new embedding.', 0.0, 86400.0
+    ),
+    'max_age': _Spec(
+        5.0, 'Age of the frame, in seconds, up to which the service succeeds.', 0.001, 86400.0
+    ),
+    'agreeing': _Spec(1, 'Equal answers in a row that confirm it.', 1, 1000),
+    'min_confidence': _Spec(
+        0.0, 'A choice less likely than this is unclear; 0 = parameter min_confidence.', 0.0, 1.0
+    ),
+}
 
 
 class NodeParameters:
@@ -254,10 +303,11 @@ class NodeParameters:
 
     def _camera(self, name: str) -> CameraSettings:
         topic = self._declared(
-            f'{name}.topic', f'{name}/image_raw', 'Image topic of this camera.'
+            f'{name}.topic', _Spec(f'{name}/image_raw', 'Image topic of this camera.')
         )
         transport = self._declared(
-            f'{name}.transport', 'raw', 'raw (sensor_msgs/Image) or compressed (CompressedImage).'
+            f'{name}.transport',
+            _Spec('raw', 'raw (sensor_msgs/Image) or compressed (CompressedImage).'),
         )
         if transport not in TRANSPORTS:
             raise ValueError(f'{name}.transport must be one of {TRANSPORTS}, not {transport!r}')
@@ -269,13 +319,34 @@ class NodeParameters:
             raise ValueError(f'{name}.topic: {error}') from error
         return CameraSettings(name, topic, transport)
 
-    def _declared(self, name: str, default: str, about: str) -> str:
+    def standing(self) -> list[StandingSettings]:
+        """
+        Return the standing questions, declaring the parameters of new ones.
+
+        Raises ValueError with what is wrong.
+        """
+        names = [name for name in self['standing_questions'] if name]
+        if len(set(names)) < len(names) or not all(map(_is_name, names)):
+            raise ValueError(
+                f'The parameter standing_questions must be different names of letters, digits '
+                f'and _, not {names}'
+            )
+        return [self._standing(name) for name in names]
+
+    def _standing(self, name: str) -> StandingSettings:
+        values = {
+            key: self._declared(f'standing.{name}.{key}', spec) for key, spec in _STANDING.items()
+        }
+        values['choices'] = tuple(choice for choice in values['choices'] if choice)
+        return StandingSettings(name=name, **values)
+
+    def _declared(self, name: str, spec: _Spec) -> Any:
         if not self._node.has_parameter(name):
             try:
-                self._node.declare_parameter(name, default, _Spec(default, about).descriptor)
+                self._node.declare_parameter(name, spec.default, spec.descriptor)
             except ParameterException as error:
                 raise ValueError(str(error)) from error
-        return str(self[name])
+        return self[name]
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
         for change in changes:

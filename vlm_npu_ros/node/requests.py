@@ -8,13 +8,17 @@ from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
 from vlm_npu_ros.engine.conversation import commands
-from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
+from vlm_npu_ros.engine.errors import RequestError
+from vlm_npu_ros.engine.typed import UNCLEAR, YES_NO
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
 
 MAX_QUESTION = 20_000  # characters; no context of these models holds more
 MAX_ID = 100  # characters of a conversation_id
+MAX_CHOICES = 64
+MAX_CHOICE = 100  # characters
+_TYPED_TOKENS = 32  # of an answer that is to be one word; a chatty model decides within them
 
 
 def check_request(
@@ -23,10 +27,9 @@ def check_request(
     """
     Return the options of a request, of the service or of the action.
 
-    A field at its zero takes the node's default. Raises RequestError, or NotSupportedError for
-    what is understood but not there yet.
+    A field at its zero takes the node's default. Raises RequestError.
     """
-    _refuse_unsupported(request)
+    _refuse_contradictions(request)
     question, found = commands(request.question.strip())
     if not question:
         hint = '; ~/conversations forgets without a question' if found else ''
@@ -36,6 +39,10 @@ def check_request(
             f'The question has {len(question)} characters, at most {MAX_QUESTION} are read'
         )
     chosen = _cameras(request.camera, cameras)
+    choices = _choices(request)
+    longest = parameters['max_new_tokens']
+    if choices:
+        longest = min(longest, _TYPED_TOKENS)
     num_frames, window = _frames(request, parameters, len(chosen))
     max_age = _nanoseconds('max_age', request.max_age)
     timeout = _nanoseconds('timeout', request.timeout)
@@ -48,11 +55,13 @@ def check_request(
             not_before=_nanoseconds('not_before', request.not_before),
         ),
         timeout=timeout / NANOSECONDS or parameters['timeout'],
-        max_new_tokens=request.max_new_tokens or parameters['max_new_tokens'],
+        max_new_tokens=request.max_new_tokens or longest,
         num_frames=num_frames,
         window=window,
         conversation_id=request.conversation_id,
         goes_on=bool(request.conversation_id) and not looks_again,
+        choices=choices,
+        min_confidence=_confidence(request.min_confidence) or parameters['min_confidence'],
     )
 
 
@@ -66,6 +75,36 @@ def _cameras(wanted: str, known: Collection[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise RequestError(f'camera names one twice: {reprlib.repr(wanted)}')
     return names
+
+
+def _choices(request: Any) -> tuple[str, ...]:
+    """Return what the answer is to be one of; () = free text."""
+    if request.answer_type == request.TEXT:
+        return ()
+    if request.answer_type == request.YES_NO:
+        return YES_NO
+    choices = tuple(' '.join(choice.split()) for choice in request.choices)
+    if not 2 <= len(choices) <= MAX_CHOICES:
+        raise RequestError(f'CHOICE needs 2 to {MAX_CHOICES} choices, not {len(choices)}')
+    known = {UNCLEAR}
+    for choice in choices:
+        if not any(map(str.isalnum, choice)) or len(choice) > MAX_CHOICE:
+            raise RequestError(
+                f'A choice must have a letter or a digit and at most {MAX_CHOICE} characters, '
+                f'not {reprlib.repr(choice)}'
+            )
+        if choice.casefold() in known:
+            raise RequestError(
+                f'{reprlib.repr(choice)} is there twice, or is {UNCLEAR!r}, which always is'
+            )
+        known.add(choice.casefold())
+    return choices
+
+
+def _confidence(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise RequestError(f'min_confidence must be from 0 to 1, not {value}')
+    return value
 
 
 def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int, int]:
@@ -84,7 +123,7 @@ def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int
     return num_frames, window or kept
 
 
-def _refuse_unsupported(request: Any) -> None:
+def _refuse_contradictions(request: Any) -> None:
     if request.answer_type not in (request.TEXT, request.YES_NO, request.CHOICE):
         raise RequestError(f'answer_type {request.answer_type} is none of TEXT, YES_NO, CHOICE')
     if request.choices and request.answer_type != request.CHOICE:
@@ -93,8 +132,6 @@ def _refuse_unsupported(request: Any) -> None:
         raise RequestError('new_conversation is set, but conversation_id is empty')
     if len(request.conversation_id) > MAX_ID:
         raise RequestError(f'conversation_id has more than {MAX_ID} characters')
-    if request.answer_type != request.TEXT:
-        raise NotSupportedError('Not supported yet: answer_type other than TEXT')
 
 
 def _nanoseconds(field: str, value: Duration | Time) -> int:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
+from vlm_npu_ros.engine.typed import Instructions
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 
@@ -33,10 +34,16 @@ class VisionEncoder(ABC):
 
 
 class LanguageModel(ABC):
-    """Writes answers about embeddings."""
+    """
+    Writes answers about embeddings.
+
+    context: tokens.
+    instructions: how the model is asked for one of several answers.
+    """
 
     name: str
-    context: int  # tokens
+    context: int
+    instructions: Instructions = Instructions()
 
     @abstractmethod
     def tokens(self, request: GenerationRequest) -> int:
@@ -51,6 +58,16 @@ class LanguageModel(ABC):
         any chunk, if the request does not fit into the context, and BackendCrashedError when the
         runtime fails.
         """
+
+    def score(
+        self, request: GenerationRequest, said: str, endings: tuple[str, ...]
+    ) -> tuple[float, ...] | None:
+        """
+        Return how probable each ending is after the beginning of an answer; None = unknown.
+
+        Called after `generate` of the same request has ended.
+        """
+        return None
 
     @abstractmethod
     def abort(self) -> None:

@@ -12,6 +12,7 @@ import time
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.errors import ContextError, ImageError
+from vlm_npu_ros.engine.typed import PLAIN
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
 
 _WORD = re.compile(r'\s*\S+\s*$|\s*\S+')
@@ -54,6 +55,7 @@ class ScriptedLanguageModel(LanguageModel):
     """
 
     name = 'scripted'
+    instructions = PLAIN
 
     def __init__(
         self,

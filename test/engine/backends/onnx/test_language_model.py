@@ -362,3 +362,26 @@ def test_close_may_be_repeated(speaker: Speaker) -> None:
     model = speaker(b'yes')
     model.close()
     model.close()
+
+
+def test_scores_are_those_of_the_tokens(
+    model: OnnxLanguageModel, images: list[ImageEmbedding]
+) -> None:
+    asked = request('is the path clear?', images[0])
+    answer = ''.join(chunk.text for chunk in model.generate(asked))
+    verdict, other = ('Yes', 'No') if answer.startswith('Yes') else ('No', 'Yes')
+    sure, unsure, whole = model.score(asked, '', (verdict, other, answer))
+    assert sure > 0.5 > unsure and sure + unsure <= 1 + 1e-6
+    assert 0 < whole <= sure  # it begins with the verdict
+    said, rest = answer[:len(verdict)], answer[len(verdict):]
+    after, = model.score(asked, said, (rest,))
+    assert after * sure == pytest.approx(whole, rel=1e-3)
+    # What was scored leaves nothing behind.
+    assert ''.join(chunk.text for chunk in model.generate(asked)) == answer
+
+
+def test_no_score_of_what_the_context_can_not_hold(
+    model: OnnxLanguageModel, images: list[ImageEmbedding]
+) -> None:
+    asked = request('is the path clear?', images[0])
+    assert model.score(asked, '', ('yes ' * PROFILE.context,)) is None

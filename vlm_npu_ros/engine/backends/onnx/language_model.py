@@ -13,6 +13,7 @@ from vlm_npu_ros.engine.backends.onnx.sampling import pick_token
 from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.errors import ContextError, ModelFileError
+from vlm_npu_ros.engine.typed import Instructions, PLAIN
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -21,6 +22,8 @@ from vlm_npu_ros.engine.types import (
     ImageEmbedding,
     same_images,
 )
+
+_NEVER = 1e-6  # probability; what is less likely needs no exact figure
 
 
 class OnnxLanguageModel(LanguageModel):
@@ -34,9 +37,15 @@ class OnnxLanguageModel(LanguageModel):
     """
 
     def __init__(
-        self, name: str, path: Path, tokenizer_path: Path, context: int, threads: int = 0
+        self,
+        name: str,
+        path: Path,
+        tokenizer_path: Path,
+        context: int,
+        threads: int = 0,
+        instructions: Instructions = PLAIN,
     ) -> None:
-        self.name = name
+        self.name, self.instructions = name, instructions
         self._session = open_session(path, threads)
         inputs = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name: o.shape for o in self._session.get_outputs()}
@@ -72,7 +81,7 @@ class OnnxLanguageModel(LanguageModel):
         """Yield the answer token by token."""
         self._aborted.clear()
         prompt = self._prompt(request)
-        prompt, image = self._unread(prompt, request)
+        prompt, image = self._unread(prompt, request.images, bool(request.turns))
         rng = np.random.default_rng(request.sampling.seed)
         text = self._tokenizer.stream()
         started = time.perf_counter()
@@ -103,6 +112,30 @@ class OnnxLanguageModel(LanguageModel):
             decode_seconds=time.perf_counter() - prefilled,
         )
         yield Chunk(text.finish(), reason, figures)
+
+    def score(
+        self, request: GenerationRequest, said: str, endings: tuple[str, ...]
+    ) -> tuple[float, ...] | None:
+        """Return how probable each ending is after the prompt and `said`."""
+        begun = self._tokens(request) + self._tokenizer.encode(said)
+        tokens = [self._tokenizer.encode(ending) for ending in endings]
+        if len(begun) + max(map(len, tokens)) > self.context:
+            return None
+        logits = self._run(*self._unread(begun, request.images, True))
+        return tuple(self._probability(ending, logits) for ending in tokens)
+
+    def _probability(self, tokens: list[int], logits: np.ndarray) -> float:
+        """Return that of the next tokens; logits: those of the first one."""
+        probability, held = 1.0, len(self._cached)
+        for i, token in enumerate(tokens):
+            if i:
+                logits = self._run([tokens[i - 1]], np.empty((0, self.dim), np.float32))
+            weights = np.exp(logits - logits.max(), dtype=np.float64)
+            probability *= float(weights[token] / weights.sum())
+            if probability < _NEVER:
+                break
+        del self._cached[held:]
+        return probability
 
     def tokens(self, request: GenerationRequest) -> int:
         """Return the length of the prompt."""
@@ -135,20 +168,20 @@ class OnnxLanguageModel(LanguageModel):
         return tokens
 
     def _unread(
-        self, prompt: list[int], request: GenerationRequest
+        self, prompt: list[int], images: tuple[ImageEmbedding, ...], goes_on: bool
     ) -> tuple[list[int], np.ndarray]:
         """
         Return the tokens of the prompt that are to be read, and the rows for their <image> tokens.
 
-        In a dialogue the cache may hold the start of the prompt: that is kept.
+        goes_on: the cache may hold the start of the prompt, which is kept then.
         """
         held = 0
-        if request.turns and same_images(self._images, request.images):
+        if goes_on and same_images(self._images, images):
             # At least the last token is read: its logits are wanted.
             held = _common_start(self._cached, prompt[:-1])
         del self._cached[held:]
-        self._images = request.images
-        parts = [i.data.reshape(i.tokens, -1) for i in request.images]
+        self._images = images
+        parts = [i.data.reshape(i.tokens, -1) for i in images]
         image = np.concatenate([np.empty((0, self.dim), np.float32), *parts])
         return prompt[held:], image[min(held, len(image)):]
 

@@ -74,6 +74,7 @@ class RkllmLanguageModel(LanguageModel):
         self._tags: ImageTags = profile.tags
         self._stop = profile.stop
         self._template = profile.template
+        self.instructions = profile.instructions
         self.context, self._image_size = context, image_size
         self._sampling = sampling
         self._aborted = threading.Event()

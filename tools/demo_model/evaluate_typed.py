@@ -1,0 +1,153 @@
+"""
+Measure how the demo model decides: yes, no, one of several, or unclear.
+
+    make eval-typed                  (or: python tools/demo_model/evaluate_typed.py --help)
+
+Scenes and phrasings are held out from training. A question about one thing that is not there must
+be unclear, unless it asks whether it is there. Exit code 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+import sys
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY))
+
+import numpy as np  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.progress import track  # noqa: E402
+from vlm_npu_ros.demo.questions import PLACE, Question, random_question  # noqa: E402
+from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render, Scene, SHAPES  # noqa: E402
+from vlm_npu_ros.engine.loading import EngineSettings, load_engine  # noqa: E402
+from vlm_npu_ros.engine.typed import UNCLEAR, YES_NO  # noqa: E402
+from vlm_npu_ros.engine.types import GenerationRequest, Verdict  # noqa: E402
+
+BARS = {'yes or no': 0.97, 'choice': 0.95, 'unclear': 0.90}
+YES_NO_KINDS = (
+    'exists', 'anything', 'path_clear', 'path_blocked', 'is_colour', 'is_side', 'is_near'
+)
+CHOICE_KINDS = ('colour', 'where', 'count', 'nearest', 'leftmost', 'rightmost')
+
+
+class Typed(NamedTuple):
+    """A question, its choices and the true one, or unclear."""
+
+    question: Question
+    choices: tuple[str, ...]
+    truth: str
+
+
+def main() -> int:
+    """Ask, compare, print the table."""
+    parser = argparse.ArgumentParser(description='Measure how the demo model decides.')
+    add = parser.add_argument
+    add('--scenes', type=int, default=500, help='scenes, each with a question of each kind')
+    add('--seed', type=int, default=2_000_003, help='of scenes and questions')
+    add('--min-confidence', type=float, default=0.5, help='a choice less likely is unclear')
+    add('--show', type=int, default=0, metavar='N', help='print N wrong verdicts')
+    args = parser.parse_args()
+    engine = load_engine(EngineSettings())
+    asked: Counter[tuple[str, str]] = Counter()
+    right: Counter[tuple[str, str]] = Counter()
+    for index in track(range(args.scenes), 'Asking', console=Console(stderr=True)):
+        rng = np.random.default_rng((args.seed, index))
+        scene = random_scene(rng)
+        image = engine.encode(render(scene, 640, 480))
+        for typed in _questions(scene, rng):
+            verdict, said = None, ''
+            for chunk in engine.generate(GenerationRequest(
+                typed.question.text, (image,), 32,
+                choices=typed.choices, min_probability=args.min_confidence,
+            )):
+                verdict, said = chunk.verdict, said + chunk.text
+            assert verdict
+            found = UNCLEAR if verdict.index is None else typed.choices[verdict.index]
+            key = _group(typed), typed.question.kind
+            asked[key] += 1
+            right[key] += found == typed.truth
+            if found != typed.truth and args.show > 0:
+                args.show -= 1
+                _show(typed, said, found, verdict)
+    return _report(asked, right)
+
+
+def _questions(scene: Scene, rng: np.random.Generator) -> Iterator[Typed]:
+    """Yield a question of each kind that makes sense for the scene."""
+    for kind in (*YES_NO_KINDS, *CHOICE_KINDS):
+        with suppress(ValueError):  # no clear answer for this scene
+            question = random_question(scene, rng, kind, held_out=True)
+            typed = _yes_no(question) if kind in YES_NO_KINDS else _choice(scene, question, rng)
+            if typed:
+                yield typed
+
+
+def _yes_no(question: Question) -> Typed | None:
+    for choice in YES_NO:
+        if question.answer.lower().startswith(choice + ','):
+            return Typed(question, YES_NO, choice)
+    return Typed(question, YES_NO, UNCLEAR) if question.missing else None
+
+
+def _choice(scene: Scene, question: Question, rng: np.random.Generator) -> Typed | None:
+    """Return the question with choices; None if the answer names several things."""
+    about, kind = question.about, question.kind
+    if kind == 'count':
+        numbers = tuple(str(n) for n in range(1, 5))
+        return Typed(question, numbers, str(len(about))) if about else None
+    if len(about) > 1 or not (about or question.missing):
+        return None
+    choices = {
+        'colour': tuple(COLOURS),
+        'where': tuple(PLACE.values()),
+    }.get(kind) or _names(scene, rng)
+    if not about:
+        return Typed(question, choices, UNCLEAR)
+    thing = about[0]
+    truth = {'colour': thing.colour, 'where': PLACE[thing.side]}.get(kind, thing.name)
+    return Typed(question, choices, truth)
+
+
+def _names(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
+    """Return what is there and two things that are not, in random order."""
+    names = {thing.name for thing in scene.objects}
+    while len(names) < len(scene.objects) + 2:
+        shape, colour = rng.choice(SHAPES), rng.choice(list(COLOURS))
+        names.add(f'person in {colour}' if shape == 'person' else f'{colour} {shape}')
+    return tuple(str(name) for name in rng.permutation(sorted(names)))
+
+
+def _group(typed: Typed) -> str:
+    if typed.truth == UNCLEAR:
+        return 'unclear'
+    return 'yes or no' if typed.choices == YES_NO else 'choice'
+
+
+def _show(typed: Typed, said: str, found: str, verdict: Verdict) -> None:
+    print(f'{typed.question.kind}: {typed.question.text} {typed.choices}')
+    print(f'  said {said!r} -> {found} ({verdict.probability}), true {typed.truth}')
+
+
+def _report(asked: Counter[tuple[str, str]], right: Counter[tuple[str, str]]) -> int:
+    print('| truth | kind | questions | right |\n| --- | --- | --- | --- |')
+    missed = 0
+    for group, bar in BARS.items():
+        kinds = sorted(kind for g, kind in asked if g == group)
+        for kind in kinds:
+            key = group, kind
+            print(f'| {group} | {kind} | {asked[key]} | {right[key] / asked[key]:.1%} |')
+        total = sum(asked[group, kind] for kind in kinds)
+        share = sum(right[group, kind] for kind in kinds) / total
+        print(f'| **{group}** | all, bar {bar:.0%} | {total} | **{share:.1%}** |')
+        missed += share < bar
+    return 1 if missed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

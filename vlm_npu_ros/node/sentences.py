@@ -1,0 +1,36 @@
+"""The topic of whole sentences."""
+
+from __future__ import annotations
+
+from rclpy.publisher import Publisher
+from vlm_npu_ros.engine.sentences import SentenceSplitter
+from vlm_npu_ros.msg import Sentence
+from vlm_npu_ros.node.ask import Ask, Piece
+
+
+class SentencePublisher:
+    """Publishes the sentences of one answer as they are completed."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._splitter = SentenceSplitter()
+        self._sequence = 0
+
+    def take(self, ask: Ask, piece: Piece) -> None:
+        """Take the next piece of the answer."""
+        for sentence in self._splitter.push(piece.delta):
+            self._publish(ask, sentence, '')
+        if piece.finish_reason:
+            self._publish(ask, self._splitter.finish(), piece.finish_reason.value)
+
+    def _publish(self, ask: Ask, text: str, finish_reason: str) -> None:
+        self._publisher.publish(Sentence(
+            header=ask.header,
+            request_id=ask.request_id,
+            conversation_id=ask.options.conversation_id,
+            sequence=self._sequence,
+            text=text,
+            done=bool(finish_reason),
+            finish_reason=finish_reason,
+        ))
+        self._sequence += 1
