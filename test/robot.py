@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action import ActionClient
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor
@@ -39,7 +40,8 @@ class Spinner:
         for _ in range(_REMOVALS):
             try:
                 return self._executor.spin_until_future_complete(self._stop)
-            except InvalidHandle:  # an interface was removed; the node's own program goes on, too
+            # An interface was removed; the node's own program goes on, too.
+            except (InvalidHandle, RCLError):
                 continue
             except BaseException as error:
                 return self.errors.append(error)

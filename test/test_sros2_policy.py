@@ -16,14 +16,17 @@ from lifecycle_msgs.msg import Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetAvailableStates, GetAvailableTransitions, GetState
 import pytest
 from rclpy import Context
+from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.parameter_client import AsyncParameterClient
 from robot import Spinner, wait_for
+from std_srvs.srv import Trigger
+from vlm_npu_ros.action import Watch
 from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.engine.share import share_dir
-from vlm_npu_ros.msg import PartialAnswer
+from vlm_npu_ros.msg import PartialAnswer, Sentence, StandingAnswer
 from vlm_npu_ros.srv import Ask, Conversations
 
 POLICY = share_dir() / 'config' / 'sros2' / 'policy.xml'
@@ -163,15 +166,23 @@ def operator(context: Context) -> Iterator[Operator]:
 
 @contextmanager
 def script(context: Context) -> Iterator[Node]:
-    """Ask by service and read along, as a program without VlmClient may."""
+    """Ask by service, watch and read along, as a program without VlmClient may."""
     node = Node(
         'vlm_client_script', context=context, enable_rosout=False, start_parameter_services=False
     )
     node.create_client(Ask, '/vlm/ask')
-    node.create_subscription(PartialAnswer, '/vlm/partial_answer', lambda message: None, 10)
+    node.create_client(Trigger, '/vlm/standing/path_clear')
+    watch = ActionClient(node, Watch, '/vlm/watch')
+    for kind, topic in (
+        (PartialAnswer, 'partial_answer'),
+        (Sentence, 'sentence'),
+        (StandingAnswer, 'standing/path_clear'),
+    ):
+        node.create_subscription(kind, f'/vlm/{topic}', lambda message: None, 10)
     try:
         yield node
     finally:
+        watch.destroy()
         node.destroy_node()
 
 
@@ -179,7 +190,12 @@ def test_policy_allows_what_is_used_and_nothing_else() -> None:
     allowed = enclaves()
     assert allowed.keys() == {'/vlm', '/vlm_client', '/vlm_operator'}
     with (
-        asked_node(autostart=False, encode_rate=20.0) as (node, robot),
+        asked_node(
+            autostart=False,
+            encode_rate=20.0,
+            standing_questions=['path_clear'],
+            standing__path_clear__question='is the path clear?',
+        ) as (node, robot),
         operator(node.context) as boss,
         VlmClient(context=node.context) as client,
         script(node.context),

@@ -221,7 +221,7 @@ def test_many_questions_end_at_their_timeouts_with_no_thread_each() -> None:
     held = bench.hold()
     threads = threading.active_count()
     waiting = [bench.ask('q', timeout=0.2 + 0.3 * (i % 2)) for i in range(500)]
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     for asked in waiting:
         ask = asked.wait()
         assert isinstance(ask.error, AnswerTimeoutError)

@@ -25,16 +25,15 @@ from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.clients import Clients, sender
 from vlm_npu_ros.node.frames import NANOSECONDS
-from vlm_npu_ros.node.goal_server import GoalServer, key_of
+from vlm_npu_ros.node.goal_server import GoalServer, key_of, LAST_RESULTS
 from vlm_npu_ros.node.sentences import SentencePublisher
 from vlm_npu_ros.srv import Ask as AskService
 
 # More pieces than the longest answer has, for a slow subscriber, and more questions than come at
 # once: with the usual depth of 10, the middleware drops the eleventh without a word.
 _DEPTH = QoSProfile(depth=256)
-_LAST_ANSWERS = 1.0  # seconds that they may take when the interfaces are removed
 _LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
-_RESULT_SECONDS = 60  # that a result is kept for a caller who does not fetch it
+_RESULT_SECONDS = 10  # that a result is kept for a caller who does not fetch it
 
 
 class AskServer:
@@ -55,7 +54,7 @@ class AskServer:
         self._backend, self._engine = backend, engine
         self._queue: AskQueue | None = None
         self._goals: dict[bytes, Ask] = {}  # that are open
-        self._open = 0  # questions whose result is not on its way to the caller
+        self._open = 0  # requests of the service that are not answered
         self._idle = threading.Condition()
         group = ReentrantCallbackGroup()
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
@@ -88,8 +87,8 @@ class AskServer:
     def close(self) -> None:
         """Remove the interfaces, when the questions that have ended are answered."""
         with self._idle:
-            self._idle.wait_for(lambda: not self._open, _LAST_ANSWERS)
-        self._action.destroy()
+            self._idle.wait_for(lambda: not self._open, LAST_RESULTS)
+        self._action.close()
         self._node.destroy_service(self._service)
         self._node.destroy_publisher(self._partials)
         self._node.destroy_publisher(self._sentences)
@@ -99,6 +98,7 @@ class AskServer:
         def finish(fill: Callable[[], AskService.Response]) -> None:
             self._node.executor.create_task(self._send_response, fill, header)
 
+        self._count(1)
         self._start(request, AskService.Response(), sender(header), finish)
 
     def _send_response(self, fill: Callable[[], AskService.Response], header: Any) -> None:
@@ -111,29 +111,10 @@ class AskServer:
 
     def _begin(self, goal: ServerGoalHandle, client: bytes | None) -> None:
         def finish(fill: Callable[[], AskAction.Result]) -> None:
-            self._action.finish(goal, functools.partial(self._end_goal, fill))
+            self._goals.pop(key_of(goal), None)
+            self._action.finish(goal, fill)
 
         self._start(goal.request, AskAction.Result(), client, finish, goal)
-
-    def _end_goal(
-        self, fill: Callable[[], AskAction.Result], goal: ServerGoalHandle
-    ) -> AskAction.Result:
-        result = fill()
-        if result.success:
-            goal.succeed()
-        elif result.error_code == CancelledError.code and goal.is_cancel_requested:
-            goal.canceled()
-        else:
-            goal.abort()
-        key = key_of(goal)
-        self._goals.pop(key, None)
-        # rclpy sends the result after this returns; its future, if there, tells when.
-        sent = getattr(self._action, '_result_futures', {}).get(key)
-        if sent is None:
-            self._count(-1)
-        else:
-            sent.add_done_callback(lambda _: self._count(-1))
-        return result
 
     def _count(self, change: int) -> None:
         with self._idle:
@@ -149,7 +130,6 @@ class AskServer:
         goal: ServerGoalHandle | None = None,
     ) -> None:
         """Hand a question to the queue; at its end, `finish` gets what fills its result."""
-        self._count(1)
         queue = self._queue
         try:
             if queue is None:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import os
 import struct
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from vlm_npu_ros.node.ask import Ask
 
 _PERIOD = 1.0  # seconds between looks at the graph
 _PARTICIPANT = 12  # bytes of a gid; the others tell a participant's endpoints apart
@@ -46,13 +45,16 @@ def sender(header: Any) -> bytes | None:
     return guid[:_PARTICIPANT] if number == request_id.sequence_number else None
 
 
+Question = TypeVar('Question')
+
+
 @dataclass
 class _Watch:
     client: bytes
     seen: bool
 
 
-class Clients:
+class Clients(Generic[Question]):
     """
     Tells when a client has gone whose question is open.
 
@@ -60,15 +62,15 @@ class Clients:
     action `name`. One that was never seen in the graph, as where the middleware uses other gids
     there than in requests, is not missed either.
 
-    gone: called with the question.
+    gone: called with the question, or what else was watched over.
     """
 
-    def __init__(self, node: Node, name: str, gone: Callable[[Ask], None]) -> None:
+    def __init__(self, node: Node, name: str, gone: Callable[[Question], None]) -> None:
         self._node = node
         self._gone = gone
         self._feedback = f'{name}/_action/feedback'
         self._requests = f'rq{node.resolve_service_name(name)}Request'
-        self._watches: dict[Ask, _Watch] = {}
+        self._watches: dict[Question, _Watch] = {}
         self._timer = node.create_timer(
             _PERIOD,
             self._look,
@@ -80,12 +82,12 @@ class Clients:
         """Stop looking."""
         self._node.destroy_timer(self._timer)
 
-    def watch(self, ask: Ask, client: bytes | None) -> None:
+    def watch(self, ask: Question, client: bytes | None) -> None:
         """Look after a question from now on, where its client is known."""
         if client is not None:
             self._watches[ask] = _Watch(client, client in self._present())
 
-    def forget(self, ask: Ask) -> None:
+    def forget(self, ask: Question) -> None:
         """Do not look after a question any more."""
         self._watches.pop(ask, None)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+import functools
+import threading
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
+from vlm_npu_ros.engine.errors import CancelledError
 from vlm_npu_ros.node.clients import sender
+
+LAST_RESULTS = 1.0  # seconds that they may take when an interface is removed
 
 
 class GoalServer(ActionServer):
@@ -19,7 +24,8 @@ class GoalServer(ActionServer):
     rclpy looks at every waiting coroutine whenever anything happens: with a hundred of them, that
     takes most of its time.
 
-    begin: called with each goal and its sender, see there; `finish` is to be called at its end.
+    begin: called with each goal and its sender, see there; `finish` is to be called at its end,
+        once.
     cancelled: called with each goal that shall end as cancelled, when its state allows that.
     """
 
@@ -36,6 +42,8 @@ class GoalServer(ActionServer):
         self._cancelled = cancelled
         self._senders: dict[bytes, bytes | None] = {}  # of the goals that are being accepted
         self._cancelling: dict[bytes, ServerGoalHandle] = {}
+        self._open = 0  # goals whose result is not on its way to the caller
+        self._idle = threading.Condition()
         super().__init__(
             node,
             action_type,
@@ -46,14 +54,42 @@ class GoalServer(ActionServer):
             **options,
         )
 
-    def finish(self, goal: ServerGoalHandle, end: Callable[[ServerGoalHandle], Any]) -> None:
-        """Have `end`, which sets the goal's final state and returns its result, called soon."""
-        super().notify_execute(goal, end)
+    def finish(self, goal: ServerGoalHandle, fill: Callable[[], Any]) -> None:
+        """Have `fill` called soon, which returns the result; it says how the goal has ended."""
+        super().notify_execute(goal, functools.partial(self._end, fill))
+
+    def close(self) -> None:
+        """Remove the interface, when the goals that have ended have their results."""
+        with self._idle:
+            self._idle.wait_for(lambda: not self._open, LAST_RESULTS)
+        self.destroy()
+
+    def _end(self, fill: Callable[[], Any], goal: ServerGoalHandle) -> Any:
+        result = fill()
+        if result.success:
+            goal.succeed()
+        elif result.error_code == CancelledError.code and goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+        # rclpy sends the result after this returns; its future, if there, tells when.
+        sent = getattr(self, '_result_futures', {}).get(key_of(goal))
+        if sent is None:
+            self._count(-1)
+        else:
+            sent.add_done_callback(lambda _: self._count(-1))
+        return result
+
+    def _count(self, change: int) -> None:
+        with self._idle:
+            self._open += change
+            self._idle.notify_all()
 
     # What rclpy calls
 
     def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Any) -> None:
         """Begin with a goal that was accepted."""
+        self._count(1)
         self._begin(goal_handle, self._senders.get(key_of(goal_handle)))
 
     async def execute(self, taken_data: Any) -> None:

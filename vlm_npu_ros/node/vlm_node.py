@@ -33,13 +33,17 @@ from vlm_npu_ros.node.bond import start_bond
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
+from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import CachedFrame
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.requests import check_request
+from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
+from vlm_npu_ros.node.watch_server import WatchServer
 
 _THREADS = 4  # of the executor; only transitions keep one of them busy
 _REMOVAL = 0.001  # seconds that the removal of an interface may take
+_SWITCH = 0.001  # seconds that a thread runs while another one waits: Python's 5 ms add up
 _GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
 
 
@@ -88,6 +92,8 @@ class VlmNode(LifecycleNodeMixin, Node):
         self._ending = False
         self._engine: AnyEngine | None = None
         self._server: AskServer | None = None
+        self._watches: WatchServer | None = None
+        self._standing: StandingQuestions | None = None
         self._conversations: Conversations[CachedFrame] = Conversations(
             lambda: self.parameters['conversations'],
             lambda: self.parameters['conversation_idle'],
@@ -115,9 +121,14 @@ class VlmNode(LifecycleNodeMixin, Node):
         }
         configured.callback(setattr, self, '_feeds', {})
         configured.callback(self._forget_dialogues)
+        # Before the models, which take longer to load than a mistake to find.
+        self._standing = StandingQuestions(self, self.parameters.standing(), self._check)
+        configured.callback(self._standing.close)
         self._engine = self._load(settings)
         self._server = AskServer(self, self._check, settings.backend, self._engine)
         configured.callback(self._server.close)
+        self._watches = WatchServer(self, self._check)
+        configured.callback(self._watches.close)
         conversations = ConversationServer(self, self._conversations, self._engine)
         configured.callback(conversations.close)
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
@@ -153,7 +164,7 @@ class VlmNode(LifecycleNodeMixin, Node):
     @_transition(TransitionCallbackReturn.ERROR)
     def on_activate(self) -> None:
         """Begin to encode frames and to answer questions."""
-        assert self._engine and self._server
+        assert self._engine and self._server and self._watches and self._standing
         active = self._active
         self._engine.resume()
         self._encoder = FrameEncoder(
@@ -173,9 +184,16 @@ class VlmNode(LifecycleNodeMixin, Node):
             busy=lambda: self.parameters['busy'],
         )
         active.callback(self._queue.close)
-        self._encoder.start(self._queue.frames_changed)
+        evaluations = Evaluations(
+            self._queue, self._feeds, rate=lambda: self.parameters['encode_rate']
+        )
+        active.callback(evaluations.close)
+        self._encoder.start(functools.partial(_frames_changed, self._queue, evaluations))
         active.callback(self._server.use, None)
         self._server.use(self._queue)
+        for asker in (self._watches, self._standing):
+            active.callback(asker.use, None)
+            asker.use(evaluations)
         diagnostics = Diagnostics(
             self,
             self.parameters['backend'],
@@ -223,7 +241,7 @@ class VlmNode(LifecycleNodeMixin, Node):
             self._deactivate()
         finally:
             self._configured.close()
-            self._server = self._engine = None
+            self._server = self._watches = self._standing = self._engine = None
 
     def _forget_dialogues(self) -> None:
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
@@ -272,11 +290,17 @@ class VlmNode(LifecycleNodeMixin, Node):
             self.trigger_activate()
 
 
+def _frames_changed(queue: AskQueue, evaluations: Evaluations) -> None:
+    queue.frames_changed()
+    evaluations.frames_changed()
+
+
 def main() -> int:
     """Run the node until SIGINT or SIGTERM."""
     # Our own handlers: rclpy's would cut the connections before the open questions are ended.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = _stop_signals()
+    sys.setswitchinterval(_SWITCH)
     node = VlmNode()
     executor = MultiThreadedExecutor(_THREADS)
     executor.add_node(node)

@@ -1,0 +1,259 @@
+"""Questions that are asked again and again, each once for all who want its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+import functools
+import math
+import threading
+import time
+from typing import Any, Protocol
+
+from vlm_npu_ros.engine.errors import (
+    AnswerTimeoutError,
+    CancelledError,
+    InactiveError,
+    RequestError,
+    VlmError,
+)
+from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.node.ask_queue import AskQueue
+from vlm_npu_ros.node.cameras import CameraFeed
+
+_RETRY = 1.0  # seconds from a question that failed to the next one
+_LASTING = (RequestError, InactiveError)  # errors that the next look would end with, too
+
+
+class Subscriber(Protocol):
+    """
+    Who wants the answers to a question; called by one thread, and must be quick.
+
+    period: seconds from one look to the next, at least; 0 = look at each new embedding.
+    deadline: when it ends, time.monotonic(); infinite = never.
+    """
+
+    period: float
+    deadline: float
+
+    def looked(self, ask: Ask) -> None:
+        """Take a question that has ended, with an answer or an error that may pass."""
+
+    def ended(self, error: VlmError) -> None:
+        """Take why no answer comes any more."""
+
+
+class _Evaluation:
+    """One question and those who want its answers."""
+
+    def __init__(self, options: AskOptions) -> None:
+        self.options = options
+        self.subscribers: list[Subscriber] = []
+        self.ask: Ask | None = None  # that is open
+        self.last = 0  # stamp of the newest frame that was looked at, nanoseconds
+        self.begun = -math.inf  # the last look, time.monotonic()
+        self.due = 0.0  # the next one, at the earliest
+
+    def begin(self, on_done: Callable[[_Evaluation, Ask], None]) -> Ask:
+        """Return the question, about a frame newer than the last one."""
+        freshness = replace(
+            self.options.freshness, not_before=self.last + 1 if self.last else 0
+        )
+        self.ask = Ask(
+            replace(self.options, freshness=freshness),
+            lambda ask, piece: None,
+            lambda ask: None,
+            functools.partial(on_done, self),
+        )
+        return self.ask
+
+    def settle(self, ask: Ask, now: float) -> None:
+        """Take the end of the question, and find out when to ask it again."""
+        self.ask = None
+        self.begun = ask.times.begun or now
+        self.due = self.begun + min((s.period for s in self.subscribers), default=0.0)
+        if ask.error:
+            self.due = max(self.due, ask.times.asked + _RETRY)
+        elif ask.frame:
+            self.last = ask.frame.stamp
+
+
+class Evaluations:
+    """
+    Asks each question again and again in the background, while anybody wants its answers.
+
+    Subscribers with the same question share its answers: it is asked as often as the one with
+    the shortest period wants. It looks at no frame twice, and of itself it wants no more frames
+    encoded than encode_rate allows.
+
+    feeds: the cameras by name.
+    rate: returns the parameter encode_rate.
+    """
+
+    def __init__(
+        self, queue: AskQueue, feeds: Mapping[str, CameraFeed], rate: Callable[[], float]
+    ) -> None:
+        self._queue = queue
+        self._feeds = feeds
+        self._rate = rate
+        # Held for a moment only, and nothing of the queue is called meanwhile.
+        self._wake = threading.Condition()
+        self._evaluations: dict[tuple[Any, ...], _Evaluation] = {}
+        self._ended: list[tuple[_Evaluation, Ask]] = []
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name='evaluations', daemon=True)
+        self._thread.start()
+
+    @property
+    def count(self) -> int:
+        """Return the number of questions that are asked again and again."""
+        return len(self._evaluations)
+
+    def join(self, options: AskOptions, subscriber: Subscriber) -> None:
+        """Ask this question from now on, for one more subscriber."""
+        with self._wake:
+            if not self._closed:
+                key = _key(options)
+                evaluation = self._evaluations.setdefault(key, _Evaluation(options))
+                evaluation.subscribers.append(subscriber)
+                evaluation.due = 0.0
+                self._wake.notify()
+                return
+        subscriber.ended(InactiveError('The node is being deactivated'))
+
+    def leave(self, subscriber: Subscriber) -> None:
+        """Give a subscriber no more answers; a question that nobody wants is ended."""
+        unwanted: list[Ask] = []
+        with self._wake:
+            for key, evaluation in list(self._evaluations.items()):
+                if subscriber in evaluation.subscribers:
+                    evaluation.subscribers.remove(subscriber)
+                    if not evaluation.subscribers:
+                        del self._evaluations[key]
+                        unwanted += _let_go(evaluation)
+        self._end(unwanted, CancelledError('Nobody wants the answer any more'))
+
+    def frames_changed(self) -> None:
+        """Look again: a frame was encoded."""
+        outdated: list[Ask] = []
+        with self._wake:
+            for evaluation in self._evaluations.values():
+                if self._went_back(evaluation):
+                    evaluation.last, evaluation.due = 0, 0.0
+                    outdated += _let_go(evaluation)
+            self._wake.notify()
+        self._end(outdated, CancelledError('The clock was set back'))
+
+    def close(self) -> None:
+        """End all questions, and their subscribers with InactiveError."""
+        with self._wake:
+            self._closed = True
+            asks = [ask for e in self._evaluations.values() for ask in _let_go(e)]
+            self._wake.notify()
+        self._end(asks, InactiveError('The node is being deactivated'))
+        self._thread.join()
+
+    def _end(self, asks: list[Ask], error: VlmError) -> None:
+        for ask in asks:
+            self._queue.end(ask, error)
+
+    def _on_done(self, evaluation: _Evaluation, ask: Ask) -> None:
+        with self._wake:
+            self._ended.append((evaluation, ask))
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while not self._closed:
+            with self._wake:
+                now = time.monotonic()
+                ended, self._ended = self._ended, []
+                evaluations = list(self._evaluations.values())
+                begun = [e.begin(self._on_done) for e in evaluations if self._is_due(e, now)]
+                late = [s for e in evaluations for s in e.subscribers if s.deadline <= now]
+                if not (ended or begun or late or self._closed):
+                    self._wake.wait(self._patience(now))
+            for ask in begun:
+                self._queue.submit(ask, background=True)
+            for subscriber in late:
+                self.leave(subscriber)
+                subscriber.ended(
+                    AnswerTimeoutError('The timeout has come: allow more, or 0 for no end')
+                )
+            for evaluation, ask in ended:
+                self._settle(evaluation, ask)
+        with self._wake:
+            left = [s for e in self._evaluations.values() for s in e.subscribers]
+            self._evaluations.clear()
+        for subscriber in left:
+            subscriber.ended(InactiveError('The node was deactivated'))
+
+    def _settle(self, evaluation: _Evaluation, ask: Ask) -> None:
+        """Tell the subscribers how a question has ended."""
+        with self._wake:
+            if evaluation.ask is not ask:  # it was let go
+                return
+            evaluation.settle(ask, time.monotonic())
+            subscribers = list(evaluation.subscribers)
+            error = ask.error if isinstance(ask.error, _LASTING) else None
+            if error:
+                del self._evaluations[_key(evaluation.options)]
+        for subscriber in subscribers:
+            if error:
+                subscriber.ended(error)
+            else:
+                subscriber.looked(ask)
+
+    def _is_due(self, evaluation: _Evaluation, now: float) -> bool:
+        """
+        Return whether to ask now: a frame is there, or it is time to want one.
+
+        The frames that a question waits for are encoded at once, whatever encode_rate says.
+        """
+        if evaluation.ask or now < evaluation.due:
+            return False
+        return now >= self._wanting(evaluation) or self._has_new(evaluation)
+
+    def _wanting(self, evaluation: _Evaluation) -> float:
+        """Return when to want a frame, time.monotonic()."""
+        rate = self._rate()
+        return evaluation.begun + (1 / rate if rate > 0 else 0.0)
+
+    def _patience(self, now: float) -> float | None:
+        """Return after how many seconds something is due without being told; None = never."""
+        times = [s.deadline for e in self._evaluations.values() for s in e.subscribers]
+        for evaluation in self._evaluations.values():
+            if not evaluation.ask:
+                later = evaluation.due > now
+                times.append(evaluation.due if later else self._wanting(evaluation))
+        first = min(times, default=math.inf)
+        return None if first == math.inf else min(max(first - now, 0.0), threading.TIMEOUT_MAX)
+
+    def _stamps(self, evaluation: _Evaluation) -> list[int]:
+        """Return those of the newest frames of its cameras; 0 = there is none."""
+        frames = [self._feeds[camera].frame for camera in evaluation.options.cameras]
+        return [frame.stamp if frame else 0 for frame in frames]
+
+    def _has_new(self, evaluation: _Evaluation) -> bool:
+        return min(self._stamps(evaluation)) > evaluation.last
+
+    def _went_back(self, evaluation: _Evaluation) -> bool:
+        """Return whether the clock was set back: the newest frames are older than the last."""
+        stamps = self._stamps(evaluation)
+        return min(stamps) > 0 and max(stamps) < evaluation.last
+
+
+def _let_go(evaluation: _Evaluation) -> list[Ask]:
+    """Forget the open question of an evaluation; return it, if there is one."""
+    ask, evaluation.ask = evaluation.ask, None
+    return [ask] if ask else []
+
+
+def _key(options: AskOptions) -> tuple[Any, ...]:
+    """Return what questions with the same answers have in common."""
+    return (
+        options.question,
+        options.cameras,
+        options.choices,
+        options.min_confidence,
+        options.max_new_tokens,
+    )

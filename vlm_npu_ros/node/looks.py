@@ -1,0 +1,58 @@
+"""What an answer says about the view, and when that is a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from builtin_interfaces.msg import Duration, Time
+from rclpy.clock import Clock
+from vlm_npu_ros.engine.typed import UNCLEAR
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.frames import NANOSECONDS
+
+_LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
+
+
+class Hysteresis:
+    """
+    Takes what each look says, and changes when enough looks in a row say the same.
+
+    agreeing: so many; 0 or 1 = the first one.
+    said: what is confirmed; None = nothing yet.
+    since: stamp of the first frame of which that was said.
+    """
+
+    def __init__(self, agreeing: int) -> None:
+        self._agreeing = agreeing
+        self._said: str | None = None
+        self._first: Time | None = None  # that it was said of
+        self._count = 0  # in a row
+        self.said: str | None = None
+        self.since: Time | None = None
+
+    def add(self, said: str, stamp: Time) -> bool:
+        """Take what is said of the next frame; return whether that is a change, or the first."""
+        if said != self._said:
+            self._said, self._first, self._count = said, stamp, 0
+        self._count += 1
+        if said == self.said or self._count < self._agreeing:
+            return False
+        self.said, self.since = said, self._first
+        return True
+
+
+def said(ask: Ask) -> str:
+    """Return what an answer is compared by: its choice, or its text."""
+    if ask.verdict is None:
+        return ask.answer.strip().casefold()
+    index = ask.verdict.index
+    return UNCLEAR if index is None else ask.options.choices[index]
+
+
+def fill_look(message: Any, ask: Ask, clock: Clock) -> None:
+    """Fill in answer, header and frame_age of a message that has them."""
+    message.answer = ask.answer
+    if ask.frame:
+        message.header = ask.frame.header
+        age = min(max(clock.now().nanoseconds - ask.frame.stamp, 0), _LONGEST)
+        message.frame_age = Duration(sec=age // NANOSECONDS, nanosec=age % NANOSECONDS)

@@ -1,0 +1,202 @@
+"""Standing questions: always answered, and read without waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+import math
+import threading
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_srvs.srv import Trigger
+from vlm_npu_ros.engine.errors import RequestError, VlmError
+from vlm_npu_ros.engine.typed import UNCLEAR
+from vlm_npu_ros.msg import StandingAnswer
+from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.node.ask_server import fill_choice
+from vlm_npu_ros.node.evaluations import Evaluations
+from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.node.looks import fill_look, Hysteresis, said
+from vlm_npu_ros.node.parameters import StandingSettings
+from vlm_npu_ros.srv import Ask as AskService
+
+_LATCHED = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+_TYPES = {
+    'text': AskService.Request.TEXT,
+    'yes_no': AskService.Request.YES_NO,
+    'choice': AskService.Request.CHOICE,
+}
+
+
+class StandingQuestions:
+    """
+    Offers a topic and a service for each standing question, `~/standing/<name>`.
+
+    check: makes AskOptions of a request of the Ask service or raises RequestError.
+
+    Raises ValueError for settings that make no sense.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        settings: Sequence[StandingSettings],
+        check: Callable[[Any], AskOptions],
+    ) -> None:
+        options = [_options(question, check) for question in settings]  # before there is anything
+        self._questions = [
+            _StandingQuestion(node, *both) for both in zip(settings, options, strict=True)
+        ]
+
+    def use(self, evaluations: Evaluations | None) -> None:
+        """Have the questions answered by these from now on; without them, nothing is looked at."""
+        for question in self._questions:
+            question.use(evaluations)
+
+    def close(self) -> None:
+        """Remove the interfaces."""
+        for question in self._questions:
+            question.close()
+
+
+@dataclass
+class _Known:
+    """
+    What has been seen since the node was activated; no frame is kept for it.
+
+    answer: as it is published.
+    stamp: of the frame of the last look that was answered, nanoseconds; None = there is none.
+    words: the answer of the last look that said what is confirmed.
+    """
+
+    hysteresis: Hysteresis
+    answer: StandingAnswer
+    stamp: int | None = None
+    words: str = ''
+
+
+class _StandingQuestion:
+    """One of them, as a subscriber to its answers."""
+
+    deadline = math.inf
+
+    def __init__(self, node: Node, settings: StandingSettings, options: AskOptions) -> None:
+        self._node = node
+        self._settings = settings
+        self._options = options
+        self._expected = _expected(settings, options.choices)
+        self.period = settings.period
+        self._active = False
+        self._lock = threading.Lock()  # between who looks and who reads
+        self._known = self._nothing()
+        name = f'~/standing/{settings.name}'
+        self._publisher = node.create_publisher(StandingAnswer, name, _LATCHED)
+        self._service = node.create_service(
+            Trigger, name, self._serve, callback_group=ReentrantCallbackGroup()
+        )
+
+    def _nothing(self) -> _Known:
+        answer = StandingAnswer(question=self._options.question)
+        return _Known(Hysteresis(self._settings.agreeing), answer)
+
+    def use(self, evaluations: Evaluations | None) -> None:
+        """Begin with nothing known; or let go."""
+        self._active = evaluations is not None
+        if evaluations:
+            self._known = self._nothing()
+            evaluations.join(self._options, self)
+
+    def close(self) -> None:
+        """Remove the interfaces."""
+        self._node.destroy_service(self._service)
+        self._node.destroy_publisher(self._publisher)
+
+    def looked(self, ask: Ask) -> None:
+        """Keep and publish what was seen."""
+        if ask.error:
+            self.ended(ask.error)
+            return
+        known, answer = self._known, self._known.answer
+        with self._lock:
+            answer.error_code, answer.error_msg = 0, ''
+            fill_look(answer, ask, self._node.get_clock())
+            known.stamp = ask.frame.stamp if ask.frame else None
+            known.hysteresis.add(said(ask), ask.header.stamp)
+            if said(ask) == known.hysteresis.said:
+                fill_choice(answer, ask)
+                answer.since = known.hysteresis.since
+                known.words = ask.answer.strip()
+        self._publisher.publish(answer)
+
+    def ended(self, error: VlmError) -> None:
+        """Keep and publish why there is no newer answer."""
+        answer = self._known.answer
+        with self._lock:
+            answer.error_code, answer.error_msg = error.code, str(error)
+        self._publisher.publish(answer)
+
+    def _serve(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self._lock:
+            response.success, response.message = self._verdict(self._known)
+        return response
+
+    def _verdict(self, known: _Known) -> tuple[bool, str]:
+        """Return whether what is expected is so, and in words what is."""
+        if not self._active:
+            name = self._node.get_fully_qualified_name()
+            return False, f'{name} is not active: ros2 lifecycle set {name} activate'
+        error, confirmed = known.answer.error_msg, known.hysteresis.said
+        if known.stamp is None or confirmed is None:
+            return False, error or 'no answer yet'
+        age = (self._node.get_clock().now().nanoseconds - known.stamp) / NANOSECONDS
+        if abs(age) > self._settings.max_age:  # it is negative when the clock was set back
+            return False, f'stale: last looked {age:.1f} s ago' + (error and f': {error}')
+        choice = f'{confirmed}: ' if self._options.choices else ''
+        text = f'{choice}{known.words} ({max(age, 0.0):.1f} s old)'
+        return self._expected in ('', confirmed), text
+
+
+def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> AskOptions:
+    """Return the checked question; raise ValueError that names the parameter."""
+    prefix = f'standing.{settings.name}'
+    if not settings.question.strip():
+        raise ValueError(f'{prefix}.question is empty')
+    if settings.answer_type not in _TYPES:
+        raise ValueError(
+            f'{prefix}.answer_type must be one of {tuple(_TYPES)}, not {settings.answer_type!r}'
+        )
+    request = AskService.Request(
+        question=settings.question,
+        camera=settings.camera,
+        answer_type=_TYPES[settings.answer_type],
+        choices=list(settings.choices),
+        min_confidence=settings.min_confidence,
+    )
+    try:
+        options = check(request)
+    except RequestError as error:
+        raise ValueError(f'{prefix}: {error}') from error
+    _expected(settings, options.choices)
+    return options
+
+
+def _expected(settings: StandingSettings, choices: tuple[str, ...]) -> str:
+    """Return the choice that makes the service succeed; '' = any answer does."""
+    wanted = ' '.join(settings.expected.split()).casefold()
+    if not wanted:
+        return choices[0] if choices else ''
+    for choice in (*choices, UNCLEAR) if choices else ():
+        if choice.casefold() == wanted:
+            return choice
+    raise ValueError(
+        f'standing.{settings.name}.expected must be one of {(*choices, UNCLEAR)}, '
+        f'not {settings.expected!r}' if choices else
+        f'standing.{settings.name}.expected is for questions with choices'
+    )
