@@ -6,6 +6,7 @@ from dataclasses import replace
 import json
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -75,7 +76,14 @@ def test_half_a_minute_of_crashes(tmp_path: Path) -> None:
     assert values['restarts'] == values['crashes']
 
 
-@pytest.mark.parametrize('program', ['faults.py', 'soak.py'])
+def test_goals_are_measured() -> None:
+    done = run('goals.py', '--goals', '20', patience=100)
+    assert done.returncode in (0, 1), done.stderr  # how fast they are is not tested here
+    rows = [line for line in done.stdout.splitlines() if re.search(r' 20 +\d', line)]
+    assert len(rows) == 9, done.stdout
+
+
+@pytest.mark.parametrize('program', ['faults.py', 'goals.py', 'soak.py'])
 def test_help(program: str) -> None:
     done = run(program, '--help', patience=30)
     assert done.returncode == 0

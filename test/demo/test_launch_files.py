@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import rclpy
+from rclpy.parameter import Parameter
 from vlm_npu_ros.demo.scene_camera import SceneCamera
+from vlm_npu_ros.node.vlm_node import VlmNode
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / 'launch'
-FILES = ('vlm.launch.py', 'demo.launch.py')
+FILES = ('vlm.launch.py', 'demo.launch.py', 'nav2.launch.py')
 
 
 def parameters_in(file: str) -> dict[str, list[Any]]:
@@ -120,3 +122,41 @@ def test_the_demo_starts_the_node_and_the_camera() -> None:
     description = load('demo.launch.py').generate_launch_description()
     kinds = [type(entity).__name__ for entity in description.entities]
     assert kinds.count('IncludeLaunchDescription') == kinds.count('Node') == 1
+
+
+def test_nav2_gets_the_node_and_a_manager_of_its_own() -> None:
+    module = load('nav2.launch.py')
+    description = module.generate_launch_description()
+    arguments = {argument.name for argument in description.get_launch_arguments()}
+    assert arguments >= {'name', 'namespace', 'params_file', 'autostart', 'respawn'}
+    *_, manager, vlm = (type(entity).__name__ for entity in description.entities)
+    assert (manager, vlm) == ('OpaqueFunction', 'IncludeLaunchDescription')
+    assert dict(description.entities[-1].launch_arguments) == {'autostart': 'false'}
+
+
+def test_the_manager_looks_for_the_bare_name_in_its_namespace() -> None:
+    module = load('nav2.launch.py')
+    from launch import LaunchContext
+    from launch_ros.utilities import evaluate_parameters
+
+    context = LaunchContext()
+    context.launch_configurations.update(
+        name='eye', namespace='robot1', autostart='true', use_sim_time=''
+    )
+    (manager,) = module._manager(context)
+    manager._perform_substitutions(context)
+    assert manager.node_name == '/robot1/lifecycle_manager_vlm'
+    (values,) = evaluate_parameters(context, manager._Node__parameters)
+    assert dict(values) == {**module.MANAGER, 'node_names': ('eye',), 'autostart': True}
+
+
+def test_parameters_for_nav2_exist_and_are_accepted(context: rclpy.Context) -> None:
+    config = yaml.safe_load((ROOT / 'config' / 'nav2.yaml').read_text())
+    values = flat(config['/**']['ros__parameters'])
+    node = VlmNode(
+        context=context, parameter_overrides=[Parameter(n, value=v) for n, v in values.items()]
+    )
+    cameras, questions = node.parameters.cameras(), node.parameters.standing()
+    assert {name: node.get_parameter(name).value for name in values} == values
+    assert cameras and questions
+    node.destroy_node()
