@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from vlm_npu_ros.demo import demo
+from vlm_npu_ros.demo import children, demo
 from vlm_npu_ros.demo.questions import KINDS
 from vlm_npu_ros.demo.scenes import random_scene
 
@@ -136,5 +136,5 @@ def test_questions_about_a_scene() -> None:
 def test_a_domain_that_others_use_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(('', 7400 + 250 * 100))
-        monkeypatch.setattr(demo, '_DOMAINS', (100, 101))
-        assert {demo._free_domain() for _ in range(20)} == {101}
+        monkeypatch.setattr(children, '_DOMAINS', (100, 101))
+        assert {children.free_domain() for _ in range(20)} == {101}

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from typing import Any
 
 _GRACE = 10.0  # seconds from SIGINT to SIGKILL
 _TAIL = 12  # lines of a log that are shown
+_DOMAINS = range(1, 102)
 
 
 class ChildDiedError(Exception):
@@ -99,3 +102,16 @@ def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
 
 def _signalled(number: int) -> str:
     return f'was killed by {signal.Signals(number).name}'
+
+
+def free_domain() -> int:
+    """Return a ROS domain whose discovery port nobody on this machine listens to."""
+    candidates = random.sample(_DOMAINS, len(_DOMAINS))
+    for domain in candidates:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(('', 7400 + 250 * domain))
+            except OSError:
+                continue
+            return domain
+    return candidates[0]

@@ -13,7 +13,6 @@ import importlib.util
 import os
 from pathlib import Path
 import signal
-import socket
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from vlm_npu_ros.demo.answers import Answer, summary, verdict
 from vlm_npu_ros.demo.asker import Asker, NoAnswerError
-from vlm_npu_ros.demo.children import ChildDiedError, Children
+from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
 from vlm_npu_ros.demo.picture import draw, Exchange, Page, png
 from vlm_npu_ros.demo.questions import KINDS, Question, random_question
 from vlm_npu_ros.demo.scenes import random_scene, Scene
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NODE, _CAMERA = 'vlm_node', 'scene_camera'
 _QUESTIONS = 4  # about each scene
-_DOMAINS = range(1, 102)
 
 
 def main() -> int:
@@ -103,7 +101,7 @@ class Demo:
         self._screen = screen
         self._stopped = stopped
         self._random = np.random.default_rng(options.seed or None)
-        self._domain = int(os.environ.get('ROS_DOMAIN_ID') or _free_domain())
+        self._domain = int(os.environ.get('ROS_DOMAIN_ID') or free_domain())
         self._answers: list[Answer] = []
         self._pages: list[Page] = []
 
@@ -178,19 +176,6 @@ class Demo:
         self._screen.say(result)
         self._screen.say(f'Picture: {self._options.output.resolve()}')
         return verdict(self._answers)
-
-
-def _free_domain() -> int:
-    """Return a ROS domain whose discovery port nobody on this machine listens to."""
-    candidates = np.random.default_rng().permutation(_DOMAINS)
-    for domain in candidates:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(('', 7400 + 250 * int(domain)))
-            except OSError:
-                continue
-            return int(domain)
-    return int(candidates[0])
 
 
 def _interesting_scene(rng: np.random.Generator) -> Scene:

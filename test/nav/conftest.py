@@ -1,0 +1,41 @@
+"""A ROS context for each test, the client and the mission's camera in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from built_package import provide
+import pytest
+import rclpy
+from vlm_npu_ros.client import VlmClient
+from vlm_npu_ros.nav.camera import MissionCamera
+
+
+@pytest.fixture
+def context() -> Iterator[rclpy.Context]:
+    """Give a ROS context of its own."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
+@pytest.fixture
+def vlm(context: rclpy.Context) -> Iterator[VlmClient]:
+    """Give a client of /vlm."""
+    with VlmClient(context=context) as vlm:
+        yield vlm
+
+
+@pytest.fixture
+def camera(context: rclpy.Context) -> Iterator[MissionCamera]:
+    """Give the mission's look at camera/image_raw."""
+    with MissionCamera(reliability='reliable', context=context) as camera:
+        yield camera
+
+
+@pytest.fixture(scope='session')
+def nav2_msgs() -> None:
+    """Make nav2_msgs importable."""
+    provide('nav2_msgs', Path(__file__).parent / 'nav2_interfaces')

@@ -1,0 +1,1 @@
+"""Missions: drive somewhere, look, ask, report; and behaviours for behaviour trees."""

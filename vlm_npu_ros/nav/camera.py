@@ -1,0 +1,144 @@
+"""The mission's own look at the camera: small pictures of what is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import threading
+
+from builtin_interfaces.msg import Time
+import cv2
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import CompressedImage, Image
+from vlm_npu_ros.client.messages import to_seconds
+from vlm_npu_ros.engine.errors import ImageError
+from vlm_npu_ros.node.conversions import to_rgb
+
+_TYPES = {'raw': Image, 'compressed': CompressedImage}
+_DEPTH = 10  # messages that may wait while one is made small
+_MOST = 1000  # pictures that are kept, of about 40 KiB each
+_QUALITY = 85  # of the JPEG
+_SPIN = 0.1  # seconds between looks at whether it is to end
+
+
+class MissionCamera:
+    """
+    Keeps small pictures of a camera's frames while it looks, and tells the time.
+
+    A context manager. Has a node and a thread of its own, in a context that must be initialised.
+    topic: of the images; '' = no pictures. transport: raw or compressed.
+    reliability: best_effort or reliable. width: of the pictures, in pixels.
+    """
+
+    def __init__(
+        self,
+        topic: str = 'camera/image_raw',
+        transport: str = 'raw',
+        reliability: str = 'best_effort',
+        width: int = 640,
+        context: Context | None = None,
+    ) -> None:
+        self._width = width
+        self._type = _TYPES[transport]
+        self._comes = self._looks = self._ending = False
+        self._pictures: dict[tuple[float, str], bytes] = {}
+        self._changed = threading.Condition()
+        self._node = Node('mission_camera', context=context, start_parameter_services=False)
+        if topic:
+            qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy[reliability.upper()])
+            # Raw: a message that nobody looks at is not even deserialised.
+            self._node.create_subscription(self._type, topic, self._on_message, qos, raw=True)
+        self._has_topic = bool(topic)
+        self._executor = SingleThreadedExecutor(context=self._node.context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name='mission_camera', daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> MissionCamera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave."""
+        self._ending = True
+        self._thread.join()
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def wait_for_frame(self, patience: float) -> bool:
+        """Return whether frames come, within patience seconds; True where none are wanted."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._comes or not self._has_topic, patience)
+
+    def now(self) -> Time:
+        """Return the time of ROS, which the camera's stamps are of, too."""
+        return self._node.get_clock().now().to_msg()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Keep pictures in here; earlier ones are forgotten."""
+        with self._changed:
+            self._pictures.clear()
+        self._looks = True
+        try:
+            yield
+        finally:
+            self._looks = False
+
+    def picture_of(self, stamp: float, frame_id: str, patience: float = 1.0) -> bytes | None:
+        """Return the frame of exactly this stamp as JPEG; wait up to patience seconds for it."""
+        if not self._has_topic:
+            return None
+        key = stamp, frame_id
+
+        def decided() -> bool:
+            return key in self._pictures or any(
+                other > stamp and name == frame_id for other, name in self._pictures
+            )
+
+        with self._changed:
+            self._changed.wait_for(decided, patience)
+            return self._pictures.get(key)
+
+    def _spin(self) -> None:
+        try:
+            while self._node.context.ok() and not self._ending:
+                self._executor.spin_once(timeout_sec=_SPIN)
+        except rclpy.executors.ExternalShutdownException:
+            pass
+
+    def _on_message(self, data: bytes) -> None:
+        if not self._comes:
+            with self._changed:
+                self._comes = True
+                self._changed.notify_all()
+        if not self._looks:
+            return
+        message = deserialize_message(data, self._type)
+        try:
+            picture = _small(message, self._width)
+        except ImageError as error:
+            self._node.get_logger().warn(f'No picture: {error}', throttle_duration_sec=5.0)
+            return
+        with self._changed:
+            self._pictures[to_seconds(message.header.stamp), message.header.frame_id] = picture
+            if len(self._pictures) > _MOST:
+                del self._pictures[next(iter(self._pictures))]
+            self._changed.notify_all()
+
+
+def _small(message: Image | CompressedImage, width: int) -> bytes:
+    """Return the picture as JPEG, made smaller where it is wider."""
+    rgb = to_rgb(message)
+    if rgb.shape[1] > width:
+        size = width, max(1, round(rgb.shape[0] * width / rgb.shape[1]))
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

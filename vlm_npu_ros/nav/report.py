@@ -1,0 +1,184 @@
+"""
+What a mission has found, and how it is written down.
+
+report.json, times in seconds (stamps of ROS time, started, ended, arrived and asked since 1970):
+
+    mission         name
+    outcome         completed, cancelled or stopped (at the first failure); running in between
+    started, ended  null = it has not ended
+    waypoints[]
+      name, frame_id, x, y, yaw    metres and radians
+      reached       whether the robot has arrived
+      arrived       when; null = never
+      error         why it has not, or was not driven to; '' = none
+      answers[]
+        question    as it was asked
+        type        text, yes_no or choice
+        choices[]   of a choice
+        expect      the choice that is as it should be; '' = any
+        verdict     expected, unexpected, unclear, answered (nothing expected) or failed
+        answer      what the model said
+        choice      what that means: yes, no, one of choices or unclear; '' for text
+        confidence  of the choice, 0..1; 0 = unknown
+        error_code  of vlm_npu_ros/msg/ErrorCode; 0 also where no node was there to tell one
+        error       what went wrong and what to do; '' = nothing
+        asked       when
+        stamp       of the frame; null = none
+        frame_id    of the frame
+        age         of the frame at the end of the answer; null = no frame
+        picture     file of the frame, relative to the report; '' = none
+        note        what was done otherwise than asked, and why there is no picture
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+import json
+from pathlib import Path
+import time
+
+from vlm_npu_ros.engine.typed import UNCLEAR
+
+EXPECTED, UNEXPECTED, ANSWERED, FAILED = 'expected', 'unexpected', 'answered', 'failed'
+_AROUND = ' .,!'  # of a word that is the whole answer
+RUNNING, COMPLETED, CANCELLED, STOPPED = 'running', 'completed', 'cancelled', 'stopped'
+
+
+@dataclass
+class Answered:
+    """A question and how it has ended."""
+
+    question: str
+    kind: str  # text, yes_no or choice
+    choices: tuple[str, ...] = ()
+    expect: str = ''
+    answer: str = ''
+    choice: str = ''
+    confidence: float = 0.0
+    ok: bool = False
+    error_code: int = 0
+    error: str = ''
+    asked: float = 0.0
+    stamp: float | None = None
+    frame_id: str = ''
+    age: float | None = None
+    picture: str = ''
+    note: str = ''
+
+    @property
+    def verdict(self) -> str:
+        """Return what the answer is worth."""
+        if not self.ok:
+            return FAILED
+        if self.choice == UNCLEAR:
+            return UNCLEAR
+        if not self.expect:
+            return ANSWERED
+        return EXPECTED if self.choice == self.expect else UNEXPECTED
+
+    @property
+    def quote(self) -> str:
+        """Return what the model said to a question with choices, if that is more than one."""
+        words = self.answer.strip(_AROUND)
+        return self.answer if self.choice and words.casefold() != self.choice.casefold() else ''
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what report.json has of it."""
+        values = asdict(self)
+        values.pop('ok')  # the verdict says it
+        question, kind = values.pop('question'), values.pop('kind')
+        return {'question': question, 'type': kind, 'verdict': self.verdict, **values}
+
+
+@dataclass
+class Visit:
+    """A waypoint and what was found there; x, y in metres, yaw in radians."""
+
+    name: str
+    frame_id: str
+    x: float
+    y: float
+    yaw: float
+    reached: bool = False
+    arrived: float | None = None
+    error: str = ''
+    answers: list[Answered] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return what report.json has of it."""
+        return {**vars(self), 'answers': [answered.as_dict() for answered in self.answers]}
+
+
+@dataclass
+class Report:
+    """A mission; pictures are JPEG files, by the names that answers give them."""
+
+    mission: str
+    started: float = field(default_factory=time.time)
+    outcome: str = RUNNING
+    ended: float | None = None
+    waypoints: list[Visit] = field(default_factory=list)
+    pictures: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> Sequence[Answered]:
+        """Return all answers in the order in which they were asked for."""
+        return [answered for visit in self.waypoints for answered in visit.answers]
+
+    @property
+    def summary(self) -> str:
+        """Return a sentence: what was reached, answered and found."""
+        counts = Counter(answered.verdict for answered in self.answers)
+        reached = sum(visit.reached for visit in self.waypoints)
+        parts = [
+            f'{reached} of {len(self.waypoints)} waypoints reached',
+            f'{counts.total() - counts[FAILED]} of {counts.total()} questions answered',
+        ]
+        if counts[UNEXPECTED]:
+            parts.append(f'{counts[UNEXPECTED]} not as expected')
+        if counts[UNCLEAR]:
+            parts.append(f'{counts[UNCLEAR]} unclear')
+        return ', '.join(parts) + '.'
+
+    @property
+    def complete(self) -> bool:
+        """Return whether every waypoint was reached and every question answered."""
+        return all(visit.reached for visit in self.waypoints) and not any(
+            answered.verdict == FAILED for answered in self.answers
+        )
+
+    @property
+    def alarms(self) -> Sequence[Answered]:
+        """Return the answers that were expected otherwise, unclear ones among them."""
+        return [
+            answered for answered in self.answers
+            if answered.expect and answered.verdict in (UNEXPECTED, UNCLEAR)
+        ]
+
+    def to_json(self) -> str:
+        """Return report.json."""
+        values = {
+            'mission': self.mission,
+            'outcome': self.outcome,
+            'started': self.started,
+            'ended': self.ended,
+            'waypoints': [visit.as_dict() for visit in self.waypoints],
+        }
+        return json.dumps(values, indent=2, ensure_ascii=False) + '\n'
+
+
+def save(report: Report, folder: Path) -> None:
+    """Write report.json, report.html, report.png and the pictures; raise OSError."""
+    from vlm_npu_ros.nav.report_page import page
+    from vlm_npu_ros.nav.report_picture import picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in report.pictures.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    (folder / 'report.json').write_text(report.to_json(), encoding='utf-8')
+    (folder / 'report.html').write_text(page(report), encoding='utf-8')
+    (folder / 'report.png').write_bytes(picture(report))

@@ -1,0 +1,130 @@
+"""
+Look at each waypoint of Nav2's waypoint follower, without a plugin of our own.
+
+    def look(index, arrived):
+        answers[index] = vlm.ask(questions[index], not_before=arrived, check=False)
+
+    with WaypointInput(look):
+        navigator.followWaypoints(poses)
+        ...
+
+The follower's own plugin InputAtWaypoint lets it wait, up to its parameter timeout (10 s), for an
+Empty on input_at_waypoint/input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+
+from action_msgs.msg import GoalStatus, GoalStatusArray
+from builtin_interfaces.msg import Time
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Empty
+
+_SPIN = 0.1  # seconds between looks at whether it is to end
+_FOLLOWING = 2.0  # seconds after its last feedback that the follower counts as under way
+_REPEAT = 0.2  # seconds between two Empty
+_REPEAT_SECONDS = 2.0  # in all, without a sign that the follower goes on
+# Deeper than an action's status usually is: each change counts.
+_STATUS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class WaypointInput:
+    """
+    Calls look(index, time of arrival) where the follower arrives, then lets it go on.
+
+    A context manager, with a node and threads of its own, in a context that must be initialised.
+    Arrived means: a goal of navigate_to_pose, which the follower drives with, has succeeded. The
+    index is the one in the follower's newest feedback. Where look raises, the follower waits until
+    its own timeout and counts the waypoint as missed.
+    Raises ImportError without nav2_msgs.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[int, Time], None],
+        topic: str = 'input_at_waypoint/input',
+        context: Context | None = None,
+    ) -> None:
+        try:
+            from nav2_msgs.action import FollowWaypoints
+        except ImportError as error:
+            raise ImportError(
+                'nav2_msgs is missing: sudo apt install ros-$ROS_DISTRO-nav2-msgs'
+            ) from error
+        self._look = look
+        self._index, self._heard = 0, -_FOLLOWING  # of the newest feedback; time.monotonic()
+        self._past: set[bytes] | None = None  # goals that had ended; None = not known yet
+        self._ending = False
+        self._node = Node('waypoint_input', context=context, start_parameter_services=False)
+        self._go_on = self._node.create_publisher(Empty, topic, 10)
+        self._node.create_subscription(
+            FollowWaypoints.Impl.FeedbackMessage, 'follow_waypoints/_action/feedback',
+            self._on_feedback, 10,
+        )
+        self._node.create_subscription(
+            GoalStatusArray, 'navigate_to_pose/_action/status',
+            self._on_status, _STATUS,
+        )
+        self._worker = ThreadPoolExecutor(1, 'waypoint_look')
+        self._executor = SingleThreadedExecutor(context=self._node.context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name='waypoint_input', daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> WaypointInput:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave; a look that is under way is waited for."""
+        self._ending = True
+        self._worker.shutdown(cancel_futures=True)
+        self._thread.join()
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def _spin(self) -> None:
+        try:
+            while self._node.context.ok() and not self._ending:
+                self._executor.spin_once(timeout_sec=_SPIN)
+        except rclpy.executors.ExternalShutdownException:
+            pass
+
+    def _on_feedback(self, message: object) -> None:
+        self._index = message.feedback.current_waypoint  # type: ignore[attr-defined]
+        self._heard = time.monotonic()
+
+    def _on_status(self, message: GoalStatusArray) -> None:
+        arrived = {
+            bytes(status.goal_info.goal_id.uuid) for status in message.status_list
+            if status.status == GoalStatus.STATUS_SUCCEEDED
+        }
+        follows = time.monotonic() - self._heard < _FOLLOWING
+        if self._past is None and not follows:
+            self._past = arrived
+        new, self._past = arrived - (self._past or set()), arrived
+        if new and follows:
+            stamp = self._node.get_clock().now().to_msg()
+            self._worker.submit(self._process, self._index, stamp)
+
+    def _process(self, index: int, arrived: Time) -> None:
+        try:
+            self._look(index, arrived)
+        except Exception as error:
+            self._node.get_logger().error(f'The look at waypoint {index} has failed: {error!r}')
+            return
+        # Again and again: the follower forgets what came before it began to wait.
+        deadline = time.monotonic() + _REPEAT_SECONDS
+        while self._index == index and time.monotonic() < deadline and not self._ending:
+            self._go_on.publish(Empty())
+            time.sleep(_REPEAT)
