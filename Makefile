@@ -2,7 +2,7 @@
 # tools/with_ros makes from PyPI wheels on first use.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm64 test-convert test-convert-families fuzz faults soak lint shell \
+.PHONY: help demo test test-arm64 test-convert test-convert-families test-llama-server fuzz faults soak lint shell \
 	demo-patrol goals eval-typed eval-demo-model train-demo-model clean
 
 ROS := tools/with_ros
@@ -31,6 +31,10 @@ test-convert: .venv-convert/stamp  ## Convert two encoders with the real rknn-to
 test-convert-families: .venv-families/stamp  ## Convert a small model of every family (ARGS as for test)
 	@VLM_NPU_ROS_REAL_TOOLKITS=1 .venv-families/bin/python -m pytest \
 		test/convert/real/test_families.py test/convert/real/test_calibration.py $(PYTEST_ARGS) $(ARGS)
+
+test-llama-server: .venv-llama/stamp  ## Ask a real llama.cpp server with a tiny model (ARGS as for test)
+	@VLM_NPU_ROS_LLAMA=$(CURDIR)/.venv-llama/bin/python $(ROS) pytest \
+		test/engine/backends/openai/real $(PYTEST_ARGS) $(ARGS)
 
 lint:  ## Check style, types and package.xml
 	@$(ROS) tools/lint
@@ -67,6 +71,13 @@ train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CP
 	@.venv-train/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
+.venv-llama/stamp: tools/llama_server/requirements.txt
+	@echo 'Compiling llama.cpp into .venv-llama (once, 12 minutes on two cores) ...'
+	@rm -rf .venv-llama
+	@$(PYTHON) -m venv .venv-llama
+	@.venv-llama/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
 .venv-convert/stamp .venv-families/stamp: .venv-%/stamp: tools/requirements-%.txt
 	@echo 'Installing rknn-toolkit2 into .venv-$* (once, 1.5 GB or more) ...'
 	@rm -rf .venv-$*
@@ -80,5 +91,5 @@ train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CP
 .venv-families/stamp: tools/requirements-convert.txt
 
 clean:  ## Remove all that the targets above have made
-	rm -rf .arm64 .ros .venv .venv-convert .venv-families .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .arm64 .ros .venv .venv-convert .venv-families .venv-llama .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -153,7 +153,7 @@ def test_wrong_path_is_an_error_that_names_it(setting: str, path: str, folder: P
 
 @pytest.mark.parametrize('backend', ['', 'ONNX', 'rocket'])
 def test_unknown_backend_is_answered_with_the_known_ones(backend: str) -> None:
-    known = 'choose one of onnx, rknpu, scripted'
+    known = 'choose one of onnx, rknpu, openai, scripted'
     with pytest.raises(BackendUnavailableError, match=known) as caught:
         load_engine(EngineSettings(backend=backend))
     assert repr(backend) in str(caught.value)

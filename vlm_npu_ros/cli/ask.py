@@ -94,6 +94,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--min-confidence', type=float, default=0.0, metavar='P',
         help='a choice less likely than this, 0..1, is unclear',
     )
+    parser.add_argument(
+        '--backend', default='', help="which of the node's backends answers (default: as it says)"
+    )
     parser.add_argument('--json', action='store_true', help='print JSON when it has ended')
     parser.add_argument('--quiet', action='store_true', help='print the answer only')
     add_node_arguments(parser)
@@ -157,6 +160,7 @@ def _ask(client: VlmClient, args: argparse.Namespace) -> int:
         yes_no=args.yes_no,
         choices=args.choices,
         min_confidence=args.min_confidence,
+        backend=args.backend,
     )
     try:
         for text in stream:

@@ -31,6 +31,7 @@ class AskFields(TypedDict, total=False):
     yes_no: the answer is to be yes or no.
     choices: the answer is to be one of these.
     min_confidence: a choice less likely than this, 0..1, is unclear.
+    backend: which of the node's backends answers.
     """
 
     camera: str
@@ -45,6 +46,7 @@ class AskFields(TypedDict, total=False):
     yes_no: bool
     choices: Sequence[str]
     min_confidence: float
+    backend: str
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def make_goal(
     yes_no: bool = False,
     choices: Sequence[str] = (),
     min_confidence: float = 0.0,
+    backend: str = '',
 ) -> Ask.Goal:
     """Return the goal of AskFields; raise ValueError for a number that it can not hold."""
     if yes_no and choices:
@@ -101,6 +104,7 @@ def make_goal(
         answer_type=Ask.Goal.YES_NO if yes_no else Ask.Goal.CHOICE if choices else Ask.Goal.TEXT,
         choices=list(choices),
         min_confidence=min_confidence,
+        backend=backend,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 import math
 import threading
@@ -128,16 +128,17 @@ class Engine:
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
         """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
-        with self._npu.encoding(), _typed_errors('The vision encoder'):
+        turn = self._npu.encoding() if self._encoder.works_alone else nullcontext()
+        with turn, _typed_errors('The vision encoder'):
             self._check_open()
             started = time.perf_counter()
             data = self._encoder.encode(rgb)
-            if data.ndim != 3 or data.dtype != np.float32 or not data.flags.c_contiguous:
+            if not self._encoder.makes.is_sound(data):
                 raise BackendCrashedError(
                     f'The vision encoder returned {data.dtype} {data.shape}, '
                     'expected float32 (tokens, outputs, dim)'
                 )
-            return ImageEmbedding(data, time.perf_counter() - started)
+            return self._encoder.makes(data, time.perf_counter() - started)
 
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
         """

@@ -36,11 +36,7 @@ def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     :return: a new C-contiguous (size, size, 3) uint8 array.
     :raises ImageError: the array is empty or not (height, width, 3) uint8.
     """
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise ImageError(
-            f'An image must be height x width x 3 of uint8, not {rgb.shape} of {rgb.dtype}.')
-    if rgb.size == 0:
-        raise ImageError(f'The image has no pixels: its shape is {rgb.shape}.')
+    _check_pixels(rgb)
     height, width = rgb.shape[:2]
     scale = size / max(height, width)
     top, left = _margin(height * scale, size), _margin(width * scale, size)
@@ -49,6 +45,29 @@ def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     square[top:size - top, left:size - left] = cv2.resize(
         rgb, inner, interpolation=cv2.INTER_LINEAR)
     return square
+
+
+def shrink(rgb: np.ndarray, size: int) -> np.ndarray:
+    """
+    Return an image whose longer side is at most `size` pixels, with its proportions kept.
+
+    rgb: (height, width, 3) uint8. Raises ImageError if it is empty or something else.
+    """
+    _check_pixels(rgb)
+    height, width = rgb.shape[:2]
+    scale = size / max(height, width)
+    if scale >= 1:
+        return rgb
+    inner = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return cv2.resize(rgb, inner, interpolation=cv2.INTER_AREA)
+
+
+def _check_pixels(rgb: np.ndarray) -> None:
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ImageError(
+            f'An image must be height x width x 3 of uint8, not {rgb.shape} of {rgb.dtype}.')
+    if rgb.size == 0:
+        raise ImageError(f'The image has no pixels: its shape is {rgb.shape}.')
 
 
 def decode_image(
@@ -146,7 +165,7 @@ _MARKER = re.compile(rb'\xff([\x01-\xfe])', re.DOTALL)
 _SCAN, _END = b'\xff\xda', b'\xff\xd9'
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int, int]:
+def jpeg_size(data: bytes) -> tuple[int, int, int]:
     """Return width, height and the frame header's position (ITU-T T.81, B.2.2)."""
     position = 2
     while match := _MARKER.search(data, position):
@@ -176,7 +195,7 @@ def _cut_short(name: str, data: bytes) -> ImageError:
 
 
 _FORMS = (
-    _Form('JPEG', b'\xff\xd8\xff', _jpeg_size, _check_jpeg),
+    _Form('JPEG', b'\xff\xd8\xff', jpeg_size, _check_jpeg),
     _Form('PNG', b'\x89PNG\r\n\x1a\n', _png_size, _check_png),
 )
 

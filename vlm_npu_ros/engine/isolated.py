@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import itertools
 import threading
 import time
-from typing import Any
+from typing import Any, TYPE_CHECKING, Union
 import weakref
 
 import numpy as np
@@ -18,6 +18,9 @@ from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.loading import EngineSettings
 from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
+
+if TYPE_CHECKING:
+    from vlm_npu_ros.engine.fallback import FallbackEngine
 
 # Seconds before a restart, after so many lives in a row that came to nothing; the last for ever.
 _BACK_OFF = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -93,6 +96,12 @@ class IsolatedEngine:
             target=self._supervise, args=(process,), name='supervisor', daemon=True
         )
         self._supervisor.start()
+
+    @property
+    def is_ready(self) -> bool:
+        """Return whether there is a child that no call would have to wait for."""
+        process = self._process
+        return process is not None and not process.has_ended
 
     @property
     def memory(self) -> int:
@@ -283,4 +292,5 @@ class IsolatedEngine:
         return process, tuple(keys)
 
 
-AnyEngine = Engine | IsolatedEngine
+SingleEngine = Engine | IsolatedEngine
+AnyEngine = Union[SingleEngine, 'FallbackEngine']

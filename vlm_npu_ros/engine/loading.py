@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import resource
 
+from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.scripted import (
     ScriptedEncoder,
@@ -44,6 +45,7 @@ class EngineSettings:
     context: int = 0
     sampling: Sampling = Sampling()
     rknpu: RknpuSettings = RknpuSettings()
+    openai: OpenAISettings = OpenAISettings()
     threads: int = 0
     answers: tuple[str, ...] = ()
     timings: ScriptedTimings = ScriptedTimings()
@@ -161,6 +163,15 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _load_openai(settings: EngineSettings, progress: Progress) -> Engine:
+    from vlm_npu_ros.engine.backends.openai.encoder import JpegEncoder
+    from vlm_npu_ros.engine.backends.openai.opening import open_model
+
+    options = settings.openai
+    language_model = open_model(options, settings.context, progress)
+    return Engine(JpegEncoder(options.image_size, options.jpeg_quality), language_model)
+
+
 def _load_scripted(settings: EngineSettings, progress: Progress) -> Engine:
     progress(f'{len(settings.answers)} scripted answers')
     return Engine(
@@ -172,5 +183,6 @@ def _load_scripted(settings: EngineSettings, progress: Progress) -> Engine:
 _LOADERS: dict[str, Callable[[EngineSettings, Progress], Engine]] = {
     'onnx': _load_onnx,
     'rknpu': _load_rknpu,
+    'openai': _load_openai,
     'scripted': _load_scripted,
 }

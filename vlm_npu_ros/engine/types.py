@@ -32,6 +32,11 @@ class ImageEmbedding:
     data: np.ndarray
     encode_seconds: float
 
+    @staticmethod
+    def is_sound(data: np.ndarray) -> bool:
+        """Return whether that is what `data` must be."""
+        return data.ndim == 3 and data.dtype == np.float32 and data.flags.c_contiguous
+
     @property
     def tokens(self) -> int:
         """Return the number of prompt tokens that the image takes."""
@@ -99,6 +104,7 @@ class GenerationRequest:
     video: the images are frames of one video, oldest first, not pictures of their own.
     choices: the answer is to be one of these, and ends as soon as it is.
     min_probability: a choice less likely than this is unclear, where the backend tells.
+    backend: which one of a chain shall answer; '' = the first that can.
     """
 
     question: str
@@ -110,6 +116,7 @@ class GenerationRequest:
     video: bool = False
     choices: tuple[str, ...] = ()
     min_probability: float = 0.0
+    backend: str = ''
 
     def with_images(self, images: tuple[ImageEmbedding, ...]) -> GenerationRequest:
         """Return the same question about other images."""
@@ -135,14 +142,24 @@ class GenerationFigures:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Who wrote an answer: names of a backend and of its model."""
+
+    backend: str
+    model: str
+
+
+@dataclass(frozen=True)
 class Chunk:
     """
     A piece of an answer; the last one says why the answer ended and what it cost.
 
     verdict: in the last one, of a request with choices; None if it was cancelled.
+    source: who wrote it, where there is a chain of backends.
     """
 
     text: str
     finish_reason: FinishReason | None = None
     figures: GenerationFigures | None = None
     verdict: Verdict | None = None
+    source: Source | None = None

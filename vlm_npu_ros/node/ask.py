@@ -12,7 +12,7 @@ import uuid
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, CancelledError, VlmError
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Verdict
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Source, Verdict
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
 
 
@@ -41,6 +41,7 @@ class AskOptions:
     goes_on: bool = False  # about what the dialogue is about, where there is one
     choices: tuple[str, ...] = ()  # the answer is to be one of them
     min_confidence: float = 0.0
+    backend: str = ''  # that shall answer; '' = the first that can
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Ask:
         self.finish_reason: FinishReason | None = None
         self.verdict: Verdict | None = None  # of a question with choices
         self.figures: GenerationFigures | None = None
+        self.source: Source | None = None  # of the answer, where several backends could give it
         self.times = AskTimes(time.monotonic())
         self._on_piece, self._on_stage, self._on_done = on_piece, on_stage, on_done
         self._sequence = 0
@@ -131,6 +133,7 @@ class Ask:
         with self._lock:
             if self.done:
                 return
+            self.source = chunk.source
             if chunk.text and self.times.first_piece is None:
                 self.times = replace(self.times, first_piece=time.monotonic())
                 self.stage = Stage.GENERATING

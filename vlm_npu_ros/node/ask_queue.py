@@ -213,6 +213,7 @@ class AskQueue:
             video=view.is_video,
             choices=ask.options.choices,
             min_probability=ask.options.min_confidence,
+            backend=ask.options.backend,
         )
         fitted = self._engine.fit(request, self._dialogue_tokens())
         note = view.note

@@ -19,7 +19,7 @@ from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
 from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.engine.typed import UNCLEAR
-from vlm_npu_ros.engine.types import FinishReason
+from vlm_npu_ros.engine.types import FinishReason, Source
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
 from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
 from vlm_npu_ros.node.ask_queue import AskQueue
@@ -43,7 +43,7 @@ class AskServer:
     Neither an executor's thread nor a coroutine is held while a question is open.
 
     check: makes AskOptions of a request (of either kind) or raises RequestError.
-    backend, engine: what answers, for the statistics.
+    backend, engine: what answers, for the statistics; '' where the answer says which one did.
     """
 
     def __init__(
@@ -248,9 +248,10 @@ def statistics(ask: Ask, backend: str, engine: AnyEngine) -> GenerationStats:
     ended = times.ended or time.monotonic()
     ready = times.frame_ready or ended
     begun = times.begun or ended
+    source = ask.source or Source(backend, engine.model_name if backend else '')
     stats = GenerationStats(
-        backend=backend,
-        model=engine.model_name,
+        backend=source.backend,
+        model=source.model,
         frame_wait_ms=1000 * (ready - times.asked - times.encode),
         encode_ms=1000 * times.encode,
         queue_ms=1000 * (begun - ready),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import psutil
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
+from vlm_npu_ros.engine.breaker import BreakerState
 from vlm_npu_ros.engine.doctor import npu_figures
+from vlm_npu_ros.engine.fallback import FallbackEngine
 from vlm_npu_ros.engine.isolated import AnyEngine
+from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
 from vlm_npu_ros.node.frames import NANOSECONDS
@@ -19,11 +22,12 @@ _PERIOD = 1.0  # seconds
 
 class Diagnostics:
     """
-    Publishes one status for the engine and one for each camera, once a second.
+    Publishes a status for the engine, one for each of several backends and each camera.
 
-    ERROR: no question can be answered now. WARN: answers may be about an old view, or none.
+    That is once a second. ERROR: no question can be answered now. WARN: answers may be about an
+    old view, or none, or not from the preferred backend.
 
-    backend: its name.
+    backends: their names.
     max_age: returns the parameter of that name, seconds.
     dialogues: returns how many are remembered.
     """
@@ -31,14 +35,14 @@ class Diagnostics:
     def __init__(
         self,
         node: Node,
-        backend: str,
+        backends: Sequence[str],
         engine: AnyEngine,
         queue: AskQueue,
         feeds: Iterable[CameraFeed],
         max_age: Callable[[], float],
         dialogues: Callable[[], int],
     ) -> None:
-        self._node, self._backend = node, backend
+        self._node, self._backends = node, backends
         self._engine, self._queue = engine, queue
         self._max_age, self._dialogues = max_age, dialogues
         self._process = psutil.Process()
@@ -56,17 +60,29 @@ class Diagnostics:
     def _publish(self) -> None:
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.status = [self._engine_status(), *map(self._camera_status, self._last)]
+        engine = self._engine
+        members = engine.members if isinstance(engine, FallbackEngine) else []
+        message.status = [
+            self._engine_status(),
+            *map(self._backend_status, members),
+            *map(self._camera_status, self._last),
+        ]
         self._publisher.publish(message)
 
     def _engine_status(self) -> DiagnosticStatus:
         engine, queue = self._engine, self._queue
         level, text = DiagnosticStatus.OK, 'Answering questions'
+        backend = self._backends[0]
         if engine.failure:
-            level, text = DiagnosticStatus.ERROR, f'Restarting: {engine.failure}'
+            level, text = DiagnosticStatus.ERROR, f'Out of order: {engine.failure}'
+        elif isinstance(engine, FallbackEngine):
+            backend, preferred = engine.answering.name, engine.members[0]
+            if preferred.obstacle:
+                level = DiagnosticStatus.WARN
+                text = f'{backend} answers, not {preferred.name}: {preferred.obstacle}'
         speed = queue.tokens_per_second
         values = {
-            'backend': self._backend,
+            'backend': backend,
             'model': engine.model_name,
             'questions waiting': queue.depth,
             'tokens per second': f'{speed:.1f}' if speed else 'none',
@@ -76,9 +92,28 @@ class Diagnostics:
         }
         if engine.memory:
             values['memory of the engine, MiB'] = engine.memory >> 20
-        if self._backend == 'rknpu':
+        if 'rknpu' in self._backends:
             values.update(npu_figures())
         return self._status('engine', level, text, values)
+
+    def _backend_status(self, member: Member) -> DiagnosticStatus:
+        obstacle, breaker = member.obstacle, member.breaker
+        if not obstacle and breaker.state is BreakerState.HALF_OPEN:
+            obstacle = 'The next question tries it again'
+        level = DiagnosticStatus.WARN if obstacle else DiagnosticStatus.OK
+        if self._engine.failure:
+            level = DiagnosticStatus.ERROR
+        values: dict[str, object] = {
+            'backend': member.name,
+            'model': member.source.model or 'none',
+            'breaker': breaker.state.value,
+            'failures in a row': breaker.failures,
+            'last failure': breaker.reason or 'none',
+            'next attempt, s': f'{breaker.remaining:.1f}',
+            'answers': member.answered,
+            'restarts': member.engine.restarts if member.engine else 0,
+        }
+        return self._status(f'backend {member.name}', level, obstacle or 'Ready', values)
 
     def _camera_status(self, feed: CameraFeed) -> DiagnosticStatus:
         before, counts = self._last[feed], feed.counts
@@ -114,6 +149,6 @@ class Diagnostics:
             level=level,
             name=f'{self._node.get_name()}: {part}',
             message=text,
-            hardware_id=self._backend,
+            hardware_id=','.join(self._backends),
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )

@@ -6,7 +6,7 @@ config/vlm.yaml shows the same to a person; a test keeps the two equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -18,8 +18,10 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings, TYPED
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
+from vlm_npu_ros.engine.fallback import FallbackSettings
 from vlm_npu_ros.engine.loading import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
 from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
@@ -27,8 +29,12 @@ from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
 BUSY = ('queue', 'reject', 'interrupt')
+BACKENDS = ('onnx', 'rknpu', 'openai', 'scripted')
 ISOLATIONS = ('auto', 'process', 'none')
-_CHOICES = {'image_reliability': RELIABILITIES, 'isolation': ISOLATIONS, 'busy': BUSY}
+_CHOICES = {
+    'image_reliability': RELIABILITIES, 'isolation': ISOLATIONS, 'busy': BUSY,
+    'openai.typed': TYPED,
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,27 @@ class _Spec:
 _SPECS = {
     'autostart': _Spec(True, 'Configure and activate without being told to.', read_only=True),
     'backend': _Spec(
-        'onnx', 'What runs the models: onnx (CPU), rknpu (Rockchip) or scripted (given answers).'
+        'onnx',
+        'What runs the models: onnx (CPU), rknpu (Rockchip), openai (a server) or scripted (given '
+        'answers).',
+    ),
+    'backends': _Spec(
+        [''],
+        'Several backends instead of `backend`, in order of preference: where one fails, the next '
+        'one answers. Empty = only `backend`.',
+    ),
+    'fallback.first_token': _Spec(
+        10.0,
+        'Seconds that a backend may take to begin an answer, before the next one is asked; 0 = as '
+        'long as it takes.',
+        0.0, 86400.0, least=0.001,
+    ),
+    'fallback.failures': _Spec(
+        3, 'Failures in a row after which a backend is left alone.', 1, 1000
+    ),
+    'fallback.retry_after': _Spec(
+        5.0, 'Seconds until it is tried again; doubled after each vain attempt, up to 60.',
+        0.001, 3600.0,
     ),
     'model': _Spec(
         'demo', 'Name of a model profile, or path of a profile .yaml; auto = as the files say.'
@@ -165,6 +191,35 @@ _SPECS = {
     'rknpu.core_mask': _Spec(
         -1, 'NPU cores of the encoder, 7 = all three; -1 = as the platform has.', -1, 65535
     ),
+    'openai.base_url': _Spec(
+        'http://127.0.0.1:8080/v1', 'Server of chat completions, with /v1 where it has that.'
+    ),
+    'openai.model': _Spec('', 'Model, as the server names it; empty = the only one it has.'),
+    'openai.api_key_env': _Spec(
+        'OPENAI_API_KEY', 'Environment variable with the key of the server; unset = none.'
+    ),
+    'openai.api_key_file': _Spec(
+        '', 'File with that key instead; only its owner may be able to read it.'
+    ),
+    'openai.connect_timeout': _Spec(
+        5.0, 'Seconds for one attempt to connect.', 0.001, 3600.0
+    ),
+    'openai.first_token_timeout': _Spec(
+        30.0, 'Seconds until an answer begins, all attempts included.', 0.001, 3600.0
+    ),
+    'openai.token_timeout': _Spec(
+        10.0, 'Seconds between two pieces of an answer.', 0.001, 3600.0
+    ),
+    'openai.retries': _Spec(2, 'Further attempts where an answer has not begun.', 0, 100),
+    'openai.image_size': _Spec(
+        768, 'Longer side of the pictures that are sent, in pixels.', 16, 16384
+    ),
+    'openai.jpeg_quality': _Spec(85, 'Quality of the pictures that are sent.', 1, 100),
+    'openai.typed': _Spec(
+        'auto',
+        'How yes/no and choice are decided: logprobs, json_schema, parse (reading the answer), '
+        'or auto: the first of these that the server has.',
+    ),
     'scripted.answers': _Spec(
         ['I see what I was told to see.'], 'Answers of the scripted backend, given in turn.'
     ),
@@ -245,10 +300,33 @@ class NodeParameters:
         return self._node.get_parameter(name).value
 
     @property
-    def isolated(self) -> bool:
-        """Return whether the engine gets a process of its own."""
+    def backends(self) -> tuple[str, ...]:
+        """Return the backends in order of preference; raise ValueError for names that are none."""
+        names = tuple(filter(None, self['backends']))
+        if not names:
+            return (self['backend'],)
+        if len(set(names)) < len(names) or not set(names) <= set(BACKENDS):
+            raise ValueError(
+                f'The parameter backends must be different ones of {", ".join(BACKENDS)}, '
+                f'not {", ".join(names)}'
+            )
+        return names
+
+    def isolated(self, backend: str) -> bool:
+        """Return whether a backend gets a process of its own; raise ValueError if it can not."""
         isolation = self['isolation']
-        return isolation == 'process' or isolation == 'auto' and self['backend'] == 'rknpu'
+        if isolation == 'process' and self.backends == ('openai',):
+            raise ValueError('isolation must be auto or none: the server is a process of its own')
+        if backend == 'openai':
+            return False
+        return bool(isolation == 'process' or isolation == 'auto' and backend == 'rknpu')
+
+    @property
+    def fallback(self) -> FallbackSettings:
+        """Return when another backend is asked."""
+        return FallbackSettings(
+            **{field.name: self[f'fallback.{field.name}'] for field in fields(FallbackSettings)}
+        )
 
     @property
     def sampling(self) -> Sampling:
@@ -256,8 +334,26 @@ class NodeParameters:
         return Sampling(self['temperature'], self['top_k'], self['top_p'])
 
     @property
+    def engines(self) -> list[EngineSettings]:
+        """
+        Return what to load, in order of preference.
+
+        Model, its files and context belong to the first backend that is no server.
+        """
+        names, given = self.backends, self.engine
+        local = next((name for name in names if name != 'openai'), names[0])
+        return [
+            replace(given, backend=name) if name == local else
+            replace(
+                given, backend=name, model='demo', encoder_path='', language_model_path='',
+                context=0,
+            )
+            for name in names
+        ]
+
+    @property
     def engine(self) -> EngineSettings:
-        """Return what to load."""
+        """Return what to load for the parameter `backend`."""
         timings = ScriptedTimings(
             encode_seconds=self['scripted.encode_seconds'],
             prefill_rate=self['scripted.prefill_rate'] or float('inf'),
@@ -273,6 +369,9 @@ class NodeParameters:
             sampling=self.sampling,
             rknpu=RknpuSettings(
                 **{field.name: self[f'rknpu.{field.name}'] for field in fields(RknpuSettings)}
+            ),
+            openai=OpenAISettings(
+                **{field.name: self[f'openai.{field.name}'] for field in fields(OpenAISettings)}
             ),
             threads=self['cpu_threads'],
             answers=tuple(self['scripted.answers']),

@@ -62,6 +62,7 @@ def check_request(
         goes_on=bool(request.conversation_id) and not looks_again,
         choices=choices,
         min_confidence=_confidence(request.min_confidence) or parameters['min_confidence'],
+        backend=_backend(request.backend, parameters.backends),
     )
 
 
@@ -75,6 +76,13 @@ def _cameras(wanted: str, known: Collection[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise RequestError(f'camera names one twice: {reprlib.repr(wanted)}')
     return names
+
+
+def _backend(wanted: str, known: Collection[str]) -> str:
+    if wanted and wanted not in known:
+        quoted = reprlib.repr(wanted)
+        raise RequestError(f'There is no backend {quoted}: choose one of {", ".join(known)}')
+    return wanted
 
 
 def _choices(request: Any) -> tuple[str, ...]:

@@ -21,10 +21,13 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.errors import InactiveError, VlmError
-from vlm_npu_ros.engine.isolated import AnyEngine, IsolatedEngine
+from vlm_npu_ros.engine.fallback import FallbackEngine
+from vlm_npu_ros.engine.isolated import AnyEngine, IsolatedEngine, SingleEngine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
@@ -111,7 +114,7 @@ class VlmNode(LifecycleNodeMixin, Node):
             raise InactiveError('The node is being shut down')
         log = self.get_logger()
         started = time.monotonic()
-        settings = self.parameters.engine
+        chain = self.parameters.engines
         configured = self._configured
         self.parameters.locked = True
         configured.callback(setattr, self.parameters, 'locked', False)
@@ -124,8 +127,9 @@ class VlmNode(LifecycleNodeMixin, Node):
         # Before the models, which take longer to load than a mistake to find.
         self._standing = StandingQuestions(self, self.parameters.standing(), self._check)
         configured.callback(self._standing.close)
-        self._engine = self._load(settings)
-        self._server = AskServer(self, self._check, settings.backend, self._engine)
+        self._engine = self._load(chain)
+        backend = chain[0].backend if len(chain) == 1 else ''
+        self._server = AskServer(self, self._check, backend, self._engine)
         configured.callback(self._server.close)
         self._watches = WatchServer(self, self._check)
         configured.callback(self._watches.close)
@@ -133,30 +137,51 @@ class VlmNode(LifecycleNodeMixin, Node):
         configured.callback(conversations.close)
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
 
-    def _load(self, settings: EngineSettings) -> AnyEngine:
-        log = self.get_logger()
-        if not self.parameters.isolated:
-            engine = load_engine(settings, log.info)
-            self._configured.callback(engine.close)
-            return engine
+    def _load(self, chain: list[EngineSettings]) -> AnyEngine:
+        """Return what answers: one backend, or several that stand in for each other."""
         # Known before it has loaded, so that closing it can end the loading.
-        self._engine = isolated = IsolatedEngine(
+        self._engine = engine = self._make(chain[0]) if len(chain) == 1 else self._chained(chain)
+        self._configured.callback(engine.close)
+        if isinstance(engine, IsolatedEngine | FallbackEngine):
+            engine.load()
+        return engine
+
+    def _chained(self, chain: list[EngineSettings]) -> FallbackEngine:
+        """Return the backends in order of preference, not loaded yet."""
+        options = self.parameters.fallback
+        members = [
+            Member(
+                settings.backend,
+                functools.partial(self._make, settings, f'{settings.backend}: '),
+                Breaker(options.failures, options.retry_after),
+            )
+            for settings in chain
+        ]
+        return FallbackEngine(members, options.first_token, self.get_logger().warning)
+
+    def _make(self, settings: EngineSettings, prefix: str = '') -> SingleEngine:
+        """
+        Return the engine of one backend, loaded unless it has a process of its own.
+
+        prefix: of what it logs.
+        """
+        log = self.get_logger()
+        if not self.parameters.isolated(settings.backend):
+            return load_engine(settings, lambda line: log.info(prefix + line))
+        return IsolatedEngine(
             settings,
             limits=StageLimits(self.parameters['watchdog']),
-            progress=log.info,
-            log=lambda line: log.info(f'engine: {line}'),
-            on_change=self._engine_changed,
+            progress=lambda line: log.info(prefix + line),
+            log=lambda line: log.info(f'{prefix}engine: {line}'),
+            on_change=functools.partial(self._engine_changed, prefix),
         )
-        self._configured.callback(isolated.close)
-        isolated.load()
-        return isolated
 
-    def _engine_changed(self, failure: str) -> None:
-        """Log that the engine was lost or, without a failure, that it is ready again."""
+    def _engine_changed(self, prefix: str, failure: str) -> None:
+        """Log that an engine was lost or, without a failure, that it is ready again."""
         if failure:
-            self.get_logger().error(failure)
+            self.get_logger().error(prefix + failure)
             return
-        self.get_logger().info('The engine is ready again')
+        self.get_logger().info(f'{prefix}The engine is ready again')
         encoder = self._encoder
         if encoder:
             encoder.restore()
@@ -196,7 +221,7 @@ class VlmNode(LifecycleNodeMixin, Node):
             asker.use(evaluations)
         diagnostics = Diagnostics(
             self,
-            self.parameters['backend'],
+            self.parameters.backends,
             self._engine,
             self._queue,
             self._feeds.values(),
@@ -279,7 +304,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         """End everything, from any thread; a model that is being loaded is not waited for."""
         self._ending = True
         engine = self._engine
-        if isinstance(engine, IsolatedEngine):
+        if isinstance(engine, IsolatedEngine | FallbackEngine):
             engine.close()
         with self._transition:
             self.release()

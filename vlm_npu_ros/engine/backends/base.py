@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from vlm_npu_ros.engine.typed import Instructions
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
 
 
 class VisionEncoder(ABC):
@@ -15,9 +15,13 @@ class VisionEncoder(ABC):
     Turns pictures into embeddings.
 
     size: side in pixels of the square that it fits them into; 0 = it takes them as they are.
+    makes: the kind of embedding that its data are.
+    works_alone: whether no answer may be written while it works: NPUs hang otherwise.
     """
 
     size: int = 0
+    makes: type[ImageEmbedding] = ImageEmbedding
+    works_alone: bool = True
 
     @abstractmethod
     def encode(self, rgb: np.ndarray) -> np.ndarray:
@@ -25,8 +29,8 @@ class VisionEncoder(ABC):
         Return the embedding of a picture of any size.
 
         rgb: (height, width, 3) uint8.
-        Returns (tokens, outputs, dim) float32, C-contiguous. Raises ImageError for a picture
-        that is none and BackendCrashedError when the runtime fails.
+        Returns (tokens, outputs, dim) float32, C-contiguous, unless `makes` says otherwise. Raises
+        ImageError for a picture that is none and BackendCrashedError when the runtime fails.
         """
 
     def close(self) -> None:

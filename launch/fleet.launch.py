@@ -1,0 +1,66 @@
+"""
+Start the nodes of several robots that ask one server.
+
+They are robot1 ... robotN, each with a node vlm and a camera of its own in its namespace. On a
+real fleet each robot starts its own: robots:=1 first:=7.
+"""
+
+from __future__ import annotations
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+ARGUMENTS = {
+    'robots': ('2', 'How many'),
+    'first': ('1', 'Number of the first one'),
+    'url': ('http://127.0.0.1:8000/v1', 'Address of the server'),
+    'model': ('', 'Name of its model; empty: the only one that it has'),
+    'backends': ('openai', 'In order of preference, as in openai,onnx'),
+    'image_topic': ('camera/image_raw', 'Image topic, in the namespace of the robot'),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    params_file = PathJoinSubstitution([FindPackageShare('vlm_npu_ros'), 'config', 'vlm.yaml'])
+    return LaunchDescription([
+        *[
+            DeclareLaunchArgument(name, default_value=default, description=about)
+            for name, (default, about) in ARGUMENTS.items()
+        ],
+        DeclareLaunchArgument(
+            'params_file', default_value=params_file, description='Parameters of all nodes'
+        ),
+        OpaqueFunction(function=_start),
+    ])
+
+
+def _start(context: LaunchContext) -> list[Node]:
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    first, count = int(given['first']), int(given['robots'])
+    return [
+        Node(
+            package='vlm_npu_ros',
+            executable='vlm_node',
+            name='vlm',
+            namespace=f'robot{number}',
+            parameters=[LaunchConfiguration('params_file'), _parameters(given)],
+            output='screen',
+            emulate_tty=True,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def _parameters(given: dict[str, str]) -> dict[str, object]:
+    """Return the parameters of a node."""
+    texts = {
+        'openai.base_url': given['url'],
+        'openai.model': given['model'],
+        'camera.topic': given['image_topic'],
+    }
+    values = {name: ParameterValue(text, value_type=str) for name, text in texts.items()}
+    return {'backends': given['backends'].split(','), **values}

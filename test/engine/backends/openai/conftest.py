@@ -1,0 +1,51 @@
+"""A server on loopback, and engines that ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from chat_server import chat_server, ChatServer
+import pytest
+from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
+from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+
+QUICK = {'connect_timeout': 2.0, 'first_token_timeout': 10.0, 'token_timeout': 5.0, 'retries': 0}
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the settings of the machine that runs the tests away."""
+    for name in ('http_proxy', 'https_proxy', 'all_proxy', 'no_proxy', 'openai_api_key'):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    """Give a server that is there and says 'a red ball'."""
+    with chat_server() as server:
+        yield server
+
+
+@pytest.fixture
+def lines() -> list[str]:
+    """Give what the engines of the test log."""
+    return []
+
+
+@pytest.fixture
+def make_engine(server: ChatServer, lines: list[str]) -> Iterator[Callable[..., Engine]]:
+    """Give a function that loads an engine with these settings."""
+    engines: list[Engine] = []
+
+    def make(context: int = 0, **settings: Any) -> Engine:
+        values = {'base_url': server.url, **QUICK, **settings}
+        options = EngineSettings('openai', openai=OpenAISettings(**values), context=context)
+        engines.append(load_engine(options, lines.append))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()

@@ -1,0 +1,94 @@
+"""The node with a server: partial answers as fast as they come, errors as they are."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+
+from asked_node import asked_node
+from chat_server import ChatServer, Exchange, PATIENCE
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.qos import QoSProfile
+from robot import wait_until
+from vlm_npu_ros.msg import ErrorCode, PartialAnswer
+
+WORDS = 40
+BAR = 0.010  # seconds from the server to the topic
+
+
+def test_partial_answers_come_at_once(server: ChatServer) -> None:
+    arrivals: dict[str, float] = {}
+    sent: dict[str, float] = {}
+    arrived = threading.Semaphore(0)
+
+    def answer(exchange: Exchange) -> None:
+        exchange.begin()
+        for i in range(WORDS):
+            word = f' w{i}'
+            sent[word] = time.monotonic()
+            exchange.say(word)
+            assert arrived.acquire(timeout=PATIENCE)
+        exchange.end(prompt=500, new=WORDS)
+
+    def on_partial(message: PartialAnswer) -> None:
+        if message.delta:
+            arrivals[message.delta] = time.monotonic()
+            arrived.release()
+
+    server.answer = answer
+    with asked_node(backend='openai', openai__base_url=server.url) as (_, robot):
+        robot.node.create_subscription(
+            PartialAnswer, '/vlm/partial_answer', on_partial, QoSProfile(depth=100)
+        )
+        wait_until(lambda: robot.node.count_subscribers('/vlm/partial_answer') > 1)
+        robot.publish()
+        response = robot.ask(question='count')
+    assert response.success, response.error_msg
+    assert response.answer == ''.join(sent)
+    assert response.stats.backend == 'openai' and response.stats.model == 'tiny'
+    assert (response.stats.prompt_tokens, response.stats.new_tokens) == (500, WORDS)
+    delays = [arrivals[word] - sent[word] for word in sent]
+    print(f'from the server to the topic: first {delays[0] * 1e3:.1f} ms, median '
+          f'{statistics.median(delays) * 1e3:.1f} ms, longest {max(delays) * 1e3:.1f} ms')
+    assert statistics.median(delays) < BAR
+
+
+def test_cancelled_question_frees_the_server(server: ChatServer) -> None:
+    def answer(exchange: Exchange) -> None:
+        exchange.begin()
+        exchange.say('a')
+        exchange.wait_for_disconnect()
+
+    server.answer = answer
+    begun = threading.Event()
+
+    def on_feedback(message: object) -> None:
+        if getattr(message, 'feedback').partial_answer:  # noqa: B009
+            begun.set()
+
+    with asked_node(backend='openai', openai__base_url=server.url) as (_, robot):
+        robot.publish()
+        goal = robot.send_goal(on_feedback, question='what do you see?')
+        assert begun.wait(PATIENCE)
+        cancelled = time.monotonic()
+        robot.cancel(goal)
+        assert server.gone.get(timeout=PATIENCE) - cancelled < 0.5
+        assert robot.result_of(goal)().result.error_code == ErrorCode.CANCELLED
+
+
+def test_error_reaches_who_asked(server: ChatServer) -> None:
+    server.answer = lambda exchange: exchange.fail(401, 'who are you?')
+    with asked_node(backend='openai', openai__base_url=server.url) as (_, robot):
+        robot.publish()
+        response = robot.ask(question='what do you see?')
+    assert response.error_code == ErrorCode.BACKEND_UNAVAILABLE
+    assert 'OPENAI_API_KEY' in response.error_msg
+
+
+def test_process_of_its_own_is_refused(server: ChatServer) -> None:
+    with asked_node(
+        False, backend='openai', openai__base_url=server.url, isolation='process'
+    ) as (node, _):
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    assert not server.paths

@@ -1,0 +1,87 @@
+"""Events of all shapes, through the real client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chat_server import ChatServer, Exchange
+import pytest
+from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.errors import BackendCrashedError
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
+
+QUESTION = GenerationRequest('is it red?', (), choices=('yes', 'no'))
+
+
+def send(*events: object) -> Callable[[Exchange], None]:
+    """Return what answers with these events and a whole end."""
+
+    def answer(exchange: Exchange) -> None:
+        exchange.begin()
+        for event in events:
+            exchange.data(event)
+        exchange.body.pop('stream_options')  # what it has cost is in the events
+        exchange.end()
+
+    return answer
+
+
+def choice(**fields: Any) -> dict[str, Any]:
+    """Return an event with one choice."""
+    return {'choices': [{'index': 0, 'delta': {'content': 'a'}, **fields}]}
+
+
+def logprobs(**fields: Any) -> dict[str, Any]:
+    """Return the probabilities of a token."""
+    top = [{'token': 'a', 'logprob': -1.0, **fields}]
+    return {'content': [{'token': 'a', 'logprob': -1.0, 'top_logprobs': top}]}
+
+
+@pytest.mark.parametrize(
+    'event',
+    [
+        42, 'text', None, [], {}, {'choices': 3}, {'choices': [7]}, {'choices': [{}]},
+        {'choices': [{'delta': 'text'}]}, choice(delta=None), choice(delta=[]),
+        choice(delta={'content': ['a']}), choice(finish_reason={'a': 1}),
+        choice(logprobs=logprobs(logprob='much')), choice(logprobs=logprobs(logprob=None)),
+        choice(logprobs=logprobs(logprob=float('nan'))),
+        {'choices': [], 'usage': {'prompt_tokens': 'many', 'completion_tokens': 1}},
+        {'choices': [], 'usage': {}},
+    ],
+)
+def test_junk_is_a_typed_error(
+    make_engine: Callable[..., Engine], server: ChatServer, event: object
+) -> None:
+    server.answer = send(event)
+    with pytest.raises(BackendCrashedError, match='sent no whole answer'):
+        make_engine().answer(QUESTION)
+
+
+@pytest.mark.parametrize(
+    'event',
+    [
+        {'choices': []}, choice(delta={}), choice(delta={'content': None}), choice(logprobs=None),
+        choice(logprobs={'content': None}), choice(logprobs=logprobs(logprob=-9999.0)),
+        choice(logprobs=logprobs(logprob=1e-7)), choice(delta={'reasoning_content': 'hm'}),
+        {'choices': [], 'usage': None}, {**choice(), 'more': [1, 2]},
+    ],
+)
+def test_odd_events_are_taken(
+    make_engine: Callable[..., Engine], server: ChatServer, event: object
+) -> None:
+    server.answer = send(event)
+    chunks: list[Chunk] = list(make_engine().generate(QUESTION))
+    assert chunks[-1].finish_reason is FinishReason.EOS
+
+
+def test_tokens_that_are_held_are_not_counted_again(
+    make_engine: Callable[..., Engine], server: ChatServer
+) -> None:
+    usage = {
+        'prompt_tokens': 600, 'completion_tokens': 2, 'total_tokens': 602,
+        'prompt_tokens_details': {'cached_tokens': 590},
+    }
+    server.answer = send(choice(), {'choices': [], 'usage': usage})
+    *_, last = make_engine().generate(QUESTION)
+    assert last.figures and (last.figures.prompt_tokens, last.figures.new_tokens) == (10, 2)

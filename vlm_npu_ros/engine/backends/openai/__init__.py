@@ -1,0 +1,1 @@
+"""Chat completions of a server that speaks the OpenAI protocol."""

@@ -1,0 +1,59 @@
+"""Pictures as a server reads them: JPEG files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import cv2
+import numpy as np
+from vlm_npu_ros.engine.backends.base import VisionEncoder
+from vlm_npu_ros.engine.errors import ImageError
+from vlm_npu_ros.engine.images import jpeg_size, shrink
+from vlm_npu_ros.engine.types import ImageEmbedding
+
+_PATCH = 28  # pixels of a token's side in Qwen-VL models; others differ
+_HEADER = 1024  # bytes; that of an OpenCV file has 600
+
+
+@dataclass(frozen=True)
+class JpegImage(ImageEmbedding):
+    """
+    A picture that the server encodes itself.
+
+    data: (length,) uint8, a JPEG file.
+    """
+
+    @staticmethod
+    def is_sound(data: np.ndarray) -> bool:
+        """Return whether that is a file's bytes."""
+        return data.ndim == 1 and data.dtype == np.uint8
+
+    @property
+    def tokens(self) -> int:
+        """Return about how many tokens it takes; the server alone knows."""
+        width, height, _ = jpeg_size(self.data[:_HEADER].tobytes())
+        return ceil(width / _PATCH) * ceil(height / _PATCH)
+
+
+class JpegEncoder(VisionEncoder):
+    """
+    Makes JPEG files, on the CPU.
+
+    longest: longer side in pixels; smaller pictures keep their size.
+    quality: 1..100.
+    """
+
+    makes = JpegImage
+    works_alone = False
+
+    def __init__(self, longest: int, quality: int) -> None:
+        self._longest, self._quality = longest, quality
+
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the file, (length,) uint8."""
+        bgr = cv2.cvtColor(shrink(rgb, self._longest), cv2.COLOR_RGB2BGR)
+        done, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+        if not done:
+            raise ImageError(f'No JPEG can be made of an image of shape {rgb.shape}')
+        return data.reshape(-1)

@@ -1,0 +1,220 @@
+"""A language model behind a server of chat completions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import json
+import queue
+import threading
+import time
+
+from vlm_npu_ros.engine.backends.base import LanguageModel
+from vlm_npu_ros.engine.backends.openai.failures import context_size
+from vlm_npu_ros.engine.backends.openai.messages import chat, estimated_tokens, typed
+from vlm_npu_ros.engine.backends.openai.pieces import Piece, Token, Usage
+from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
+from vlm_npu_ros.engine.backends.openai.server import Reply, Server
+from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings, TYPED
+from vlm_npu_ros.engine.errors import (
+    AnswerTimeoutError,
+    BackendCrashedError,
+    ContextError,
+    RequestError,
+)
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
+
+UNKNOWN = 2**31 - 1  # tokens of a context whose size nobody has told
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What is asked for besides the answer; a server may refuse it."""
+
+    way: str = 'parse'  # for choices, see OpenAISettings.typed
+    usage: bool = True
+
+
+class RemoteLanguageModel(LanguageModel):
+    """
+    Asks a server, one question at a time.
+
+    name: of the model, as the server has it.
+    context: tokens; 0 = unknown, until an error of the server tells it.
+    """
+
+    def __init__(self, server: Server, settings: OpenAISettings, name: str, context: int) -> None:
+        self.name, self.context = name, context or UNKNOWN
+        self._server, self._settings = server, settings
+        self._ways: tuple[str, ...] = TYPED[1:] if settings.typed == 'auto' else (settings.typed,)
+        self._has_usage = True
+        self._aborted = threading.Event()
+        self._reply: Reply | None = None
+        self._tokens: list[Token] = []  # of the last answer
+
+    def tokens(self, request: GenerationRequest) -> int:
+        """Return about how many tokens it takes; the server alone knows."""
+        return estimated_tokens(request)
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """
+        Yield the answer as it comes in.
+
+        What the server refuses of the wishes is not asked for again. Raises what Failures makes,
+        and AnswerTimeoutError when the server is silent for too long.
+        """
+        self._aborted.clear()
+        self._tokens = []
+        wishes = self._wishes(bool(request.choices))
+        for wish in wishes:
+            try:
+                yield from self._answer(request, wish)
+            except ContextError as error:
+                self.context = context_size(str(error)) or self.context
+                raise
+            except RequestError:
+                if wish is wishes[-1]:
+                    raise
+            else:
+                return self._remember(wish, bool(request.choices))
+
+    def _wishes(self, has_choices: bool) -> list[_Wishes]:
+        """Return what to ask for, what is wished for most first."""
+        ways = self._ways if has_choices else ('parse',)
+        usages = (True, False) if self._has_usage else (False,)
+        return [_Wishes(way, usage) for usage in usages for way in ways]
+
+    def _remember(self, granted: _Wishes, has_choices: bool) -> None:
+        self._has_usage = granted.usage
+        if has_choices:
+            self._ways = self._ways[self._ways.index(granted.way):]
+            if granted.way == 'logprobs' and len(self._ways) > 1 and not self._tokens:
+                self._ways = self._ways[1:]  # taken, but not given
+
+    def _answer(self, request: GenerationRequest, wish: _Wishes) -> Iterator[Chunk]:
+        body = chat(request, self.name) | typed(wish.way, request.choices)
+        if wish.usage:
+            body['stream_options'] = {'include_usage': True}
+        watch = _Watch(self._settings)
+        reply = self._reply = self._server.ask(body)
+        text, reason, usage = '', None, None
+        try:
+            for piece in self._pieces(reply, watch):
+                self._tokens += piece.tokens
+                reason, usage = piece.finish_reason or reason, piece.usage or usage
+                text += piece.text
+                if piece.text and wish.way != 'json_schema':
+                    yield Chunk(piece.text)
+                if watch.count > request.max_new_tokens:  # the server does not keep to it
+                    reason = FinishReason.LENGTH
+                    break
+        finally:
+            self._reply = None
+            reply.cancel()
+        if self._aborted.is_set():
+            reason = FinishReason.CANCELLED
+        elif reason is None:
+            raise BackendCrashedError(
+                f'The server {self._settings.base_url} ended the answer without saying why: '
+                'look into its log'
+            )
+        last = _answer_in(text) if wish.way == 'json_schema' else ''
+        yield Chunk(last, reason, watch.figures(request, usage))
+
+    def _pieces(self, reply: Reply, watch: _Watch) -> Iterator[Piece]:
+        """Yield what comes in, up to the end of the stream or to an abort."""
+        ended = False
+        while not self._aborted.is_set():
+            try:
+                piece = reply.hear(watch.patience)
+            except queue.Empty:
+                if ended:
+                    return
+                raise watch.complaint() from None
+            except BackendCrashedError:
+                if ended:  # all that is missing is what the answer has cost
+                    return
+                raise
+            if piece is None or self._aborted.is_set():
+                return
+            ended = ended or piece.finish_reason is not None
+            watch.note(piece)
+            yield piece
+
+    def score(
+        self, request: GenerationRequest, said: str, endings: tuple[str, ...]
+    ) -> tuple[float, ...] | None:
+        """Return what the last answer's stream told; None if the server tells nothing."""
+        return probabilities(self._tokens, said, endings)
+
+    def abort(self) -> None:
+        """End the running answer at once; its connection is closed."""
+        self._aborted.set()
+        reply = self._reply
+        if reply:
+            reply.cancel()
+
+    def reset(self) -> None:
+        """Do nothing: each request has all of its dialogue with it."""
+
+    def close(self) -> None:
+        """Close the connections; may be called twice."""
+        self._server.close()
+
+
+class _Watch:
+    """Times one answer."""
+
+    def __init__(self, settings: OpenAISettings) -> None:
+        self.count = 0  # of pieces with something written in them
+        self._settings = settings
+        self._started = self._last = time.perf_counter()
+        self._first: float | None = None
+
+    @property
+    def patience(self) -> float:
+        """Return the seconds that the next piece may still take."""
+        limit = self._settings.token_timeout if self.count else self._settings.first_token_timeout
+        return self._last + limit - time.perf_counter()
+
+    def note(self, piece: Piece) -> None:
+        """Take a piece that has come in; an empty one is no sign of life."""
+        if piece.is_token or piece.finish_reason:
+            self._last = time.perf_counter()
+        if piece.is_token:
+            self._first = self._first or self._last
+            self.count += 1
+
+    def complaint(self) -> AnswerTimeoutError:
+        """Return the error that the server was silent for too long."""
+        settings = self._settings
+        silence = (
+            f'wrote nothing more for {settings.token_timeout:g} s (openai.token_timeout)'
+            if self.count else
+            f'wrote nothing for {settings.first_token_timeout:g} s (openai.first_token_timeout)'
+        )
+        return AnswerTimeoutError(
+            f'The server {settings.base_url} {silence}: look into its log, or allow more'
+        )
+
+    def figures(self, request: GenerationRequest, usage: Usage | None) -> GenerationFigures:
+        """Return what the answer cost: as the server says, else as far as it is seen from here."""
+        end = time.perf_counter()
+        first = self._first or end
+        prompt = usage.prompt_tokens if usage else estimated_tokens(request)
+        return GenerationFigures(
+            image_tokens=min(sum(image.tokens for image in request.images), prompt),
+            prompt_tokens=prompt,
+            new_tokens=usage.new_tokens if usage else self.count,
+            prefill_seconds=first - self._started,
+            decode_seconds=end - first,
+        )
+
+
+def _answer_in(text: str) -> str:
+    """Return the answer of a JSON object; a server may have written something else."""
+    try:
+        answer = json.loads(text)['answer']
+    except (KeyError, TypeError, ValueError):
+        return text
+    return answer if isinstance(answer, str) else text

@@ -1,0 +1,75 @@
+"""From a request to the body of a chat completion."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from vlm_npu_ros.engine.typed import UNCLEAR
+from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
+
+_TOP = 20  # alternatives of each token: as many as the protocol has
+_MESSAGE = 8  # tokens around the text of a message, about
+_BYTES = 3  # of text for each token, about
+
+
+def chat(request: GenerationRequest, model: str) -> dict[str, Any]:
+    """Return the arguments of a chat completion."""
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        'model': model,
+        'messages': _messages(request),
+        'max_tokens': request.max_new_tokens,
+        'temperature': sampling.temperature,
+    }
+    if sampling.temperature:
+        body['top_p'] = max(sampling.top_p, 0.001)  # 0, the likeliest token, is refused
+    if sampling.seed is not None:
+        body['seed'] = sampling.seed
+    return body
+
+
+def typed(way: str, choices: tuple[str, ...]) -> dict[str, Any]:
+    """Return the arguments that ask for one of the choices, or for how likely they are."""
+    if way == 'logprobs':
+        return {'logprobs': True, 'top_logprobs': _TOP}
+    if way == 'json_schema':
+        answer = {'type': 'string', 'enum': [*choices, UNCLEAR]}
+        schema = {
+            'type': 'object', 'properties': {'answer': answer}, 'required': ['answer'],
+            'additionalProperties': False,
+        }
+        wanted = {'name': 'answer', 'strict': True, 'schema': schema}
+        return {'response_format': {'type': 'json_schema', 'json_schema': wanted}}
+    return {}
+
+
+def estimated_tokens(request: GenerationRequest) -> int:
+    """Return about how many tokens images, turns and question take."""
+    turns = (text for turn in request.turns for text in (turn.question, turn.answer))
+    texts = [request.question, *turns]
+    words = sum(len(text.encode(errors='replace')) // _BYTES + _MESSAGE for text in texts)
+    return words + sum(image.tokens for image in request.images)
+
+
+def _messages(request: GenerationRequest) -> list[dict[str, Any]]:
+    """Return the dialogue; its first message shows the images."""
+    messages: list[dict[str, Any]] = []
+    for turn in request.turns:
+        messages.append({'role': 'user', 'content': _whole(turn.question)})
+        messages.append({'role': 'assistant', 'content': _whole(turn.answer)})
+    messages.append({'role': 'user', 'content': _whole(request.question)})
+    if request.images:
+        text = {'type': 'text', 'text': messages[0]['content']}
+        messages[0]['content'] = [*map(_picture, request.images), text]
+    return messages
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be sent: half a surrogate pair is none."""
+    return text.encode(errors='replace').decode()
+
+
+def _picture(image: ImageEmbedding) -> dict[str, Any]:
+    url = 'data:image/jpeg;base64,' + base64.b64encode(image.data.tobytes()).decode()
+    return {'type': 'image_url', 'image_url': {'url': url}}

@@ -1,0 +1,104 @@
+"""From settings to a model that a server has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from vlm_npu_ros.engine.backends.base import LanguageModel
+from vlm_npu_ros.engine.backends.openai.api_key import read_key
+from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
+from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+
+Progress = Callable[[str], None]
+_LOOPBACK = ('localhost', '127.0.0.1', '::1')
+_MOST_NAMES = 20  # of models in a message
+# Fields of a model in the list of vLLM, OpenRouter and llama.cpp.
+_CONTEXTS = ('max_model_len', 'context_length', 'n_ctx')
+
+
+def open_model(settings: OpenAISettings, context: int, progress: Progress) -> LanguageModel:
+    """
+    Return the model that the settings name, after the server has said that it has it.
+
+    context: tokens; 0 = what the server says, if it says that.
+    Raises BackendError with what to do about it.
+    """
+    secure = _check_url(settings.base_url)
+    key = read_key(settings)
+    if key and not secure:
+        progress('Warning: the key is sent to openai.base_url without encryption: use https')
+    try:
+        from vlm_npu_ros.engine.backends.openai.language_model import RemoteLanguageModel
+        from vlm_npu_ros.engine.backends.openai.server import Server
+    except ModuleNotFoundError as error:
+        raise BackendUnavailableError(
+            f"The backend openai needs the package {error.name}: pip install 'vlm_npu_ros[openai]'"
+        ) from error
+    try:
+        server = Server(settings, key, progress)
+    except Exception as error:  # of many kinds
+        raise BackendUnavailableError(
+            f'A proxy or certificate file of the environment can not be used: {error}: look at '
+            'SSL_CERT_FILE and the variables that end in _PROXY'
+        ) from error
+    try:
+        model = _find(server.models(), settings, progress)
+    except BaseException:
+        server.close()
+        raise
+    context = context or _context(model)
+    known = f'{context} tokens of context' if context else 'a context of unknown size'
+    progress(f'Model {model["id"]} of {settings.base_url}: {known}')
+    return RemoteLanguageModel(server, settings, model['id'], context)
+
+
+def _check_url(url: str) -> bool:
+    """Return whether what goes there stays secret; errors do not repeat the address."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise BackendUnavailableError(
+            'openai.base_url is no address of a server: it looks like http://127.0.0.1:8080/v1'
+        )
+    if '@' in parts.netloc or parts.query or parts.fragment:
+        raise BackendUnavailableError(
+            'openai.base_url must hold no password and no ?: put the key into the environment '
+            'variable of openai.api_key_env, or into a file (openai.api_key_file)'
+        )
+    return parts.scheme == 'https' or parts.hostname in _LOOPBACK
+
+
+def _find(
+    models: Sequence[Mapping[str, Any]], settings: OpenAISettings, progress: Progress
+) -> Mapping[str, Any]:
+    """Return the entry of the model that the settings name."""
+    wanted, names = settings.model, [str(model['id']) for model in models]
+    listed = ', '.join(names[:_MOST_NAMES]) + (', ...' if len(names) > _MOST_NAMES else '')
+    if wanted and not models:
+        progress(f'Warning: {settings.base_url} lists no models; {wanted} is taken on trust')
+        return {'id': wanted}
+    for model in models:
+        if model['id'] in (wanted, f'{wanted}:latest'):  # Ollama's tag of a name without one
+            return model
+    if not wanted and len(models) == 1:
+        return models[0]
+    if wanted:
+        raise ModelFileError(
+            f'The server {settings.base_url} has no model {wanted}: set openai.model to one of '
+            f'{listed}'
+        )
+    raise ModelFileError(
+        f'The server {settings.base_url} lists {len(models)} models: set openai.model'
+        + (f' to one of {listed}' if models else '')
+    )
+
+
+def _context(model: Mapping[str, Any]) -> int:
+    """Return the tokens that the server says the model's context has; 0 = it does not say."""
+    told = [(model.get('meta') or {}).get('n_ctx'), *(model.get(name) for name in _CONTEXTS)]
+    return next((n for n in told if isinstance(n, int) and n > 0), 0)

@@ -1,0 +1,218 @@
+"""A server that speaks the OpenAI protocol, as seen from here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+import queue
+import random
+import threading
+import time
+from typing import Any, TypeVar
+
+import openai
+from vlm_npu_ros.engine.backends.openai.failures import Failures, may_pass, retry_after
+from vlm_npu_ros.engine.backends.openai.pieces import Piece, read_piece
+from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
+from vlm_npu_ros.engine.errors import AnswerTimeoutError, ModelFileError, VlmError
+
+_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before the second attempt, and before any
+_GRACE = 2.0  # seconds for connections to close
+
+Result = TypeVar('Result')
+
+
+class Reply:
+    """
+    An answer under way: the server's thread tells it piece by piece.
+
+    Safe to cancel from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._told: queue.SimpleQueue[Piece | VlmError | None] = queue.SimpleQueue()
+        self.tell = self._told.put
+        self._work: Future[None] | None = None
+
+    def start(self, work: Future[None]) -> None:
+        """Take what is to be cancelled."""
+        self._work = work
+
+    def hear(self, seconds: float) -> Piece | None:
+        """
+        Return the next piece; None = there is no more, or it was cancelled.
+
+        Raises queue.Empty if nothing comes in that time, and what the server failed with.
+        """
+        told = self._told.get(timeout=max(seconds, 0))
+        if isinstance(told, VlmError):
+            raise told
+        return told
+
+    def cancel(self) -> None:
+        """Close the connection at once; nothing happens after the end."""
+        self.tell(None)
+        if self._work:
+            self._work.cancel()
+
+
+class Server:
+    """
+    Talks to one server, in a thread of its own.
+
+    key: '' = none.
+    log: gets a line about each attempt that failed.
+    """
+
+    def __init__(
+        self, settings: OpenAISettings, key: str, log: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self._settings, self._log = settings, log
+        self._failures = Failures(settings, key)
+        # The limits of silence are kept by who hears the reply, and knows what is an answer.
+        self._client = openai.AsyncOpenAI(
+            base_url=settings.base_url,
+            api_key=key or 'none',
+            timeout=openai.Timeout(None, connect=settings.connect_timeout),
+            max_retries=0,
+        )
+        self._headers = {} if key else {'Authorization': openai.Omit()}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name='openai', daemon=True)
+        self._thread.start()
+
+    def models(self) -> list[dict[str, Any]]:
+        """
+        Return what the server says about each of its models, [] if it does not say.
+
+        Raises VlmError, within first_token_timeout.
+        """
+        seconds = self._settings.first_token_timeout
+        work = self._run(self._models(time.monotonic() + seconds))
+        try:
+            return work.result(seconds)
+        except FutureTimeoutError:
+            work.cancel()
+            raise AnswerTimeoutError(
+                f'{self._failures.where} did not list its models within {seconds:g} s '
+                '(openai.first_token_timeout)'
+            ) from None
+
+    def ask(self, body: dict[str, Any]) -> Reply:
+        """Return the answer to a chat completion, which begins at once."""
+        reply = Reply()
+        deadline = time.monotonic() + self._settings.first_token_timeout
+        reply.start(self._run(self._answer(body, reply.tell, deadline)))
+        return reply
+
+    def close(self) -> None:
+        """Close all connections; may be called twice."""
+        if self._loop.is_closed():
+            return
+        try:
+            self._run(self._end()).result(_GRACE)
+        except (FutureTimeoutError, OSError):
+            pass
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.close()
+        await self._loop.shutdown_asyncgens()
+
+    async def _models(self, deadline: float) -> list[dict[str, Any]]:
+        try:
+            return await self._attempted(self._listed, deadline, lambda: False)
+        except Exception as error:
+            if getattr(error, 'status_code', 0) in (404, 405, 501):
+                return []
+            raise self._failures.typed(error, False) from None
+
+    async def _listed(self) -> list[dict[str, Any]]:
+        page = await self._client.models.list(extra_headers=self._headers)
+        models = [model.model_dump() for model in page.data or ()]
+        return [model for model in models if isinstance(model.get('id'), str)]
+
+    async def _answer(
+        self, body: dict[str, Any], tell: Callable[[Piece | VlmError | None], None],
+        deadline: float,
+    ) -> None:
+        heard = begun = False
+
+        async def streamed() -> None:
+            nonlocal heard, begun
+            stream = await self._client.chat.completions.create(
+                **body, stream=True, extra_headers=self._headers
+            )
+            async with stream:
+                async for chunk in stream:
+                    piece = read_piece(chunk)
+                    heard, begun = True, begun or piece.is_token
+                    tell(piece)
+            if not heard:
+                await self._ask_why(body)
+
+        try:
+            await self._attempted(streamed, deadline, lambda: begun)
+            tell(None)
+        except openai.NotFoundError as error:
+            tell(await self._with_models(self._failures.typed(error, begun)))
+        except Exception as error:
+            tell(self._failures.typed(error, begun))
+
+    async def _ask_why(self, body: dict[str, Any]) -> None:
+        """
+        Raise what the server says where it need not stream.
+
+        llama-cpp-python ends a stream without a word where it has no room for a request, and a
+        little later the connection, which costs the first attempt.
+        """
+        body = {name: value for name, value in body.items() if name != 'stream_options'}
+        body['max_tokens'] = 1
+        for _ in range(2):
+            with suppress(openai.APIConnectionError, ValueError):
+                await self._client.chat.completions.create(**body, extra_headers=self._headers)
+                return
+
+    async def _attempted(
+        self, attempt: Callable[[], Awaitable[Result]], deadline: float,
+        has_begun: Callable[[], bool],
+    ) -> Result:
+        """Return what an attempt returns; one that failed before it began is made again."""
+        for count in range(self._settings.retries):
+            try:
+                return await attempt()
+            except openai.APIError as error:
+                pause = retry_after(error) or _pause(count)
+                if has_begun() or not may_pass(error) or time.monotonic() + pause >= deadline:
+                    raise
+                said = self._failures.said(error)
+                self._log(f'Warning: {said}; {self._failures.where} is tried again '
+                          f'in {pause:.1f} s')
+            await asyncio.sleep(pause)
+        return await attempt()
+
+    async def _with_models(self, error: VlmError) -> VlmError:
+        """Return an error that names the server's models, too."""
+        try:
+            models = await asyncio.wait_for(self._listed(), _GRACE)
+        except Exception:
+            return error
+        names = ', '.join(model['id'] for model in models)
+        return ModelFileError(f'{error}; it has these models: {names or "none"}')
+
+
+def _pause(count: int) -> float:
+    """Return the seconds after so many attempts; at random, or all robots come at once."""
+    return min(_PAUSE * 2.0**count, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)

@@ -1,0 +1,339 @@
+"""Several backends as one engine: where the preferred one does not answer, the next one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+import queue
+import threading
+
+import numpy as np
+from vlm_npu_ros.engine.breaker import BreakerState
+from vlm_npu_ros.engine.engine import Fitted
+from vlm_npu_ros.engine.errors import (
+    AnswerTimeoutError,
+    BackendError,
+    BackendUnavailableError,
+    ContextError,
+    InactiveError,
+    NotSupportedError,
+    RequestError,
+    VlmError,
+)
+from vlm_npu_ros.engine.member import Member, Run, SharedEmbedding
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
+
+# After these, another backend may do better. Whatever else is wrong is wrong with the question.
+_MOVE_ON = (BackendError, AnswerTimeoutError, ContextError, NotSupportedError)
+
+
+@dataclass(frozen=True)
+class FallbackSettings:
+    """
+    When another backend is asked.
+
+    first_token: seconds that an answer may take to begin; 0 = as long as it takes.
+    failures: in a row, after which a backend is left alone.
+    retry_after: seconds until it is tried again; doubled after each vain attempt, up to 60.
+    """
+
+    first_token: float = 10.0
+    failures: int = 3
+    retry_after: float = 5.0
+
+
+class FallbackEngine:
+    """
+    Does what Engine does, with the first of its members that can.
+
+    A question goes from one member to the next as long as no text has come. Then it ends with
+    what that member says, be it an error: no answer is of two members. Those with an obstacle
+    (`Member.obstacle`) are asked after the others. Where nobody else can be asked, a member may
+    take as long as it likes.
+
+    members: in order of preference.
+    log: gets a line about each question that moves on, and each attempt to load.
+    """
+
+    def __init__(
+        self,
+        members: list[Member],
+        first_token: float,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.members = members
+        self._first_token, self._log = first_token, log
+        self._one_at_a_time = threading.Lock()
+        self._asking = _Asking()
+        self._closed = threading.Event()
+
+    def load(self) -> None:
+        """
+        Load all members; those that can not be loaded now are tried again in the background.
+
+        Raises BackendError with every reason if none of them can.
+        """
+        failed: list[tuple[Member, VlmError]] = []
+        for member in self.members:
+            if self._closed.is_set():
+                raise InactiveError('The engine is closed')
+            try:
+                member.load()
+            except VlmError as error:
+                self._log(f'The backend {member.name} can not be loaded: {error}')
+                failed.append((member, error))
+        if len(failed) == len(self.members):
+            raise _all_failed(failed)
+        if failed:
+            threading.Thread(target=self._load_later, name='load later', daemon=True).start()
+
+    def _load_later(self) -> None:
+        """Try again to load what is missing."""
+        while missing := [member for member in self.members if member.engine is None]:
+            member = min(missing, key=lambda member: member.breaker.remaining)
+            if self._closed.wait(member.breaker.remaining):
+                return
+            try:
+                member.load()
+                self._log(f'The backend {member.name} is loaded now')
+            except VlmError as error:
+                self._log(f'The backend {member.name} can still not be loaded: {error}')
+
+    @property
+    def ready(self) -> list[Member]:
+        """Return the members that can be asked, in order of preference."""
+        return [member for member in self.members if not member.obstacle]
+
+    @property
+    def answering(self) -> Member:
+        """Return the member that would be asked first now."""
+        return self._order()[0]
+
+    @property
+    def model_name(self) -> str:
+        """Return the name of the model that would answer now."""
+        return self.answering.source.model
+
+    @property
+    def context(self) -> int:
+        """Return the tokens that every member that can be asked has room for."""
+        return min(m.engine.context for m in self.ready or self._order() if m.engine)
+
+    @property
+    def restarts(self) -> int:
+        """Return how many times processes of the engine were started anew."""
+        return sum(member.engine.restarts for member in self.members if member.engine)
+
+    @property
+    def memory(self) -> int:
+        """Return the resident bytes of the engine's own processes."""
+        return sum(member.engine.memory for member in self.members if member.engine)
+
+    @property
+    def failure(self) -> str:
+        """Return why no member can be asked; '' = one can."""
+        if self.ready:
+            return ''
+        return '; '.join(f'{member.name}: {member.obstacle}' for member in self.members)
+
+    def encode(self, rgb: np.ndarray) -> ImageEmbedding:
+        """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
+        failed: list[tuple[Member, VlmError]] = []
+        # A probe is a matter of questions: it may take long.
+        for member in self._order(lambda m: m.breaker.state is not BreakerState.CLOSED):
+            try:
+                made = member.encode(rgb)
+            except BackendError as error:
+                member.note(error)
+                failed.append((member, error))
+            else:
+                return SharedEmbedding(made.data, made.encode_seconds, rgb, {member.name: made})
+        raise _all_failed(failed)
+
+    def restore(self, embedding: ImageEmbedding) -> None:
+        """Make sure that the member which would answer now has the embedding."""
+        self.answering.restore(embedding)
+
+    def tokens(self, request: GenerationRequest) -> int:
+        """Return the tokens of images, turns and question, at most, in the first member."""
+        for member in self._order():
+            sized = member.sized(request)
+            if sized:
+                return member.loaded.tokens(sized)
+        return 0
+
+    def fit(self, request: GenerationRequest, limit: int = 0) -> Fitted:
+        """
+        Return the request with as many turns and images as every ready member has room for.
+
+        So it is the same question whoever answers it. A member that has no room for it even then
+        does not count.
+        """
+        fitted, dropped = request, 0
+        kept = tuple(range(len(request.images)))
+        if not request.turns and len(kept) < 2:
+            return Fitted(request, kept, dropped)
+        candidates = self._candidates(request.backend)
+        for member in [m for m in candidates if not m.obstacle] or candidates:
+            step = _fit(member, fitted, limit)
+            if step:
+                kept = tuple(kept[i] for i in step.images)
+                dropped += step.dropped_turns
+                images = tuple(fitted.images[i] for i in step.images)
+                fitted = replace(fitted, images=images, turns=step.request.turns)
+        return Fitted(fitted, kept, dropped)
+
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """
+        Yield the answer of one member in chunks, the last one with a finish reason.
+
+        When it is aborted it ends at once; the member finishes behind. Raises what is wrong with
+        the question, what goes wrong once there is text, and where no member answers, the error of
+        the first one with the reasons of all.
+        """
+        failed: list[tuple[Member, VlmError]] = []
+        with self._one_at_a_time:
+            asking = self._asking = _Asking()
+            candidates = self._candidates(request.backend)
+            for place, member in enumerate(candidates):
+                bound = self._bound(member, candidates[place + 1:])
+                try:
+                    run = asking.start(member, request)
+                    if run is None:
+                        yield Chunk('', FinishReason.CANCELLED)
+                        return
+                    first = self._first(run, bound)
+                except _MOVE_ON as error:
+                    member.note(error)
+                    failed.append((member, error))
+                    self._log(f'The backend {member.name} did not answer: {error}')
+                else:
+                    yield from self._rest(member, run, first)
+                    return
+        missing = [m for m in self.members if m.engine is None and not request.backend]
+        raise _all_failed([*failed, *((m, BackendUnavailableError(m.obstacle)) for m in missing)])
+
+    def _bound(self, member: Member, others: list[Member]) -> float:
+        """Return how long to wait for a member's first text before others are asked; 0 = ever."""
+        others_can = any(not other.obstacle for other in others)
+        return self._first_token if others_can or (others and member.obstacle) else 0.0
+
+    def _first(self, run: Run, bound: float) -> Chunk:
+        """Return the first chunk with text, or the last one."""
+        try:
+            while True:
+                chunk = run.wait(bound or None)
+                if chunk.text or chunk.finish_reason:
+                    return chunk
+        except queue.Empty:
+            run.too_slow = True
+            run.abandon()
+            raise AnswerTimeoutError(
+                f'no text within {bound:g} s (fallback.first_token)'
+            ) from None
+
+    def _rest(self, member: Member, run: Run, chunk: Chunk) -> Iterator[Chunk]:
+        """Yield a chunk and those after it; whatever happens now is the end of the answer."""
+        try:
+            while True:
+                yield replace(chunk, source=member.source)
+                if chunk.finish_reason:
+                    break
+                chunk = run.wait()
+        except VlmError as error:
+            member.note(error)
+            raise
+        except GeneratorExit:
+            run.abandon()
+            raise
+        if chunk.finish_reason is not FinishReason.CANCELLED:
+            if member.breaker.state is not BreakerState.CLOSED:
+                self._log(f'The backend {member.name} answers again')
+            member.answered += 1
+            member.breaker.succeed()
+
+    def abort(self) -> None:
+        """End the running generation at once, as cancelled; nothing happens if there is none."""
+        self._asking.cancel()
+
+    def pause(self) -> None:
+        """End the running generation, and what else waits for an engine that restarts."""
+        self.abort()
+        for member in self.members:
+            if member.engine:
+                member.engine.pause()
+
+    def resume(self) -> None:
+        """Work again."""
+        for member in self.members:
+            if member.engine:
+                member.engine.resume()
+
+    def close(self) -> None:
+        """Free the models; may be called twice."""
+        self._closed.set()
+        self.abort()
+        for member in self.members:
+            member.close()
+
+    def _order(self, shunned: Callable[[Member], bool] = lambda member: False) -> list[Member]:
+        """Return the loaded members, those that should not be asked after the others."""
+        loaded = [member for member in self.members if member.engine]
+        return sorted(loaded, key=lambda member: bool(member.obstacle) or shunned(member))
+
+    def _candidates(self, name: str) -> list[Member]:
+        """Return who is asked, in that order: only the one of this name, if there is a name."""
+        if not name:
+            return self._order()
+        for member in self.members:
+            if member.name == name and member.engine:
+                return [member]
+            if member.name == name:
+                raise BackendUnavailableError(f'The backend {name} is missing: {member.obstacle}')
+        known = ', '.join(member.name for member in self.members)
+        raise RequestError(f'There is no backend {name!r}: choose one of {known}')
+
+
+class _Asking:
+    """A question on its way from member to member."""
+
+    def __init__(self) -> None:
+        self._run: Run | None = None
+        self._cancelled = False
+        self._lock = threading.Lock()
+
+    def start(self, member: Member, request: GenerationRequest) -> Run | None:
+        """Ask a member, unless nobody wants to know any more."""
+        with self._lock:
+            self._run = None if self._cancelled else member.start(request)
+            return self._run
+
+    def cancel(self) -> None:
+        """End the answer, and ask nobody else."""
+        with self._lock:
+            self._cancelled = True
+            if self._run:
+                self._run.cancel()
+
+
+def _fit(member: Member, request: GenerationRequest, limit: int) -> Fitted | None:
+    """Return what a member has room for; None if that is not known, or nothing."""
+    sized = member.sized(request)
+    if sized is None:
+        return None
+    try:
+        fitted = member.loaded.fit(sized, limit)
+        tokens = member.loaded.tokens(fitted.request)
+        fits = tokens + request.max_new_tokens <= member.loaded.context
+    except BackendError:  # it will be found out when it is asked
+        return None
+    return fitted if fits else None
+
+
+def _all_failed(failed: list[tuple[Member, VlmError]]) -> VlmError:
+    """Return the error of the first one, with what all of them said."""
+    if not failed:
+        return BackendUnavailableError('No backend is loaded')
+    reasons = '; '.join(f'{member.name}: {error}' for member, error in failed)
+    kind = type(failed[0][1])
+    return kind(f'No backend answers: {reasons}' if len(failed) > 1 else reasons)
