@@ -2,7 +2,7 @@
 # tools/with_ros makes from PyPI wheels on first use.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm64 test-convert test-convert-families test-llama-server fuzz faults soak lint shell \
+.PHONY: help demo test test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
 	demo-patrol goals eval-typed eval-demo-model train-demo-model clean
 
 ROS := tools/with_ros
@@ -50,6 +50,9 @@ faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its
 
 soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": its options)
 	@$(ROS) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
+
+bench:  ## Measure what the node costs beside references, 14 minutes (ARGS="...": its options)
+	@$(ROS) python3 tools/bench/bench.py $(ARGS)
 
 goals:  ## Measure how fast goals are accepted and cancelled (ARGS="...": its options)
 	@$(ROS) python3 tools/robustness/goals.py $(ARGS)

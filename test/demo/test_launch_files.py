@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / 'launch'
-FILES = ('vlm.launch.py', 'demo.launch.py', 'nav2.launch.py')
+FILES = ('vlm.launch.py', 'demo.launch.py', 'nav2.launch.py', 'fleet.launch.py')
 
 
 def parameters_in(file: str) -> dict[str, list[Any]]:

@@ -189,6 +189,8 @@ class VlmNode(LifecycleNodeMixin, Node):
     @_transition(TransitionCallbackReturn.ERROR)
     def on_activate(self) -> None:
         """Begin to encode frames and to answer questions."""
+        if self._ending:
+            raise InactiveError('The node is being shut down')
         assert self._engine and self._server and self._watches and self._standing
         active = self._active
         self._engine.resume()

@@ -1,0 +1,103 @@
+"""The program of tools/bench: that each benchmark gives its figures, whatever they are."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import cv2
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[1] / 'tools' / 'bench'
+BENCHMARKS = {  # some of what each measures
+    'first_token': 'SmolVLM2-256M: goal and feedback',
+    'streaming': 'feedback, 1000 chunks/s: arrived',
+    'round_trip': 'ask by action',
+    'camera_load': '1080p JPEG at 30 Hz: CPU',
+    'preprocessing': 'nv12',
+    'video': '8 frames: first token',
+    'growth': '16 clients: answers',
+    'memory': 'rknpu, simulated: child',
+    'embedded': 'tokens a second',
+}
+
+
+def run(*arguments: str, patience: float) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, in a ROS domain that is not that of the in-process tests."""
+    command = [sys.executable, str(TOOLS / 'bench.py'), *arguments]
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(int(os.environ['ROS_DOMAIN_ID']) + 20)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as running:
+        try:
+            out, log = running.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            running.terminate()  # it ends what it has started
+            raise
+    return subprocess.CompletedProcess(command, running.returncode, out, log)
+
+
+@pytest.mark.parametrize(('name', 'figure'), BENCHMARKS.items(), ids=list(BENCHMARKS))
+def test_a_benchmark_gives_its_figures(name: str, figure: str, tmp_path: Path) -> None:
+    values, drawn = tmp_path / 'figures.json', tmp_path / 'figures.png'
+    done = run(
+        '--short', '--only', name, '--json', str(values), '--plot', str(drawn), patience=110
+    )
+    assert done.returncode in (0, 1), done.stderr
+    assert not done.stderr
+    pairs = json.loads(values.read_text())[name]
+    assert figure in [pair['name'] for pair in pairs]
+    assert all(len(pair['ours']) == len(pair['reference']) > 0 for pair in pairs)
+    assert (done.returncode == 0) == all(pair['passed'] for pair in pairs)
+    assert ('MISSED' in done.stdout) == (done.returncode == 1)
+    assert cv2.imread(str(drawn)) is not None
+
+
+def test_help_names_every_benchmark() -> None:
+    done = run('--help', patience=30)
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in BENCHMARKS)
+
+
+@pytest.fixture
+def pairs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Return the module of the figures, which lies in no package."""
+    monkeypatch.syspath_prepend(str(TOOLS))
+    import pairs
+
+    return SimpleNamespace(**vars(pairs))
+
+
+@pytest.mark.parametrize(('compared', 'bar', 'figure', 'passed'), [
+    ('cost', 1.5, 2.0, False),
+    ('cost', 2.0, 2.0, True),
+    ('share', 2.1, 2.0, False),
+    ('share', 1.9, 2.0, True),
+    ('gain', 0.6, 0.5, False),
+    ('gain', 0.5, 0.5, True),
+    ('added', 4.9, 5.0, False),
+    ('added', 5.0, 5.0, True),
+    ('added', None, 5.0, True),
+])
+def test_bars(
+    pairs: SimpleNamespace, compared: str, bar: float | None, figure: float, passed: bool
+) -> None:
+    pair = pairs.Pair('', '', 'ms', (10.0, 99.0, 10.0), (5.0, 1.0, 5.0), compared, bar)
+    assert (pair.figure, pair.passed) == (figure, passed)
+    assert pair.row()['verdict'] == ('' if bar is None else 'ok' if passed else 'MISSED')
+
+
+def test_measures_take_turns(pairs: SimpleNamespace) -> None:
+    order: list[str] = []
+
+    def measure(name: str) -> str:
+        order.append(name)
+        return f'{name}{len(order)}'
+
+    rounds = pairs.alternate(3, lambda: measure('a'), lambda: measure('b'))
+    assert ''.join(order) == 'abbaab'
+    assert rounds == [('a1', 'a4', 'a5'), ('b2', 'b3', 'b6')]

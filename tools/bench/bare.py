@@ -1,0 +1,73 @@
+"""
+A service and an action server as rclpy has them, for comparison.
+
+Both are called /bare/ask and take what the node takes; they answer at once. A question that is an
+order, see stamps.py, is followed on the topic, or in the feedback.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+import sys
+
+import rclpy
+from rclpy.action import ActionServer
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from stamps import stamped
+from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.msg import PartialAnswer
+from vlm_npu_ros.srv import Ask as AskService
+
+_THREADS = 4  # as many as the node's executor has
+_DEPTH = QoSProfile(depth=256)  # as the node has
+
+
+class BareServer(Node):
+    """Answers at once."""
+
+    def __init__(self) -> None:
+        super().__init__('bare')
+        group = ReentrantCallbackGroup()
+        self._publisher = self.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
+        self._service = self.create_service(
+            AskService, '~/ask', self._respond, qos_profile=_DEPTH, callback_group=group
+        )
+        self._action = ActionServer(
+            self, AskAction, '~/ask', self._execute, callback_group=group,
+            goal_service_qos_profile=_DEPTH, result_service_qos_profile=_DEPTH,
+            feedback_pub_qos_profile=_DEPTH, result_timeout=10,
+        )
+
+    def _respond(
+        self, request: AskService.Request, response: AskService.Response
+    ) -> AskService.Response:
+        if request.question[0].isdigit():
+            for sequence, word in enumerate(stamped(request.question)):
+                self._publisher.publish(PartialAnswer(sequence=sequence, delta=word))
+        response.success, response.answer = True, 'yes'
+        return response
+
+    def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
+        if goal.request.question[0].isdigit():
+            for word in stamped(goal.request.question):
+                goal.publish_feedback(AskAction.Feedback(partial_answer=word))
+        goal.succeed()
+        return AskAction.Result(success=True, answer='yes')
+
+
+def main() -> int:
+    """Run until SIGINT."""
+    rclpy.init()
+    executor = MultiThreadedExecutor(_THREADS)
+    executor.add_node(BareServer())
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
+        executor.spin()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

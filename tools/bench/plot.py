@@ -1,0 +1,69 @@
+"""The figures that have a bar, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from pairs import ADDED, COST, Pair
+from vlm_npu_ros.demo.drawing import GREEN, GREY, INK, png, RED
+
+_PAPER, _RIM = (255, 255, 255), (214, 218, 224)
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_LINE = 30  # pixels a row
+_MARGIN = 30
+_TOP = 100
+_COLUMNS = {'figure': 50, 'against': 470, 'ours': 730, 'reference': 900, 'compared': 1070,
+            'bar': 1200}
+_LEFT, _RIGHT = 1340, 1640  # of the chart: nothing, and twice of what the bar allows
+
+
+def picture(results: Mapping[str, Sequence[Pair]]) -> bytes:
+    """Return a PNG of what each figure takes of what its bar allows, by benchmark."""
+    judged = {
+        title: [pair for pair in pairs if pair.bar is not None]
+        for title, pairs in results.items()
+    }
+    judged = {title: pairs for title, pairs in judged.items() if pairs}
+    rows = sum(len(pairs) + 1.6 for pairs in judged.values())
+    height = round(_TOP + _LINE * rows + _MARGIN)
+    canvas = np.full((height, _RIGHT + 2 * _MARGIN, 3), _PAPER, np.uint8)
+    _text(canvas, 'Ours against the reference, in the same run', _MARGIN, 44, 0.9)
+    for name, x in _COLUMNS.items():
+        _text(canvas, name, x, _TOP - 20, 0.5, GREY)
+    middle = (_LEFT + _RIGHT) // 2
+    _text(canvas, 'bar', middle - 12, _TOP - 20, 0.5, GREY)
+    cv2.line(canvas, (middle, _TOP - 10), (middle, height - _MARGIN), GREY, 1)
+    y = float(_TOP)
+    for title, pairs in judged.items():
+        y += 1.6 * _LINE
+        _text(canvas, title, _MARGIN, round(y - 0.4 * _LINE), 0.6)
+        for pair in pairs:
+            y += _LINE
+            _row(canvas, pair, round(y - 0.4 * _LINE))
+    return png(canvas)
+
+
+def _row(canvas: np.ndarray, pair: Pair, y: int) -> None:
+    colour = GREEN if pair.passed else RED
+    for name, x in _COLUMNS.items():
+        _text(canvas, pair.row()[name], x, y, 0.48, colour if name == 'compared' else INK)
+    length = round((_RIGHT - _LEFT) / 2 * min(_used(pair), 2.0))
+    cv2.rectangle(canvas, (_LEFT, y - 12), (_RIGHT, y + 4), _RIM, 1)
+    cv2.rectangle(canvas, (_LEFT, y - 12), (_LEFT + length, y + 4), colour, -1)
+
+
+def _used(pair: Pair) -> float:
+    """Return what the figure takes of what the bar allows; up to 1 keeps it."""
+    assert pair.bar
+    if pair.compared in (COST, ADDED):
+        return max(pair.figure / pair.bar, 0.0)
+    return pair.bar / pair.figure
+
+
+def _text(
+    canvas: np.ndarray, text: str, x: int, y: int, scale: float,
+    colour: tuple[int, int, int] = INK,
+) -> None:
+    cv2.putText(canvas, text, (x, y), _FONT, scale, colour, 1, cv2.LINE_AA)

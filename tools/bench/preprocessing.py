@@ -1,0 +1,151 @@
+"""From a camera's message to the picture that a vision encoder takes."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable, Iterator
+import time
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+from pairs import ADDED, alternate, Effort, GAIN, Pair
+from sensor_msgs.msg import CompressedImage, Image
+from vlm_npu_ros.demo.scenes import random_scene, render
+from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
+from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.node.conversions import to_rgb
+
+BAR = 4.0
+SIZE = 448  # of the encoder's square; 1080p falls on whole pixels there
+_PLAIN = 'pad, resize, float64'
+_WIDTH, _HEIGHT = 1920, 1080
+_MEAN, _STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+# What of an encoder tells that its graph does not normalise.
+_UNFOLDED = SimpleNamespace(
+    _file=SimpleNamespace(folded=False, layout='nchw'),
+    _image=SimpleNamespace(mean=_MEAN, std=_STD),
+)
+
+Convert = Callable[[np.ndarray], np.ndarray]
+
+
+def _by(code: int) -> Convert:
+    return lambda pixels: cv2.cvtColor(pixels, code)
+
+
+def _eight(convert: Convert) -> Convert:
+    return lambda pixels: convert((pixels / 257).round().astype(np.uint8))
+
+
+def _nv24(planes: np.ndarray) -> np.ndarray:
+    luma, chroma = planes[:_HEIGHT], planes[_HEIGHT:].reshape(_HEIGHT, _WIDTH, 2)
+    y = 255 / 219 * (luma.astype(float) - 16)
+    u, v = (255 / 224 * (chroma[:, :, i].astype(float) - 128) for i in (0, 1))
+    rgb = np.stack([y + 1.402 * v, y - 0.344136 * u - 0.714136 * v, y + 1.772 * u], axis=-1)
+    return rgb.round().clip(0, 255).astype(np.uint8)
+
+
+# Encoding, shape and type of the samples, and how the public programs make RGB of them.
+_ENCODINGS: dict[str, tuple[tuple[int, ...], type, Convert]] = {
+    'rgb8': ((_HEIGHT, _WIDTH, 3), np.uint8, np.asarray),
+    'bgr8': ((_HEIGHT, _WIDTH, 3), np.uint8, _by(cv2.COLOR_BGR2RGB)),
+    'rgba8': ((_HEIGHT, _WIDTH, 4), np.uint8, _by(cv2.COLOR_RGBA2RGB)),
+    'bgra8': ((_HEIGHT, _WIDTH, 4), np.uint8, _by(cv2.COLOR_BGRA2RGB)),
+    'rgb16': ((_HEIGHT, _WIDTH, 3), np.uint16, _eight(np.asarray)),
+    'bgr16': ((_HEIGHT, _WIDTH, 3), np.uint16, _eight(_by(cv2.COLOR_BGR2RGB))),
+    'mono8': ((_HEIGHT, _WIDTH), np.uint8, _by(cv2.COLOR_GRAY2RGB)),
+    'mono16': ((_HEIGHT, _WIDTH), np.uint16, _eight(_by(cv2.COLOR_GRAY2RGB))),
+    'bayer_rggb8': ((_HEIGHT, _WIDTH), np.uint8, _by(cv2.COLOR_BayerBG2RGB)),
+    'bayer_rggb16': ((_HEIGHT, _WIDTH), np.uint16, _eight(_by(cv2.COLOR_BayerBG2RGB))),
+    'yuv422': ((_HEIGHT, _WIDTH, 2), np.uint8, _by(cv2.COLOR_YUV2RGB_UYVY)),
+    'yuv422_yuy2': ((_HEIGHT, _WIDTH, 2), np.uint8, _by(cv2.COLOR_YUV2RGB_YUY2)),
+    'nv12': ((_HEIGHT * 3 // 2, _WIDTH), np.uint8, _by(cv2.COLOR_YUV2RGB_NV12)),
+    'nv21': ((_HEIGHT * 3 // 2, _WIDTH), np.uint8, _by(cv2.COLOR_YUV2RGB_NV21)),
+    'nv24': ((_HEIGHT * 3, _WIDTH), np.uint8, _nv24),
+}
+
+
+def measure(effort: Effort) -> Iterator[Pair]:
+    """Take a frame of each encoding both ways."""
+    repeats = 3 if effort.short else 15
+    scene = render(random_scene(np.random.default_rng(1)), _WIDTH, _HEIGHT)
+    for name, (shape, kind, convert) in _ENCODINGS.items():
+        message, pixels = _raw(name, shape, kind, scene)
+        yield from _pairs(name, message, lambda p=pixels, c=convert: plain(c(p)), repeats)
+    data = cv2.imencode('.jpg', cv2.cvtColor(scene, cv2.COLOR_RGB2BGR))[1]
+    jpeg = CompressedImage(format='bgr8; jpeg compressed bgr8')
+    jpeg.data = array.array('B', data.tobytes())
+    decode = _by(cv2.COLOR_BGR2RGB)
+    # No bar: both sides spend their time in the same decoder.
+    yield from _pairs(
+        'JPEG', jpeg, lambda: plain(decode(cv2.imdecode(data, cv2.IMREAD_COLOR))), repeats, None
+    )
+    message, pixels = _raw('bgr8', (_HEIGHT, _WIDTH, 3), np.uint8, scene)
+    yield from _pairs(
+        'bgr8 to floats', message, lambda: plain(decode(pixels)), repeats, normalise=True
+    )
+
+
+def ours(message: Image | CompressedImage, normalise: bool = False) -> np.ndarray:
+    """
+    Return what an encoder takes.
+
+    normalise: (1, 3, SIZE, SIZE) float32, for a graph that does not do that by itself; else
+        (1, SIZE, SIZE, 3) uint8, for one that does.
+    """
+    picture = letterbox(to_rgb(message), SIZE)
+    return RknnEncoder._fed(_UNFOLDED, picture) if normalise else picture[None]
+
+
+def plain(rgb: np.ndarray) -> np.ndarray:
+    """Return what an encoder takes, (1, 3, SIZE, SIZE), as the public Python programs do it."""
+    side = max(rgb.shape)
+    square = np.full((side, side, 3), 128, np.uint8)
+    top, left = (side - rgb.shape[0]) // 2, (side - rgb.shape[1]) // 2
+    square[top:top + rgb.shape[0], left:left + rgb.shape[1]] = rgb
+    pixels = cv2.resize(square, (SIZE, SIZE))
+    pixels = (pixels.astype(np.float64) / 255 - _MEAN) / _STD
+    return pixels.transpose(2, 0, 1)[None].astype(np.float32)
+
+
+def _raw(
+    name: str, shape: tuple[int, ...], kind: type, scene: np.ndarray
+) -> tuple[Image, np.ndarray]:
+    """Return a message and its samples; the scene's grey gives every channel its picture."""
+    grey = cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY)
+    channels = shape[2] if len(shape) > 2 else 1
+    if shape[:2] == scene.shape[:2] and channels >= 3:
+        pixels = np.concatenate([scene, grey[..., None]], axis=2)[..., :channels]
+    else:
+        tall = cv2.resize(grey, (shape[1], shape[0]))
+        pixels = np.repeat(tall[..., None], channels, axis=2) if channels > 1 else tall
+    pixels = np.ascontiguousarray(pixels.astype(kind) * (257 if kind is np.uint16 else 1))
+    message = Image(encoding=name, width=_WIDTH, height=_HEIGHT)
+    message.step = pixels.nbytes // pixels.shape[0]
+    message.data = array.array('B', pixels.tobytes())
+    return message, pixels
+
+
+def _pairs(
+    name: str,
+    message: Image | CompressedImage,
+    reference: Callable[[], np.ndarray],
+    repeats: int,
+    bar: float | None = BAR,
+    normalise: bool = False,
+) -> Iterator[Pair]:
+    fast, slow = alternate(
+        repeats, lambda: _timed(lambda: ours(message, normalise)), lambda: _timed(reference)
+    )
+    yield Pair(name, _PLAIN, 'ms', fast, slow, GAIN, bar)
+    picture = ours(message).astype(int)
+    pixels = (reference()[0].transpose(1, 2, 0) * _STD + _MEAN) * 255
+    difference = float(np.abs(pixels.round() - picture[0]).max())
+    yield Pair(f'{name}: largest difference', _PLAIN, '', (difference,), (0.0,), ADDED, 1.0)
+
+
+def _timed(work: Callable[[], np.ndarray]) -> float:
+    started = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - started)

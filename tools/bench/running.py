@@ -1,0 +1,218 @@
+"""The node, its camera and its callers as processes, and who asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+import os
+from pathlib import Path
+import sys
+import time
+from typing import Any
+import uuid
+
+from builtin_interfaces.msg import Duration, Time
+import numpy as np
+import psutil
+from rclpy.qos import QoSProfile
+from rclpy.task import Future
+from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.demo.children import ChildDiedError, Children  # noqa: F401
+from vlm_npu_ros.msg import PartialAnswer
+from vlm_npu_ros.srv import Ask as AskService
+
+_TOOLS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(_TOOLS / 'robustness'))
+
+from asking import Client, NodeError, Peer  # noqa: E402, F401, I100
+from processes import child_of  # noqa: E402, F401
+from stand import prepare, Stand  # noqa: E402, F401
+from table import save, text  # noqa: E402, F401
+
+NODE = 'vlm_npu_ros.node.vlm_node'
+CAMERA = 'vlm_npu_ros.demo.scene_camera'
+SMALL = {'width': 64, 'height': 48, 'rate': 20.0, 'reliability': 'reliable', 'scene_period': 0.0}
+# A frame is encoded when a question needs one, so that nothing runs beside what is measured.
+AT_ONCE = {
+    'backend': 'scripted',
+    'scripted.answers': ['yes'],
+    'encode_rate': 0.0,
+    'max_age': 3600.0,
+    'image_reliability': 'reliable',
+}
+_PATIENCE = 60.0  # seconds
+_DEPTH = QoSProfile(depth=10000)
+Program = tuple[str, Mapping[str, Any]]
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which the programs of this folder are found, too."""
+    paths = (str(_TOOLS / 'bench'), more.get('PYTHONPATH', ''), *sys.path)
+    return {**os.environ, **more, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
+
+
+@contextmanager
+def running(more: Mapping[str, str] | None = None, /, **programs: Program) -> Iterator[Peer]:
+    """
+    Run programs, by name: module and parameters; yield who can speak with them.
+
+    more: variables of their environment.
+    """
+    with Children(_environment(more or {})) as children, Peer('bench') as peer:
+        for name, (module, parameters) in programs.items():
+            children.start(name, module, parameters)
+        peer.check = children.check
+        yield peer
+
+
+def process_of(module: str) -> psutil.Process:
+    """Return the process that runs a module, of those that we have started."""
+    return next(p for p in psutil.Process().children() if module in p.cmdline())
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Return the processor time that a process and its children have taken."""
+    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
+
+
+@dataclass
+class Answer:
+    """
+    What came back, and when, in milliseconds after the question was sent.
+
+    pieces: arrival, time.monotonic_ns(), and text, of the topic or of the feedback.
+    """
+
+    sent: float
+    total: float = 0.0
+    first: float = 0.0
+    first_feedback: float = 0.0
+    pieces: list[tuple[int, str]] = field(default_factory=list)
+    ended: bool = False
+    result: Any = None
+
+    def since(self) -> float:
+        """Return the milliseconds since it was sent."""
+        return 1000 * (time.perf_counter() - self.sent)
+
+
+class Asker:
+    """
+    Asks one question after the other, by service or action.
+
+    With the parts that an action is made of, as rclpy's action client looks at the states of all
+    goals of the last minute whenever one of them changes.
+
+    listens: to the topic of partial answers and to the feedback; () = to neither.
+    """
+
+    def __init__(self, peer: Peer, name: str, listens: tuple[str, ...] = ()) -> None:
+        self._peer, self._name = peer, name
+        self._answer = Answer(0.0)
+        node = peer.node
+        self._service = node.create_client(AskService, name, qos_profile=_DEPTH)
+        self._send = node.create_client(
+            AskAction.Impl.SendGoalService, f'{name}/_action/send_goal', qos_profile=_DEPTH
+        )
+        self._result = node.create_client(
+            AskAction.Impl.GetResultService, f'{name}/_action/get_result', qos_profile=_DEPTH
+        )
+        self._heard = []
+        if 'topic' in listens:
+            topic = name.replace('/ask', '/partial_answer')
+            self._heard.append(
+                node.create_subscription(PartialAnswer, topic, self._on_piece, _DEPTH)
+            )
+        if 'feedback' in listens:
+            self._heard.append(node.create_subscription(
+                AskAction.Impl.FeedbackMessage, f'{name}/_action/feedback', self._on_feedback,
+                _DEPTH,
+            ))
+
+    def find(self) -> None:
+        """Wait until an answer comes."""
+        clients = self._service, self._send, self._result
+        self._until(lambda: all(client.service_is_ready() for client in clients), 'find it')
+        deadline = time.monotonic() + _PATIENCE
+        while not self.by_service(question='ready?', checked=False).result.success:
+            self._peer.check()
+            if time.monotonic() > deadline:
+                raise NodeError(f'{self._name} gives no answer: {self._answer.result.error_msg}')
+        if self._heard:
+            self._until(lambda: all(s.get_publisher_count() for s in self._heard), 'hear it')
+
+    def close(self) -> None:
+        """Stop listening."""
+        node = self._peer.node
+        for subscription in self._heard:
+            node.destroy_subscription(subscription)
+        for client in (self._service, self._send, self._result):
+            node.destroy_client(client)
+
+    def by_service(self, checked: bool = True, **fields: Any) -> Answer:
+        """Ask, and return when the answer is complete."""
+        request = AskService.Request(**fields)
+        answer = self._begin()
+        future = self._service.call_async(request)
+        self._until(future.done, 'answer')
+        return self._end(answer, future.result(), checked)
+
+    def by_action(self, **fields: Any) -> Answer:
+        """Send a goal, and return when its result is there."""
+        request = AskAction.Impl.SendGoalService.Request(goal=AskAction.Goal(**fields))
+        request.goal_id.uuid = np.frombuffer(uuid.uuid4().bytes, np.uint8)
+        answer = self._begin()
+        sent = self._send.call_async(request)
+        self._until(sent.done, 'accept a goal')
+        result: Future = self._result.call_async(
+            AskAction.Impl.GetResultService.Request(goal_id=request.goal_id)
+        )
+        self._until(result.done, 'end a goal')
+        return self._end(answer, result.result().result, True)
+
+    def all_pieces(self, answer: Answer, count: int, seconds: float = 3.0) -> None:
+        """Wait until so many pieces have come; fewer may, in the end."""
+        self._peer.wait(lambda: len(answer.pieces) >= count, seconds)
+
+    def _begin(self) -> Answer:
+        self._answer = Answer(time.perf_counter())
+        return self._answer
+
+    def _end(self, answer: Answer, result: Any, checked: bool) -> Answer:
+        answer.total, answer.result = answer.since(), result
+        if checked and not result.success:
+            raise NodeError(f'{self._name}: {result.error_msg}')
+        return answer
+
+    def _on_piece(self, piece: PartialAnswer) -> None:
+        now, answer = time.monotonic_ns(), self._answer
+        if piece.sequence == 0:
+            answer.first = answer.since()
+        if piece.delta:
+            answer.pieces.append((now, piece.delta))
+
+    def _on_feedback(self, message: Any) -> None:
+        now, answer = time.monotonic_ns(), self._answer
+        if message.feedback.partial_answer:
+            answer.first_feedback = answer.first_feedback or answer.since()
+            answer.pieces.append((now, message.feedback.partial_answer))
+
+    def _until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not self._peer.wait(condition, 1.0):
+            self._peer.check()
+            if time.monotonic() > deadline:
+                raise NodeError(f'{self._name} did not {what} within {_PATIENCE:.0f} s')
+
+
+def moment(peer: Peer, seconds: float = 0.0) -> Time:
+    """Return the time so many seconds ago."""
+    now = peer.node.get_clock().now().nanoseconds - round(1e9 * seconds)
+    return Time(sec=now // 10**9, nanosec=now % 10**9)
+
+
+def span(seconds: float) -> Duration:
+    """Return a message."""
+    return Duration(sec=int(seconds), nanosec=int(seconds % 1 * 1e9))
