@@ -373,10 +373,19 @@ def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event
             executor.spin()
         except ExternalShutdownException:
             return
-        except InvalidHandle:  # an interface was removed just when the executor looked at it
-            ended.wait(_REMOVAL)
-        except Exception:
+        except Exception as error:
+            if _is_removal(error):
+                ended.wait(_REMOVAL)
+                continue
             node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
+
+
+def _is_removal(error: Exception) -> bool:
+    """Return whether an interface was removed just when the executor looked at it."""
+    # Of an action server, rclpy says so by an RCLError, which is a RuntimeError.
+    return isinstance(error, InvalidHandle) or (
+        isinstance(error, RuntimeError) and 'pointer is invalid' in str(error)
+    )
 
 
 if __name__ == '__main__':
