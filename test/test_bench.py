@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import cv2
+from program import run
 import pytest
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools' / 'bench'
+BENCH = TOOLS / 'bench.py'
 BENCHMARKS = {  # some of what each measures
     'first_token': 'SmolVLM2-256M: goal and feedback',
     'streaming': 'feedback, 1000 chunks/s: arrived',
@@ -26,26 +25,11 @@ BENCHMARKS = {  # some of what each measures
 }
 
 
-def run(*arguments: str, patience: float) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end, in a ROS domain that is not that of the in-process tests."""
-    command = [sys.executable, str(TOOLS / 'bench.py'), *arguments]
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(int(os.environ['ROS_DOMAIN_ID']) + 20)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as running:
-        try:
-            out, log = running.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            running.terminate()  # it ends what it has started
-            raise
-    return subprocess.CompletedProcess(command, running.returncode, out, log)
-
-
 @pytest.mark.parametrize(('name', 'figure'), BENCHMARKS.items(), ids=list(BENCHMARKS))
 def test_a_benchmark_gives_its_figures(name: str, figure: str, tmp_path: Path) -> None:
     values, drawn = tmp_path / 'figures.json', tmp_path / 'figures.png'
     done = run(
-        '--short', '--only', name, '--json', str(values), '--plot', str(drawn), patience=110
+        BENCH, '--short', '--only', name, '--json', str(values), '--plot', str(drawn), patience=110
     )
     assert done.returncode in (0, 1), done.stderr
     assert not done.stderr
@@ -58,7 +42,7 @@ def test_a_benchmark_gives_its_figures(name: str, figure: str, tmp_path: Path) -
 
 
 def test_help_names_every_benchmark() -> None:
-    done = run('--help', patience=30)
+    done = run(BENCH, '--help', patience=30)
     assert done.returncode == 0
     assert all(name in done.stdout for name in BENCHMARKS)
 

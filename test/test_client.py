@@ -88,6 +88,8 @@ def test_answers_to_branch_on(client: VlmClient) -> None:
         assert (answer.choice, answer.choice_index, answer.ok) == ('unclear', -1, True)
     with pytest.raises(ValueError, match='both'):
         client.ask('is it?', yes_no=True, choices=['a', 'b'])
+    with pytest.raises(ValueError, match='a list'):
+        client.ask('where?', choices='left,middle')
     with pytest.raises(ValueError, match='min_confidence'):
         client.ask('is it?', yes_no=True, min_confidence=2)
 

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 import json
-import os
 from pathlib import Path
 import re
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from program import run
 import pytest
 from std_msgs.msg import Header
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools' / 'robustness'
 QUICK = {'segv_token', 'hang_encode', 'hang_token', 'kill'}
-
-
-def run(program: str, *arguments: str, patience: float) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, in a ROS domain that is not that of the in-process tests."""
-    command = [sys.executable, str(TOOLS / program), *arguments]
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(int(os.environ['ROS_DOMAIN_ID']) + 20)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as running:
-        try:
-            out, log = running.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            running.terminate()  # it ends what it has started
-            raise
-    return subprocess.CompletedProcess(command, running.returncode, out, log)
 
 
 @pytest.fixture
@@ -52,7 +35,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_what_matters_most_breaks_and_is_whole_again(tmp_path: Path) -> None:
     figures = tmp_path / 'figures.json'
-    done = run('faults.py', '--quick', '--markdown', '--json', str(figures), patience=90)
+    done = run(TOOLS / 'faults.py', '--quick', '--markdown', '--json', str(figures), patience=90)
     assert done.returncode == 0, done.stdout + done.stderr
     outcomes = json.loads(figures.read_text())['outcomes']
     assert {(o['name'], o['way']) for o in outcomes} == {
@@ -67,7 +50,8 @@ def test_what_matters_most_breaks_and_is_whole_again(tmp_path: Path) -> None:
 def test_half_a_minute_of_crashes(tmp_path: Path) -> None:
     figures = tmp_path / 'figures.json'
     done = run(
-        'soak.py', '--minutes', '0.5', '--crash-every', '10', '--json', str(figures), patience=90
+        TOOLS / 'soak.py', '--minutes', '0.5', '--crash-every', '10', '--json', str(figures),
+        patience=90,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     values = {row['figure']: row['value'] for row in json.loads(figures.read_text())['figures']}
@@ -77,7 +61,7 @@ def test_half_a_minute_of_crashes(tmp_path: Path) -> None:
 
 
 def test_goals_are_measured() -> None:
-    done = run('goals.py', '--goals', '20', patience=100)
+    done = run(TOOLS / 'goals.py', '--goals', '20', patience=100)
     assert done.returncode in (0, 1), done.stderr  # how fast they are is not tested here
     rows = [line for line in done.stdout.splitlines() if re.search(r' 20 +\d', line)]
     assert len(rows) == 9, done.stdout
@@ -85,7 +69,7 @@ def test_goals_are_measured() -> None:
 
 @pytest.mark.parametrize('program', ['faults.py', 'goals.py', 'soak.py'])
 def test_help(program: str) -> None:
-    done = run(program, '--help', patience=30)
+    done = run(TOOLS / program, '--help', patience=30)
     assert done.returncode == 0
     assert '--json FILE' in done.stdout
 

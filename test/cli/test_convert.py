@@ -65,6 +65,14 @@ def test_unknown_model_is_an_error(
     assert 'backend onnx' in capsys.readouterr().err
 
 
+def test_a_folder_that_can_not_be_made_is_an_error(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'k').touch()
+    assert main([*arguments, '--keep', str(tmp_path / 'k')]) == 1
+    assert capsys.readouterr().err.startswith('vlm-npu: [Errno 17] File exists')
+
+
 @pytest.mark.parametrize('wrong', [
     ['--platform', 'rk9999'], ['--split', 'mlp'], ['--split', ':2'], ['--split', 'mlp:1'],
     ['--split', '(:2'], ['--size', 'big'],

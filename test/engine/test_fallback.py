@@ -122,7 +122,7 @@ class Chain:
         self.clock, self.log = Clock(), list[str]()
         self.models = {name: FaultyModel(name, context=contexts.get(name, 4096)) for name in 'ab'}
         self.encoders = {name: Encoder() for name in 'ab'}
-        self.failures: dict[str, VlmError | None] = {'a': None, 'b': None}  # of the loading
+        self.failures: dict[str, Exception | None] = {'a': None, 'b': None}  # of the loading
         self.members = [
             Member(name, lambda name=name: self.make(name), Breaker(3, 5.0, self.clock))
             for name in 'ab'
@@ -358,6 +358,9 @@ def test_one_that_could_not_be_loaded_is_loaded_in_the_background(
     chain.engine.load()
     assert 'a can not be loaded: no library' in loaded.get(timeout=PATIENCE)
     assert 'a can still not be loaded' in loaded.get(timeout=PATIENCE)
+    chain.failures['a'] = KeyError('a fault of the code')
+    while 'KeyError' not in loaded.get(timeout=PATIENCE):
+        pass
     chain.failures['a'] = None
     while 'a is loaded now' not in loaded.get(timeout=PATIENCE):
         pass

@@ -81,6 +81,9 @@ FIELDS = {
     'new_conversation': st.booleans(),
     'answer_type': st.sampled_from([0, 1, 2, 3, 255]),
     'choices': st.lists(st.text(max_size=3), max_size=3) | st.just(['no'] * 9999),
+    # What a message of rclpy takes; a float at its limits is refused there.
+    'min_confidence': st.floats(-2, 2, width=32) | st.sampled_from([1e38, -1e38, float('nan')]),
+    'backend': st.sampled_from(['', 'scripted', 'onnx', 'x' * 100_000]) | st.text(max_size=9),
     'num_frames': UINT32,
     'window': DURATION,
     'max_new_tokens': UINT32,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import threading
 from typing import Any
 
 import cv2
@@ -144,4 +145,4 @@ def test_the_context_may_end_first(context: rclpy.Context) -> None:
     camera = MissionCamera(context=context)
     context.shutdown()
     camera.close()
-    assert not camera._thread.is_alive()
+    assert 'mission_camera' not in [thread.name for thread in threading.enumerate()]

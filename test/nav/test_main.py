@@ -53,8 +53,9 @@ def navigators(monkeypatch: pytest.MonkeyPatch) -> list[Navigator]:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """Give a mission file."""
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a mission file, in a folder where reports may be left."""
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / 'mission.yaml'
     path.write_text(MISSION)
     return path
@@ -106,7 +107,18 @@ def test_no_node(
     assert not navigators
 
 
-@pytest.mark.parametrize('arguments', [[], ['--mission'], ['--mission', 'a', '--what']])
+def test_output_that_can_not_be_written_is_found_before_the_drive(
+    tmp_path: Path, file: Path, navigators: list[Navigator], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['--mission', str(file), '--output', str(file)]) == 1
+    assert 'the report can not be written' in capsys.readouterr().err
+    assert not navigators
+
+
+@pytest.mark.parametrize('arguments', [
+    [], ['--mission'], ['--mission', 'a', '--what'], ['--mission', 'a', '--node', ''],
+    ['--mission', 'a', '--node', 'my node'], ['--mission', 'a', '--image-topic', 'image/'],
+])
 def test_wrong_use(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)

@@ -90,6 +90,8 @@ def waypoint(question: str) -> str:
     ('waypoints: [{x: a, y: 1}]', "x must be a number, not 'a'"),
     ('waypoints: [{x: .nan, y: 1}]', 'x must be a number, not nan'),
     ('waypoints: [{x: true, y: 1}]', 'x must be a number, not True'),
+    (f'waypoints: [{{x: {10**400}, y: 1}}]', 'x must be a number, not 1000'),
+    ('waypoints: [{x: 1, y: 2}]\nsettle: -1', 'the mission: settle must not be negative'),
     ('waypoints: [{x: 1, y: 2, z: 3}]', 'there is no field z'),
     ('waypoints: [{x: 1, y: 2}]\nspeed: 3', 'the mission: there is no field speed'),
     ('waypoints: [{x: 1, y: 2, name: 7}]', 'name must be a text, not 7'),

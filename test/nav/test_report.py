@@ -161,6 +161,16 @@ def test_picture_shows_frames_and_verdicts(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / 'report.png')).shape[0] < one - 400
 
 
+def test_half_a_character_loses_nothing(tmp_path: Path) -> None:
+    found = report(answered(question='what is \ud800?'))
+    found.mission = 'Tag\udcfcbersicht'  # a file's name in Latin-1
+    save(found, tmp_path)
+    told = json.loads((tmp_path / 'report.json').read_text())
+    assert told['mission'] == 'Tag?bersicht'
+    assert told['waypoints'][0]['answers'][0]['question'] == 'what is ??'
+    assert 'Tag?bersicht' in (tmp_path / 'report.html').read_text()
+
+
 def test_folder_that_can_not_be_written(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
     with pytest.raises(OSError):

@@ -5,38 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 import os
 import signal
-import threading
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
+from doctor import Doctor
 import pytest
-from robot import PATIENCE, Robot
+from robot import Robot
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 MakeNode = Callable[..., VlmNode]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-
-
-class Doctor:
-    """Listens to /diagnostics."""
-
-    def __init__(self, robot: Robot) -> None:
-        self._changed = threading.Condition()
-        self._newest: dict[str, DiagnosticStatus] = {}
-        robot.node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
-
-    def _take(self, message: DiagnosticArray) -> None:
-        with self._changed:
-            self._newest = {status.name: status for status in message.status}
-            self._changed.notify_all()
-
-    def wait_for(self, part: str, condition: Callable[[DiagnosticStatus], bool]) -> dict[str, str]:
-        """Return the values of a status for which the condition holds."""
-        name = f'vlm: {part}'
-        with self._changed:
-            assert self._changed.wait_for(
-                lambda: name in self._newest and condition(self._newest[name]), PATIENCE
-            ), self._newest.get(name)
-            return {pair.key: pair.value for pair in self._newest[name].values}
 
 
 @pytest.fixture

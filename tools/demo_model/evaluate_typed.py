@@ -143,6 +143,8 @@ def _report(asked: Counter[tuple[str, str]], right: Counter[tuple[str, str]]) ->
             key = group, kind
             print(f'| {group} | {kind} | {asked[key]} | {right[key] / asked[key]:.1%} |')
         total = sum(asked[group, kind] for kind in kinds)
+        if not total:  # of few scenes
+            continue
         share = sum(right[group, kind] for kind in kinds) / total
         print(f'| **{group}** | all, bar {bar:.0%} | {total} | **{share:.1%}** |')
         missed += share < bar

@@ -164,13 +164,18 @@ def _ask(client: VlmClient, args: argparse.Namespace) -> int:
     )
     try:
         for text in stream:
-            if not (args.json or args.yes_no or args.choices):
+            if not (args.json or _is_typed(args)):
                 print(text, end='', flush=True)
     except KeyboardInterrupt:
         return _interrupt(stream, args)
     assert stream.answer
     _show(stream.answer, args)
     return _EXIT_CODES.get(stream.answer.error_code, _FAULT) if not stream.answer.ok else _OK
+
+
+def _is_typed(args: argparse.Namespace) -> bool:
+    """Return whether the choice is printed, and not the text."""
+    return bool(args.yes_no or args.choices)
 
 
 def _interrupt(stream: AnswerStream, args: argparse.Namespace) -> int:
@@ -190,7 +195,7 @@ def _show(answer: Answer, args: argparse.Namespace) -> None:
         return
     if answer.choice:
         print(answer.choice)
-    elif answer.text:
+    elif answer.text and not _is_typed(args):
         print()
     for line in _remarks(answer) if not args.quiet else ():
         print(line, file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 import json
 from pathlib import Path
 import re
@@ -44,7 +43,7 @@ def _add_vision(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(run=lambda args: finish(args, _convert_vision))
+    parser.set_defaults(run=run)
     add = parser.add_argument
     add('source', type=Path, metavar='MODEL_DIR_OR_ONNX', help='checkpoint, or an exported tower')
     add('-o', '--output', type=Path, required=True, metavar='OUT.rknn')
@@ -79,20 +78,27 @@ def _split(text: str) -> tuple[str, int]:
     return pattern, int(factor)
 
 
-def finish(args: argparse.Namespace, convert: Callable[[argparse.Namespace], Any]) -> int:
-    """Run a conversion; print what it returns, or its error; return the exit code."""
+def run(args: argparse.Namespace) -> int:
+    """Convert; print what was made, or the error; return the exit code."""
     try:
-        figures = convert(args)
+        figures = _convert(args)
     except ConversionError as error:
         print(f'vlm-npu: {error}', file=sys.stderr)
         return error.exit_code
     if args.json:
         print(json.dumps(figures, indent=2))
+        return 0
+    rknn = figures['rknn']
+    print(
+        f'{args.output}: {figures["model"]} for {args.platform}, {rknn["size"]} pixels to '
+        f'{rknn["tokens"]} tokens, {rknn["outputs"]} outputs of {rknn["dim"]}; '
+        f'{rknn["bytes"] / 1e6:.1f} MB, rknn-toolkit2 {figures["toolkit"]}'
+    )
     return 0
 
 
-def _convert_vision(args: argparse.Namespace) -> dict[str, Any]:
-    figures = convert_vision(
+def _convert(args: argparse.Namespace) -> dict[str, Any]:
+    return convert_vision(
         VisionJob(
             source=args.source,
             output=args.output,
@@ -107,11 +113,3 @@ def _convert_vision(args: argparse.Namespace) -> dict[str, Any]:
         ),
         lambda line: print(line, file=sys.stderr, flush=True),
     )
-    if not args.json:
-        rknn = figures['rknn']
-        print(
-            f'{args.output}: {figures["model"]} for {args.platform}, {rknn["size"]} pixels to '
-            f'{rknn["tokens"]} tokens, {rknn["outputs"]} outputs of {rknn["dim"]}; '
-            f'{rknn["bytes"] / 1e6:.1f} MB, rknn-toolkit2 {figures["toolkit"]}'
-        )
-    return figures

@@ -72,9 +72,6 @@ def run(args: argparse.Namespace) -> int:
     except ConversionError as error:
         print(f'vlm-npu: {error}', file=sys.stderr)
         return error.exit_code
-    except OSError as error:
-        print(f'vlm-npu: {error}', file=sys.stderr)
-        return 1
     return 0
 
 

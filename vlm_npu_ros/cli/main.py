@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _discard(sys.stdout)
         return _CLOSED_PIPE
+    except OSError as error:  # a file or folder that can not be read or written
+        print(f'vlm-npu: {error}', file=sys.stderr)
+        return 1
 
 
 def _discard(stream: TextIO) -> None:

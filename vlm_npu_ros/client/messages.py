@@ -83,7 +83,9 @@ def make_goal(
     min_confidence: float = 0.0,
     backend: str = '',
 ) -> Ask.Goal:
-    """Return the goal of AskFields; raise ValueError for a number that it can not hold."""
+    """Return the goal of AskFields; raise ValueError for a value that it can not hold."""
+    if isinstance(choices, str):
+        raise ValueError(f'choices must be a list of texts, not the text {choices!r}')
     if yes_no and choices:
         raise ValueError('yes_no and choices are both given')
     if not 0 <= min_confidence <= 1:

@@ -28,7 +28,7 @@ from vlm_npu_ros.demo.questions import PLACE, random_question
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, Scene
 from vlm_npu_ros.demo.simulated_robot import SimulatedRobot
 from vlm_npu_ros.nav.camera import MissionCamera
-from vlm_npu_ros.nav.main import INTERRUPTED, missing_packages, run_and_save
+from vlm_npu_ros.nav.main import FAULT, INTERRUPTED, missing_packages, run_and_save
 from vlm_npu_ros.nav.mission import make_pose, Mission, Question, Waypoint
 from vlm_npu_ros.nav.patrol import Patrol
 from vlm_npu_ros.nav.report import Report
@@ -179,8 +179,11 @@ def _patrol(route: Sequence[Place], output: Path, asker: Asker, screen: Screen) 
     with MissionCamera(reliability='reliable') as camera, VlmClient() as vlm:
         camera.wait_for_frame(_CAMERA_SECONDS)
         patrol = Patrol(mission, SimulatedRobot(arrive), vlm, camera, progress=screen)
-        if run_and_save(patrol, output, screen.say) == INTERRUPTED:
-            raise KeyboardInterrupt
+        status = run_and_save(patrol, output, screen.say)
+    if status == INTERRUPTED:
+        raise KeyboardInterrupt
+    if status == FAULT:
+        return 'there is no report'
     return _verdict(route, patrol.report, screen)
 
 

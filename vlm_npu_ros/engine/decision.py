@@ -90,6 +90,9 @@ class AnswerReader:
 
     choices: {'yes', 'no'} are read in many languages; others as they are written. Letter case,
         punctuation and width make no difference, and the longest choice that fits counts.
+
+    What stands in <think> is not read if the answer opens it. Where the chat template has opened
+    it in the prompt, thoughts can not be told from the answer: switch thinking off there.
     """
 
     def __init__(self, choices: tuple[str, ...]) -> None:

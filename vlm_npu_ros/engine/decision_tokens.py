@@ -54,7 +54,7 @@ class Tokeniser:
             yield from self._feed(plain, _class(plain), at)
 
     def end(self, at: int) -> Iterator[Token]:
-        """X text ends at this offset."""
+        """Yield what is left of a text that ends at this offset."""
         yield from self._release(' ', at)
         yield from self._flush()
         yield Token(Kind.BREAK, END, at)

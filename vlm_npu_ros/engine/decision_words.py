@@ -33,7 +33,7 @@ class Role(Flag):
 
 
 NEUTRAL = """
-{to|please} answer
+{to|please} answer, {almost|nearly} certain{ly|}
 no doubt, without {a |any |}doubt, nothing but, none other than, nothing other than, no problem
 clear {that|to see}, no {lado|meio|centro|canto|chão|fundo|topo|final|início|interior}
 kein zweifel, ohne zweifel, zweifellos, sans {aucun |}doute, sin duda, senza dubbio, sem dúvida
@@ -46,9 +46,9 @@ WORDS = {
 no, not, not so, not that, isn't, aren't, wasn't, weren't, doesn't, don't, didn't, hasn't, haven't
 hadn't, can't, cannot, couldn't, won't, wouldn't, shouldn't, mustn't, ain't, isnt, arent, doesnt
 dont, cant, wont, never, without, neither, nor, none, nothing, nobody, nowhere, hardly, barely
-scarcely, unlikely, lack, lacks, lacking, absence of, fails to, failed to, free {of|from}
-except, anything but, all but, far from, used to be, other than, opposite of, different from
-false, untrue, wrong, incorrect
+scarcely, almost, nearly, unlikely, lack, lacks, lacking, absence of, fails to, failed to
+free {of|from}, except, anything but, all but, far from, used to be, other than, opposite of
+different from, false, untrue, wrong, incorrect
 if, whether, unless, might, may, could
 nicht, kein, keine, keinen, keinem, keiner, keines, nichts, nie, niemals, weder, ohne
 nein, kaum, ob, falls, könnte, könnten

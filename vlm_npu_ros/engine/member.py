@@ -73,9 +73,10 @@ class Member:
             self._starting = engine = self._make()
             if isinstance(engine, IsolatedEngine):
                 engine.load()
-        except VlmError as error:
-            self.breaker.fail(str(error), at_once=True)
-            raise
+        except Exception as error:
+            failure = _typed(error)
+            self.breaker.fail(str(failure), at_once=True)
+            raise failure from failure.__cause__
         self.engine, self._starting = engine, None
         self.breaker.succeed()
         if self._closed:
@@ -199,10 +200,8 @@ class Run:
             self._before.wait()
         try:
             self._write()
-        except VlmError as error:
-            self._told.put(error)
         except Exception as error:
-            self._told.put(BackendCrashedError(f'{type(error).__name__}: {error}'))
+            self._told.put(_typed(error))
         finally:
             self.ended.set()
 
@@ -219,3 +218,11 @@ class Run:
             self._told.put(chunk)
         if reason is None:
             raise BackendCrashedError('The answer ended without saying why')
+
+
+def _typed(error: Exception) -> VlmError:
+    if isinstance(error, VlmError):
+        return error
+    failure = BackendCrashedError(f'{type(error).__name__}: {error}')
+    failure.__cause__ = error
+    return failure

@@ -8,22 +8,20 @@ import threading
 
 from builtin_interfaces.msg import Time
 import cv2
-import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.engine.errors import ImageError
+from vlm_npu_ros.nav.node_thread import NodeThread
 from vlm_npu_ros.node.conversions import to_rgb
 
 _TYPES = {'raw': Image, 'compressed': CompressedImage}
 _DEPTH = 10  # messages that may wait while one is made small
 _MOST = 1000  # pictures that are kept, of about 40 KiB each
 _QUALITY = 85  # of the JPEG
-_SPIN = 0.1  # seconds between looks at whether it is to end
 
 
 class MissionCamera:
@@ -45,7 +43,7 @@ class MissionCamera:
     ) -> None:
         self._width = width
         self._type = _TYPES[transport]
-        self._comes = self._looks = self._ending = False
+        self._comes = self._looks = False
         self._pictures: dict[tuple[float, str], bytes] = {}
         self._changed = threading.Condition()
         self._node = Node('mission_camera', context=context, start_parameter_services=False)
@@ -54,10 +52,7 @@ class MissionCamera:
             # Raw: a message that nobody looks at is not even deserialised.
             self._node.create_subscription(self._type, topic, self._on_message, qos, raw=True)
         self._has_topic = bool(topic)
-        self._executor = SingleThreadedExecutor(context=self._node.context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name='mission_camera', daemon=True)
-        self._thread.start()
+        self._thread = NodeThread(self._node)
 
     def __enter__(self) -> MissionCamera:
         return self
@@ -67,10 +62,7 @@ class MissionCamera:
 
     def close(self) -> None:
         """Leave."""
-        self._ending = True
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
+        self._thread.close()
 
     def wait_for_frame(self, patience: float) -> bool:
         """Return whether frames come, within patience seconds; True where none are wanted."""
@@ -106,13 +98,6 @@ class MissionCamera:
         with self._changed:
             self._changed.wait_for(decided, patience)
             return self._pictures.get(key)
-
-    def _spin(self) -> None:
-        try:
-            while self._node.context.ok() and not self._ending:
-                self._executor.spin_once(timeout_sec=_SPIN)
-        except rclpy.executors.ExternalShutdownException:
-            pass
 
     def _on_message(self, data: bytes) -> None:
         if not self._comes:

@@ -10,15 +10,17 @@ import signal
 import sys
 
 import rclpy
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
+from rclpy.validate_topic_name import validate_topic_name
 from vlm_npu_ros.client import NodeUnavailableError, VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import load_mission, Mission, MissionFileError
 from vlm_npu_ros.nav.patrol import Patrol
 from vlm_npu_ros.nav.report import Report, save
 
-_FINE, _FAULT, _USE, _INCOMPLETE, _ALARM, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_FINE, FAULT, _USE, _INCOMPLETE, _ALARM, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _CAMERA_SECONDS = 10.0  # that the first frame may take
 _EPILOG = f"""\
@@ -27,7 +29,7 @@ A second one leaves at once.
 
 exit codes:
   {_FINE:<3}  all reached, all answered, all as expected
-  {_FAULT:<3}  the mission could not begin, or its report could not be written
+  {FAULT:<3}  the mission could not begin, or its report could not be written
   {_USE:<3}  wrong use, or the mission file can not be read
   {_INCOMPLETE:<3}  a waypoint was not reached, or a question not answered
   {_ALARM:<3}  an answer is not as expected, or unclear where one was expected
@@ -41,11 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(remove_ros_args(['patrol', *arguments])[1:])
     missing = missing_packages('nav2_simple_commander', 'rich')
     if missing:
-        return _fail(missing, _FAULT)
+        return _fail(missing, FAULT)
     try:
         mission = load_mission(args.mission)
     except MissionFileError as error:
         return _fail(str(error), _USE)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)  # now, and not when all is done
+    except OSError as error:
+        return _fail(f'the report can not be written: {error}', FAULT)
     # Our own handlers: rclpy's would cut the connections before anything is cancelled.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -53,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except NodeUnavailableError as error:
-        return _fail(str(error), _FAULT)
+        return _fail(str(error), FAULT)
     finally:
         rclpy.try_shutdown()
 
@@ -87,14 +93,27 @@ def _parser() -> argparse.ArgumentParser:
         help='of report.json, report.html, report.png and the pictures (default: report)')
     add('--stop-on-failure', action='store_true',
         help='end at a waypoint that is not reached or a question that is not answered')
-    add('--node', default='vlm', help='the vlm node; with a namespace: robot1/vlm (default: vlm)')
-    add('--image-topic', default='camera/image_raw', metavar='TOPIC',
+    add('--node', type=_name, default='vlm',
+        help='the vlm node; with a namespace: robot1/vlm (default: vlm)')
+    add('--image-topic', type=_name_or_none, default='camera/image_raw', metavar='TOPIC',
         help="of the node's camera, for pictures; '' = no pictures (default: camera/image_raw)")
     add('--image-transport', choices=('raw', 'compressed'), default='raw')
     add('--image-reliability', choices=('best_effort', 'reliable'), default='best_effort')
     add('--localizer', default='amcl', metavar='NODE',
         help='that Nav2 waits for; robot_localization = none (default: amcl)')
     return parser
+
+
+def _name(text: str) -> str:
+    try:
+        validate_topic_name(text)
+    except InvalidTopicNameException as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _name_or_none(text: str) -> str:
+    return text and _name(text)
 
 
 def _drive(mission: Mission, args: argparse.Namespace) -> int:
@@ -141,7 +160,7 @@ def run_and_save(patrol: Patrol, folder: Path, say: Callable[[str], None]) -> in
             signal.signal(number, handler)
     say(f'\n{patrol.report.summary}')
     if problem:
-        return _fail(problem, _FAULT)
+        return _fail(problem, FAULT)
     say(f'Report: {(folder / "report.html").resolve()}')
     return INTERRUPTED if signals else exit_code(patrol.report)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 from pathlib import Path
+import sys
 from typing import Any
 
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
@@ -119,6 +120,8 @@ def parse_mission(text: str, name: str = 'mission') -> Mission:
         for number, item in enumerate(fields.items('waypoints'), 1)
     )
     mission = Mission(fields.text('name', name), waypoints, fields.number('settle', 0.0))
+    if mission.settle < 0:
+        raise fields.error(f'settle must not be negative, as {mission.settle} is')
     fields.refuse_others()
     if not waypoints:
         raise MissionFileError('the mission has no waypoints: add one under waypoints')
@@ -193,7 +196,7 @@ class _Fields:
 
     def number(self, name: str, default: float | None = None) -> float:
         value = self.take(name, default)
-        if type(value) not in _NUMBERS or not math.isfinite(value):
+        if type(value) not in _NUMBERS or not abs(value) <= sys.float_info.max:  # NaN is not
             raise self.error(f'{name} must be a number, not {value!r:.60}')
         return float(value)
 

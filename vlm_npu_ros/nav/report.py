@@ -179,6 +179,7 @@ def save(report: Report, folder: Path) -> None:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
-    (folder / 'report.json').write_text(report.to_json(), encoding='utf-8')
-    (folder / 'report.html').write_text(page(report), encoding='utf-8')
+    for name, text in (('report.json', report.to_json()), ('report.html', page(report))):
+        # Half a character, as of a file's name in another encoding, is no reason to lose it all.
+        (folder / name).write_text(text, encoding='utf-8', errors='replace')
     (folder / 'report.png').write_bytes(picture(report))

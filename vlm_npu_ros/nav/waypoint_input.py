@@ -16,19 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-import threading
 import time
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from builtin_interfaces.msg import Time
-import rclpy
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Empty
+from vlm_npu_ros.nav.node_thread import NodeThread
 
-_SPIN = 0.1  # seconds between looks at whether it is to end
 _FOLLOWING = 2.0  # seconds after its last feedback that the follower counts as under way
 _REPEAT = 0.2  # seconds between two Empty
 _REPEAT_SECONDS = 2.0  # in all, without a sign that the follower goes on
@@ -74,10 +71,7 @@ class WaypointInput:
             self._on_status, _STATUS,
         )
         self._worker = ThreadPoolExecutor(1, 'waypoint_look')
-        self._executor = SingleThreadedExecutor(context=self._node.context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name='waypoint_input', daemon=True)
-        self._thread.start()
+        self._thread = NodeThread(self._node)
 
     def __enter__(self) -> WaypointInput:
         return self
@@ -88,17 +82,9 @@ class WaypointInput:
     def close(self) -> None:
         """Leave; a look that is under way is waited for."""
         self._ending = True
+        self._thread.stop()  # first: its callbacks give the worker more to do
         self._worker.shutdown(cancel_futures=True)
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-
-    def _spin(self) -> None:
-        try:
-            while self._node.context.ok() and not self._ending:
-                self._executor.spin_once(timeout_sec=_SPIN)
-        except rclpy.executors.ExternalShutdownException:
-            pass
+        self._thread.close()
 
     def _on_feedback(self, message: object) -> None:
         self._index = message.feedback.current_waypoint  # type: ignore[attr-defined]

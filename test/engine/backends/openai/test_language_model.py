@@ -390,6 +390,18 @@ def test_server_tells_its_context(
     assert make_engine(context=512).context == 512
 
 
+@pytest.mark.parametrize(
+    'entry', [{'meta': 'x'}, {'meta': [2048]}, {'n_ctx': '2048'}, {'meta': {'n_ctx': 10**30}}]
+)
+def test_context_that_is_none_is_unknown(
+    make_engine: MakeEngine, server: ChatServer, lines: list[str], entry: dict[str, Any]
+) -> None:
+    data = [{'id': 'tiny', **entry}]
+    server.list_models = lambda exchange: exchange.reply(200, {'data': data})
+    assert make_engine().answer(QUESTION) == 'a red ball'
+    assert 'a context of unknown size' in lines[-1]
+
+
 # --- answers that are one of several ---
 
 SURE = {'Yes': log(0.9), 'No': log(0.06), ' yes': log(0.02), 'N': log(0.01)}

@@ -85,3 +85,14 @@ def test_tokens_that_are_held_are_not_counted_again(
     server.answer = send(choice(), {'choices': [], 'usage': usage})
     *_, last = make_engine().generate(QUESTION)
     assert last.figures and (last.figures.prompt_tokens, last.figures.new_tokens) == (10, 2)
+
+
+@pytest.mark.parametrize(('prompt', 'new'), [(5, -1), (10**30, 1), (5, 10**30)])
+def test_counts_that_can_not_be_are_estimated(
+    make_engine: Callable[..., Engine], server: ChatServer, prompt: int, new: int
+) -> None:
+    usage = {'prompt_tokens': prompt, 'completion_tokens': new}
+    server.answer = send(choice(), {'choices': [], 'usage': usage})
+    *_, last = make_engine().generate(QUESTION)
+    assert last.figures and 0 < last.figures.prompt_tokens < 100
+    assert last.figures.new_tokens == 1

@@ -68,7 +68,8 @@ class Failures:
             return BackendUnavailableError(
                 f'{self.where} can not be reached: {said}{hint}: start it, or set openai.base_url'
             )
-        return BackendCrashedError(f'{self.where} sent no whole answer: {said}')
+        hint = 'look into its log' if begun else 'look into its log, or set openai.base_url'
+        return BackendCrashedError(f'{self.where} sent no whole answer: {said}: {hint}')
 
     def _refused(self, status: int, said: str) -> VlmError:
         answered = f'{self.where} answered {status}: {said}'

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.openai.api_key import read_key
-from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
+from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
 
 Progress = Callable[[str], None]
@@ -100,5 +100,7 @@ def _find(
 
 def _context(model: Mapping[str, Any]) -> int:
     """Return the tokens that the server says the model's context has; 0 = it does not say."""
-    told = [(model.get('meta') or {}).get('n_ctx'), *(model.get(name) for name in _CONTEXTS)]
-    return next((n for n in told if isinstance(n, int) and n > 0), 0)
+    meta = model.get('meta')
+    places = (meta if isinstance(meta, dict) else {}, model)
+    told = (place.get(name) for place in places for name in _CONTEXTS)
+    return next((n for n in told if isinstance(n, int) and 0 < n <= MOST_TOKENS), 0)

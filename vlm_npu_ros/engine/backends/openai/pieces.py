@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import math
 from typing import Any
 
+from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS
 from vlm_npu_ros.engine.types import FinishReason
 
 _REASONS = {'stop': FinishReason.EOS, 'length': FinishReason.LENGTH}
@@ -69,11 +70,13 @@ def read_piece(chunk: Any) -> Piece:
 
 
 def _usage(said: Any) -> Usage | None:
+    """Return what the server counted; None if it did not, or nothing that can be."""
     if said is None:
         return None
     details = getattr(said, 'prompt_tokens_details', None)
     held = int(getattr(details, 'cached_tokens', None) or 0)
-    return Usage(max(int(said.prompt_tokens) - held, 0), int(said.completion_tokens))
+    read, new = max(int(said.prompt_tokens) - held, 0), int(said.completion_tokens)
+    return Usage(read, new) if read <= MOST_TOKENS and 0 <= new <= MOST_TOKENS else None
 
 
 def _probability(logprob: float) -> float:

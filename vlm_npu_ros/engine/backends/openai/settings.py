@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 TYPED = ('auto', 'logprobs', 'json_schema', 'parse')
+MOST_TOKENS = 2**31 - 1  # that a server is believed to have, or to have counted
 
 
 @dataclass(frozen=True)
