@@ -186,7 +186,9 @@ def _nv24(planes: np.ndarray) -> np.ndarray:
     height, width, step = planes.shape[0] // 3, planes.shape[1], planes.strides[0]
     chroma = np.lib.stride_tricks.as_strided(
         planes[height:], (height, width, 2), (2 * step, 2, 1), writeable=False)
-    return cv2.transform(cv2.merge([planes[:height], chroma]), _YUV_TO_RGB)
+    # In 16 bits, as OpenCV rounds the matrix to 1/1024 for 8.
+    wide = cv2.merge([planes[:height], chroma]).astype(np.uint16)
+    return cv2.convertScaleAbs(cv2.transform(wide, _YUV_TO_RGB))
 
 
 # OpenCV names a Bayer pattern after the second row's second and third pixel, ROS after the first

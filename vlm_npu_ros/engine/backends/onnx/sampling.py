@@ -6,15 +6,19 @@ import numpy as np
 from vlm_npu_ros.engine.types import Sampling
 
 
-def pick_token(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator) -> int:
+def pick_token(
+    logits: np.ndarray, sampling: Sampling, rng: np.random.Generator | None
+) -> int:
     """
     Return the index of the next token.
 
     logits: (vocabulary,) float. Top-k first, then top-p over the probabilities at the given
     temperature, as in the usual samplers (Holtzman et al., arXiv 1904.09751, for top-p).
+    rng: not used at temperature 0, where the likeliest is taken.
     """
     if sampling.temperature <= 0:
         return int(logits.argmax())
+    assert rng is not None
     order = np.argsort(-logits)
     if sampling.top_k > 0:
         order = order[: sampling.top_k]
