@@ -120,16 +120,17 @@ class Asker:
             AskAction.Impl.GetResultService, f'{name}/_action/get_result', qos_profile=_DEPTH
         )
         self._heard = []
-        if 'topic' in listens:
-            topic = name.replace('/ask', '/partial_answer')
-            self._heard.append(
-                node.create_subscription(PartialAnswer, topic, self._on_piece, _DEPTH)
-            )
+        # First, as it comes first: an executor has no other order for what comes together.
         if 'feedback' in listens:
             self._heard.append(node.create_subscription(
                 AskAction.Impl.FeedbackMessage, f'{name}/_action/feedback', self._on_feedback,
                 _DEPTH,
             ))
+        if 'topic' in listens:
+            topic = name.replace('/ask', '/partial_answer')
+            self._heard.append(
+                node.create_subscription(PartialAnswer, topic, self._on_piece, _DEPTH)
+            )
 
     def find(self) -> None:
         """Wait until an answer comes."""

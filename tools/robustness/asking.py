@@ -93,7 +93,9 @@ class Peer:
     def __init__(self, name: str, **options: Any) -> None:
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = rclpy.create_node(name, context=self._context, **options)
+        self.node = rclpy.create_node(
+            name, context=self._context, start_parameter_services=False, **options
+        )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
