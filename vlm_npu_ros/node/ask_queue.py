@@ -19,6 +19,7 @@ from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
 from vlm_npu_ros.node.views import Views
 
+_GIVE_WAY = 0.005  # seconds that a caller waits at most until the generate thread has looked
 # Ends of answers that a dialogue can go on from.
 _WHOLE = (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
 
@@ -95,10 +96,17 @@ class AskQueue:
             if ask.done:
                 return
             place = len(self._waiting) if background else self.depth
-            self._look(ask, sum(other.stage is Stage.QUEUED for other in self._waiting[:place]))
+            idle = self._running is None
+            if not idle:
+                before = sum(other.stage is Stage.QUEUED for other in self._waiting[:place])
+                self._look(ask, before)
             self._waiting.insert(place, ask)
             self._changed.notify()
             self._added.notify()
+        if idle and not background:
+            # Python would let this thread run on for a while first, which the caller has to wait.
+            ask.looked_at.wait(_GIVE_WAY)
+        ask.tell()
 
     def end(self, ask: Ask, error: VlmError) -> None:
         """End a question with an error, wherever it is."""
@@ -114,7 +122,7 @@ class AskQueue:
         """Look again: a frame was encoded, or is being encoded."""
         with self._lock:
             position = 0
-            for ask in self._waiting:
+            for ask in self._waiting if self._running else ():
                 position += self._look(ask, position) is not None
             self._changed.notify()
 
@@ -163,7 +171,7 @@ class AskQueue:
                 self._added.wait(None if first is None else max(first - time.monotonic(), 0))
 
     def _expire(self, ask: Ask) -> None:
-        if ask.stage in (Stage.WAITING_FOR_FRAME, Stage.ENCODING):
+        if ask.stage in (None, Stage.WAITING_FOR_FRAME, Stage.ENCODING):
             error = self._views.complaint(ask)
         else:
             why = self._engine.failure or 'allow more time or ask for fewer tokens'
@@ -173,12 +181,17 @@ class AskQueue:
             )
         self.end(ask, error)
 
-    def _look(self, ask: Ask, position: int) -> View | None:
-        """Return the view of a waiting question; set its stage and position."""
+    def _look(self, ask: Ask, position: int, is_next: bool = False) -> View | None:
+        """
+        Return the view of a waiting question; set its stage and position.
+
+        While nothing is answered, the generate thread alone looks; is_next: it takes the question.
+        """
         view = self._views.view_for(ask)
         if view:
             ask.frame_is_ready(view.newest)
-            ask.enter(Stage.QUEUED, position)
+            if not is_next:
+                ask.enter(Stage.QUEUED, position)
         else:
             waiting = Stage.ENCODING if self._views.is_encoding(ask) else Stage.WAITING_FOR_FRAME
             ask.enter(waiting, position)
@@ -194,7 +207,7 @@ class AskQueue:
     def _take(self) -> tuple[Ask, View] | None:
         """Return the first question that has a view, and that view."""
         for ask in self._waiting:
-            view = self._look(ask, 0)  # none of those before it has one
+            view = self._look(ask, 0, is_next=True)  # none of those before it has one
             if view and not ask.done:
                 self._waiting.remove(ask)
                 self._renumber()

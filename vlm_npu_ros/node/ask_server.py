@@ -11,7 +11,7 @@ from typing import Any
 from builtin_interfaces.msg import Duration
 import psutil
 from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -34,6 +34,7 @@ from vlm_npu_ros.srv import Ask as AskService
 _DEPTH = QoSProfile(depth=256)
 _LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
 _RESULT_SECONDS = 10  # that a result is kept for a caller who does not fetch it
+_PROCESS = psutil.Process()
 
 
 class AskServer:
@@ -44,19 +45,25 @@ class AskServer:
 
     check: makes AskOptions of a request (of either kind) or raises RequestError.
     backend, engine: what answers, for the statistics; '' where the answer says which one did.
+    group: of the callbacks.
     """
 
     def __init__(
-        self, node: Node, check: Callable[[Any], AskOptions], backend: str, engine: AnyEngine
+        self,
+        node: Node,
+        check: Callable[[Any], AskOptions],
+        backend: str,
+        engine: AnyEngine,
+        group: CallbackGroup,
     ) -> None:
         self._node = node
         self._check = check
         self._backend, self._engine = backend, engine
         self._queue: AskQueue | None = None
         self._goals: dict[bytes, Ask] = {}  # that are open
+        self._memory = _PROCESS.memory_info().rss  # when a question came last
         self._open = 0  # requests of the service that are not answered
         self._idle = threading.Condition()
-        group = ReentrantCallbackGroup()
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
         self._sentences = node.create_publisher(Sentence, '~/sentence', _DEPTH)
         self._clients = Clients(node, '~/ask', self._client_gone)
@@ -96,20 +103,22 @@ class AskServer:
 
     def _take(self, request: AskService.Request, header: Any) -> None:
         def finish(fill: Callable[[], AskService.Response]) -> None:
-            self._node.executor.create_task(self._send_response, fill, header)
+            self._send_response(fill, header)
 
         self._count(1)
-        self._start(request, AskService.Response(), sender(header), finish)
+        self._start(
+            request, AskService.Response(), functools.partial(sender, header), finish
+        )
 
     def _send_response(self, fill: Callable[[], AskService.Response], header: Any) -> None:
         try:
             self._respond(fill(), header)
-        except InvalidHandle:  # would end the executor
+        except InvalidHandle:
             self._node.get_logger().warning('The service was removed under a question')
         finally:
             self._count(-1)
 
-    def _begin(self, goal: ServerGoalHandle, client: bytes | None) -> None:
+    def _begin(self, goal: ServerGoalHandle, client: Callable[[], bytes | None]) -> None:
         def finish(fill: Callable[[], AskAction.Result]) -> None:
             self._goals.pop(key_of(goal), None)
             self._action.finish(goal, fill)
@@ -125,7 +134,7 @@ class AskServer:
         self,
         request: Any,
         result: Any,
-        client: bytes | None,
+        client: Callable[[], bytes | None],
         finish: Callable[[Callable[[], Any]], None],
         goal: ServerGoalHandle | None = None,
     ) -> None:
@@ -155,10 +164,14 @@ class AskServer:
             sentences.take(ask, piece)
 
         ask = Ask(options, on_piece, _feedback_to(goal), on_done)
-        self._clients.watch(ask, client)
         if goal is not None:
             self._goals[key_of(goal)] = ask
         queue.submit(ask)
+        # What reads files comes now: it lets the thread run that answers.
+        self._clients.watch(ask, client())
+        if ask.done:  # it may have been before it was watched
+            self._clients.forget(ask)
+        self._memory = _PROCESS.memory_info().rss
         if goal is not None and goal.is_cancel_requested:  # before the queue had it
             self._cancelled(goal)
 
@@ -175,6 +188,8 @@ class AskServer:
             queue.end(ask, CancelledError(reason))
 
     def _publish(self, ask: Ask, piece: Piece) -> None:
+        if not self._partials.get_subscription_count():  # what nobody hears takes as long
+            return
         message = PartialAnswer(
             header=ask.header,
             request_id=ask.request_id,
@@ -194,7 +209,7 @@ class AskServer:
         result.request_id = ask.request_id
         assert ask.finish_reason
         result.finish_reason = ask.finish_reason.value
-        result.stats = statistics(ask, self._backend, self._engine)
+        result.stats = statistics(ask, self._backend, self._engine, self._memory)
         result.frame_stamps = list(ask.stamps)
         result.dropped_turns, result.note = ask.dropped_turns, ask.note
         fill_choice(result, ask)
@@ -242,8 +257,12 @@ def _duration(nanoseconds: int) -> Duration:
     return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
-def statistics(ask: Ask, backend: str, engine: AnyEngine) -> GenerationStats:
-    """Return what the answer cost; stages that did not happen are 0."""
+def statistics(ask: Ask, backend: str, engine: AnyEngine, memory: int) -> GenerationStats:
+    """
+    Return what the answer cost; stages that did not happen are 0.
+
+    memory: resident bytes of this process.
+    """
     times = ask.times
     ended = times.ended or time.monotonic()
     ready = times.frame_ready or ended
@@ -256,7 +275,7 @@ def statistics(ask: Ask, backend: str, engine: AnyEngine) -> GenerationStats:
         encode_ms=1000 * times.encode,
         queue_ms=1000 * (begun - ready),
         total_ms=1000 * (ended - times.asked),
-        memory_mb=(engine.memory or psutil.Process().memory_info().rss) / 2**20,
+        memory_mb=(engine.memory or memory) / 2**20,
     )
     if times.first_piece:
         stats.first_token_ms = 1000 * (times.first_piece - times.asked)

@@ -9,7 +9,7 @@ import threading
 import time
 
 import numpy as np
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import JumpHandle, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -48,13 +48,16 @@ class CameraFeed:
     """
     The newest message of one camera, as it came, and its newest embedding.
 
-    Raises ValueError for a topic whose name is none.
+    group: of the subscription's callback; not reentrant. Raises ValueError for a topic whose name
+        is none.
 
     Messages are not even deserialised until one of them is encoded: at 30 Hz that costs more
     than everything else that is done to them.
     """
 
-    def __init__(self, node: Node, settings: CameraSettings, reliability: str) -> None:
+    def __init__(
+        self, node: Node, settings: CameraSettings, reliability: str, group: CallbackGroup
+    ) -> None:
         self.settings = settings
         self.topic = node.resolve_topic_name(settings.topic)
         self.counts = CameraCounts()
@@ -65,7 +68,7 @@ class CameraFeed:
         self.encoding = False
         self.next_encoding = 0.0  # time.monotonic()
         self._newest: deque[bytes] = deque(maxlen=1)
-        self._node = node
+        self._node, self._group = node, group
         self._arrived: Callable[[], None] = lambda: None
         self._subscription: Subscription | None = None
         self._type = _MESSAGE_TYPES[settings.transport]
@@ -84,7 +87,7 @@ class CameraFeed:
             self.settings.topic,
             self._receive,
             self._qos,
-            callback_group=MutuallyExclusiveCallbackGroup(),
+            callback_group=self._group,
             raw=True,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import functools
 import os
 import struct
 from typing import Any, Generic, TypeVar
@@ -30,19 +31,20 @@ def sender(header: Any) -> bytes | None:
     if type(type(request_id)).__name__ != 'pybind11_type':
         return None
     try:
-        memory = os.open('/proc/self/mem', os.O_RDONLY)
-    except OSError:
-        return None
-    try:
+        memory = _memory()
         (address,) = _ADDRESS.unpack(
             os.pread(memory, _ADDRESS.size, id(request_id) + object.__basicsize__)
         )
         guid, number = _REQUEST_ID.unpack(os.pread(memory, _REQUEST_ID.size, address))
     except (OSError, OverflowError, struct.error):
         return None
-    finally:
-        os.close(memory)
     return guid[:_PARTICIPANT] if number == request_id.sequence_number else None
+
+
+@functools.cache
+def _memory() -> int:
+    """Return the descriptor of this process's memory, open from now on."""
+    return os.open('/proc/self/mem', os.O_RDONLY)
 
 
 Question = TypeVar('Question')
@@ -71,6 +73,7 @@ class Clients(Generic[Question]):
         self._feedback = f'{name}/_action/feedback'
         self._requests = f'rq{node.resolve_service_name(name)}Request'
         self._watches: dict[Question, _Watch] = {}
+        self._seen: set[bytes] = set()  # when the graph was looked at last
         self._timer = node.create_timer(
             _PERIOD,
             self._look,
@@ -85,7 +88,8 @@ class Clients(Generic[Question]):
     def watch(self, ask: Question, client: bytes | None) -> None:
         """Look after a question from now on, where its client is known."""
         if client is not None:
-            self._watches[ask] = _Watch(client, client in self._present())
+            seen = client in self._seen or client in self._present()
+            self._watches[ask] = _Watch(client, seen)
 
     def forget(self, ask: Question) -> None:
         """Do not look after a question any more."""
@@ -96,7 +100,8 @@ class Clients(Generic[Question]):
             *self._node.get_subscriptions_info_by_topic(self._feedback),
             *self._node.get_publishers_info_by_topic(self._requests, no_mangle=True),
         ]
-        return {bytes(endpoint.endpoint_gid[:_PARTICIPANT]) for endpoint in endpoints}
+        self._seen = {bytes(endpoint.endpoint_gid[:_PARTICIPANT]) for endpoint in endpoints}
+        return self._seen
 
     def _look(self) -> None:
         watches = list(self._watches.items())

@@ -11,6 +11,7 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
+from rclpy.task import Task
 from vlm_npu_ros.engine.errors import CancelledError
 from vlm_npu_ros.node.clients import sender
 
@@ -24,8 +25,8 @@ class GoalServer(ActionServer):
     rclpy looks at every waiting coroutine whenever anything happens: with a hundred of them, that
     takes most of its time.
 
-    begin: called with each goal and its sender, see there; `finish` is to be called at its end,
-        once.
+    begin: called with each goal and what tells its sender, see there; `finish` is to be called at
+        its end, once.
     cancelled: called with each goal that shall end as cancelled, when its state allows that.
     """
 
@@ -34,13 +35,14 @@ class GoalServer(ActionServer):
         node: Node,
         action_type: Any,
         name: str,
-        begin: Callable[[ServerGoalHandle, bytes | None], None],
+        begin: Callable[[ServerGoalHandle, Callable[[], bytes | None]], None],
         cancelled: Callable[[ServerGoalHandle], None],
         **options: Any,
     ) -> None:
         self._begin = begin
         self._cancelled = cancelled
-        self._senders: dict[bytes, bytes | None] = {}  # of the goals that are being accepted
+        # Of the goals that are being accepted.
+        self._senders: dict[bytes, Callable[[], bytes | None]] = {}
         self._cancelling: dict[bytes, ServerGoalHandle] = {}
         self._open = 0  # goals whose result is not on its way to the caller
         self._idle = threading.Condition()
@@ -55,8 +57,12 @@ class GoalServer(ActionServer):
         )
 
     def finish(self, goal: ServerGoalHandle, fill: Callable[[], Any]) -> None:
-        """Have `fill` called soon, which returns the result; it says how the goal has ended."""
-        super().notify_execute(goal, functools.partial(self._end, fill))
+        """
+        Send the result that `fill` returns, which says how the goal has ended.
+
+        In this thread: the executor would take a millisecond and more to come to it.
+        """
+        Task(self._execute_goal, (functools.partial(self._end, fill), goal))()
 
     def close(self) -> None:
         """Remove the interface, when the goals that have ended have their results."""
@@ -90,7 +96,7 @@ class GoalServer(ActionServer):
     def notify_execute(self, goal_handle: ServerGoalHandle, execute_callback: Any) -> None:
         """Begin with a goal that was accepted."""
         self._count(1)
-        self._begin(goal_handle, self._senders.get(key_of(goal_handle)))
+        self._begin(goal_handle, self._senders.get(key_of(goal_handle), lambda: None))
 
     async def execute(self, taken_data: Any) -> None:
         """Do what the taken messages ask for."""
@@ -99,7 +105,7 @@ class GoalServer(ActionServer):
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             header, request = taken_data['goal']
             key = key_of(request)
-            self._senders[key] = sender(header)
+            self._senders[key] = functools.partial(sender, header)
         try:
             await super().execute(taken_data)
         finally:

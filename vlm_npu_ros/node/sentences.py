@@ -24,13 +24,14 @@ class SentencePublisher:
             self._publish(ask, self._splitter.finish(), piece.finish_reason.value)
 
     def _publish(self, ask: Ask, text: str, finish_reason: str) -> None:
-        self._publisher.publish(Sentence(
-            header=ask.header,
-            request_id=ask.request_id,
-            conversation_id=ask.options.conversation_id,
-            sequence=self._sequence,
-            text=text,
-            done=bool(finish_reason),
-            finish_reason=finish_reason,
-        ))
+        if self._publisher.get_subscription_count():  # as for the topic of partial answers
+            self._publisher.publish(Sentence(
+                header=ask.header,
+                request_id=ask.request_id,
+                conversation_id=ask.options.conversation_id,
+                sequence=self._sequence,
+                text=text,
+                done=bool(finish_reason),
+                finish_reason=finish_reason,
+            ))
         self._sequence += 1

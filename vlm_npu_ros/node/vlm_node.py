@@ -14,9 +14,9 @@ import traceback
 from typing import Any
 
 import rclpy
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
@@ -37,6 +37,7 @@ from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.evaluations import Evaluations
+from vlm_npu_ros.node.executors import OtherExecutor, QuickExecutor
 from vlm_npu_ros.node.frames import CachedFrame
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.requests import check_request
@@ -44,7 +45,7 @@ from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
 from vlm_npu_ros.node.watch_server import WatchServer
 
-_THREADS = 4  # of the executor; only transitions keep one of them busy
+_THREADS = 4  # of OtherExecutor; only transitions keep one of them busy
 _REMOVAL = 0.001  # seconds that the removal of an interface may take
 _SWITCH = 0.001  # seconds that a thread runs while another one waits: Python's 5 ms add up
 _GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
@@ -84,12 +85,15 @@ class VlmNode(LifecycleNodeMixin, Node):
 
     unconfigured: nothing. inactive: models loaded, interfaces there, questions end as inactive.
     active: frames are encoded as they come, questions are answered.
+
+    quick: the callback group of frames and questions, whose callbacks do not wait for anything.
     """
 
     def __init__(self, **node_options: object) -> None:
         Node.__init__(self, 'vlm', **node_options)
         # A group of its own: get_state answers while a model is loaded.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self.quick = MutuallyExclusiveCallbackGroup()
         self.parameters = NodeParameters(self)
         self._transition = threading.Lock()  # held during one
         self._ending = False
@@ -119,7 +123,9 @@ class VlmNode(LifecycleNodeMixin, Node):
         self.parameters.locked = True
         configured.callback(setattr, self.parameters, 'locked', False)
         self._feeds = {
-            camera.name: CameraFeed(self, camera, self.parameters['image_reliability'])
+            camera.name: CameraFeed(
+                self, camera, self.parameters['image_reliability'], self.quick
+            )
             for camera in self.parameters.cameras()
         }
         configured.callback(setattr, self, '_feeds', {})
@@ -129,7 +135,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         configured.callback(self._standing.close)
         self._engine = self._load(chain)
         backend = chain[0].backend if len(chain) == 1 else ''
-        self._server = AskServer(self, self._check, backend, self._engine)
+        self._server = AskServer(self, self._check, backend, self._engine, self.quick)
         configured.callback(self._server.close)
         self._watches = WatchServer(self, self._check)
         configured.callback(self._watches.close)
@@ -329,11 +335,16 @@ def main() -> int:
     stop = _stop_signals()
     sys.setswitchinterval(_SWITCH)
     node = VlmNode()
-    executor = MultiThreadedExecutor(_THREADS)
-    executor.add_node(node)
+    quick = QuickExecutor(node, node.quick)
+    executors = quick, OtherExecutor(quick, _THREADS)
+    executors[1].add_node(node)
     ended = threading.Event()
-    spinning = threading.Thread(target=_spin, args=(node, executor, ended), name='spin')
-    spinning.start()
+    spinning = [
+        threading.Thread(target=_spin, args=(node, executor, ended), name='spin')
+        for executor in executors
+    ]
+    for thread in spinning:
+        thread.start()
     starting = threading.Thread(target=node.autostart, name='autostart')
     try:
         if node.parameters['autostart']:
@@ -344,8 +355,10 @@ def main() -> int:
         if starting.ident:
             starting.join()
         ended.set()
-        executor.shutdown()
-        spinning.join()
+        for executor in executors:
+            executor.shutdown()
+        for thread in spinning:
+            thread.join()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
@@ -366,7 +379,7 @@ def _stop_signals() -> socket.socket:
     return told
 
 
-def _spin(node: VlmNode, executor: MultiThreadedExecutor, ended: threading.Event) -> None:
+def _spin(node: VlmNode, executor: Executor, ended: threading.Event) -> None:
     """Run callbacks until the end; an error in one of them must not stop the others."""
     while not ended.is_set():
         try:
