@@ -179,6 +179,7 @@ def _limited_range_matrix() -> np.ndarray:
 
 
 _YUV_TO_RGB = _limited_range_matrix()
+_STRIP = 64  # rows that are converted at once, in 16 bits
 
 
 def _nv24(planes: np.ndarray) -> np.ndarray:
@@ -186,9 +187,13 @@ def _nv24(planes: np.ndarray) -> np.ndarray:
     height, width, step = planes.shape[0] // 3, planes.shape[1], planes.strides[0]
     chroma = np.lib.stride_tricks.as_strided(
         planes[height:], (height, width, 2), (2 * step, 2, 1), writeable=False)
-    # In 16 bits, as OpenCV rounds the matrix to 1/1024 for 8.
-    wide = cv2.merge([planes[:height], chroma]).astype(np.uint16)
-    return cv2.convertScaleAbs(cv2.transform(wide, _YUV_TO_RGB))
+    rgb = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        rows = slice(top, min(top + _STRIP, height))
+        # In 16 bits, as OpenCV rounds the matrix to 1/1024 for 8.
+        wide = cv2.merge([planes[rows], chroma[rows]]).astype(np.uint16)
+        cv2.convertScaleAbs(cv2.transform(wide, _YUV_TO_RGB), dst=rgb[rows])
+    return rgb
 
 
 # OpenCV names a Bayer pattern after the second row's second and third pixel, ROS after the first
