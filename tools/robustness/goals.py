@@ -115,8 +115,8 @@ class Server:
             'was not found',
         )
 
-    def cancelled_goal(self, stage: str = '') -> Goal:
-        """Send a goal and cancel it, a little later or when its feedback tells that stage."""
+    def cancelled_goal(self, *stages: str) -> Goal:
+        """Send a goal and cancel it, a little later or when its feedback tells one of the stages."""
         goal = self._goal = Goal()
         request = Ask.Impl.SendGoalService.Request()
         request.goal_id.uuid = goal.id
@@ -130,8 +130,11 @@ class Server:
         result = self._result.call_async(
             Ask.Impl.GetResultService.Request(goal_id=request.goal_id)
         )
-        if stage:
-            self._until(lambda: stage in goal.stages or result.done(), f'did not come to {stage}')
+        if stages:
+            self._until(
+                lambda: {*stages} & {*goal.stages} or result.done(),
+                f'did not come to {" or ".join(stages)}',
+            )
         else:
             self._peer.wait(result.done, random.uniform(0, _HOLD))
         if result.done():
@@ -181,7 +184,7 @@ def measure(count: int) -> dict[tuple[str, str], list[Goal]]:
         answered = [node.cancelled_goal('generating') for _ in range(count)]
         children.start('others', 'others', {'count': OTHERS})
         deadline = time.monotonic() + _PATIENCE
-        while node.cancelled_goal('queued').position != OTHERS - 1:
+        while node.cancelled_goal('queued', 'generating').position != OTHERS - 1:
             if time.monotonic() > deadline:
                 raise NodeError('The queue was not filled')
         queued, compared = [], []
