@@ -116,7 +116,7 @@ class Server:
         )
 
     def cancelled_goal(self, *stages: str) -> Goal:
-        """Send a goal and cancel it, a little later or when its feedback tells one of the stages."""
+        """Send a goal and cancel it, a little later or when it comes to one of the stages."""
         goal = self._goal = Goal()
         request = Ask.Impl.SendGoalService.Request()
         request.goal_id.uuid = goal.id
