@@ -8,7 +8,7 @@ from typing import Any
 from chat_server import ChatServer, Exchange
 import pytest
 from vlm_npu_ros.engine.engine import Engine
-from vlm_npu_ros.engine.errors import BackendCrashedError
+from vlm_npu_ros.engine.errors import BackendCrashedError, RequestError
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
 
 QUESTION = GenerationRequest('is it red?', (), choices=('yes', 'no'))
@@ -96,3 +96,16 @@ def test_counts_that_can_not_be_are_estimated(
     *_, last = make_engine().generate(QUESTION)
     assert last.figures and 0 < last.figures.prompt_tokens < 100
     assert last.figures.new_tokens == 1
+
+
+def test_half_a_character_is_a_question_mark(
+    make_engine: Callable[..., Engine], server: ChatServer
+) -> None:
+    server.list_models = lambda exchange: exchange.reply(200, {'data': [{'id': 'tiny\ud800'}]})
+    server.answer = send(choice(delta={'content': 'a \ud800 b'}))
+    engine = make_engine(model='')
+    assert engine.answer(GenerationRequest('what is it?', ())) == 'a ? b'
+    assert engine.model_name == 'tiny?'
+    server.answer = lambda exchange: exchange.reply(400, {'error': {'message': 'no \udfff'}})
+    with pytest.raises(RequestError, match=r'no \?'):
+        engine.answer(GenerationRequest('what is it?', ()))

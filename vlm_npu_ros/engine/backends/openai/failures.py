@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import openai
+from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
@@ -88,7 +89,7 @@ class Failures:
 
     def said(self, error: Exception) -> str:
         """Return what an error tells, on one line and without the key."""
-        text = _message(error)
+        text = whole(_message(error))
         if self._key:
             text = text.replace(self._key, '***')
         return ' '.join(text.split())[:_LONGEST].rstrip('.')

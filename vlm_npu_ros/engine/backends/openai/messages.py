@@ -56,17 +56,17 @@ def _messages(request: GenerationRequest) -> list[dict[str, Any]]:
     """Return the dialogue; its first message shows the images."""
     messages: list[dict[str, Any]] = []
     for turn in request.turns:
-        messages.append({'role': 'user', 'content': _whole(turn.question)})
-        messages.append({'role': 'assistant', 'content': _whole(turn.answer)})
-    messages.append({'role': 'user', 'content': _whole(request.question)})
+        messages.append({'role': 'user', 'content': whole(turn.question)})
+        messages.append({'role': 'assistant', 'content': whole(turn.answer)})
+    messages.append({'role': 'user', 'content': whole(request.question)})
     if request.images:
         text = {'type': 'text', 'text': messages[0]['content']}
         messages[0]['content'] = [*map(_picture, request.images), text]
     return messages
 
 
-def _whole(text: str) -> str:
-    """Return a text that can be sent: half a surrogate pair is none."""
+def whole(text: str) -> str:
+    """Return a text that can be sent, to a server or by ROS: half a surrogate pair is none."""
     return text.encode(errors='replace').decode()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import math
 from typing import Any
 
+from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS
 from vlm_npu_ros.engine.types import FinishReason
 
@@ -64,7 +65,7 @@ def read_piece(chunk: Any) -> Piece:
         reason = choice.finish_reason
         end = _REASONS.get(reason, FinishReason.STOP) if reason else None
         tokens = _tokens(getattr(choice, 'logprobs', None))
-        return Piece(text, bool(text or thought), end, tokens, usage)
+        return Piece(whole(text), bool(text or thought), end, tokens, usage)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(f'an event is no part of an answer: {error}') from None
 

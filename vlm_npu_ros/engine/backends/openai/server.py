@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import openai
 from vlm_npu_ros.engine.backends.openai.failures import Failures, may_pass, retry_after
+from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, read_piece
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, ModelFileError, VlmError
@@ -142,7 +143,8 @@ class Server:
     async def _listed(self) -> list[dict[str, Any]]:
         page = await self._client.models.list(extra_headers=self._headers)
         models = [model.model_dump() for model in page.data or ()]
-        return [model for model in models if isinstance(model.get('id'), str)]
+        named = (model for model in models if isinstance(model.get('id'), str))
+        return [{**model, 'id': whole(model['id'])} for model in named]
 
     async def _answer(
         self, body: dict[str, Any], tell: Callable[[Piece | VlmError | None], None],
