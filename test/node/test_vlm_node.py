@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from robot import Robot, wait_until
+from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
 from vlm_npu_ros.msg import ErrorCode, Sentence
@@ -35,6 +35,26 @@ def test_answers_by_service_about_the_newest_frame(active_node: MakeNode, robot:
     assert response.stats.backend == response.stats.model == 'scripted'
     assert response.stats.new_tokens == 3
     assert response.stats.image_tokens == 64
+
+
+def test_an_answer_that_can_not_be_sent_is_the_only_one(
+    active_node: MakeNode, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = active_node(scripted__answers=['a red ball'])
+    robot.publish()
+    assert node._server
+    failed = threading.Event()
+
+    def fail(response: object, header: object) -> None:
+        failed.set()
+        raise UnicodeEncodeError('utf-8', '\ud800', 0, 1, 'no message holds that')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node._server, '_respond', fail)
+        robot.ask_later(question='is lost')
+        assert failed.wait(PATIENCE)
+    assert robot.ask(question='what do you see?').answer == 'a red ball'
+    assert robot.ask(question='').error_code == ErrorCode.BAD_REQUEST
 
 
 def test_partial_answers_make_up_the_answer(active_node: MakeNode, robot: Robot) -> None:

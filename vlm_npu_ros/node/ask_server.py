@@ -115,6 +115,9 @@ class AskServer:
             self._respond(fill(), header)
         except InvalidHandle:
             self._node.get_logger().warning('The service was removed under a question')
+        except Exception as error:  # would end the thread that answers
+            failure = f'{type(error).__name__}: {error}'
+            self._node.get_logger().error(f'An answer can not be sent: {ascii(failure)}')
         finally:
             self._count(-1)
 
