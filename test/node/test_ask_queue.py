@@ -173,6 +173,28 @@ def test_question_without_frame_lets_others_pass(bench: Bench) -> None:
     assert waiting.ask.times.frame_ready is not None
 
 
+def test_idle_engine_takes_a_question_without_a_queue(bench: Bench) -> None:
+    assert bench.ask('first').wait().answer == 'first'
+    taken = bench.ask('second')
+    assert taken.wait().answer == 'second'
+    assert taken.stages[:2] == [Stage.PREFILL, Stage.GENERATING]
+    held = bench.hold()
+    waiting = bench.ask('third')
+    assert waiting.stages == [Stage.QUEUED]
+    bench.model.go.set()
+    held.wait()
+    assert waiting.wait().stage is Stage.GENERATING
+    assert waiting.stages[:3] == [Stage.QUEUED, Stage.PREFILL, Stage.GENERATING]
+
+
+def test_timeout_before_anybody_has_looked_is_not_the_frames_fault(bench: Bench) -> None:
+    with bench.queue._lock:  # nobody can look
+        late = bench.ask('late', timeout=0.0)
+        assert late.stages == []
+        bench.queue._expire(late.ask)
+    assert isinstance(late.wait().error, AnswerTimeoutError)
+
+
 def test_timeout_without_frame_is_the_frames_fault(bench: Bench) -> None:
     ask = bench.ask('rear view', camera='rear', timeout=0.05).wait()
     assert isinstance(ask.error, StaleFrameError)

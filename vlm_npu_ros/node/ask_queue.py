@@ -171,13 +171,14 @@ class AskQueue:
                 self._added.wait(None if first is None else max(first - time.monotonic(), 0))
 
     def _expire(self, ask: Ask) -> None:
-        if ask.stage in (None, Stage.WAITING_FOR_FRAME, Stage.ENCODING):
+        waits = ask.stage in (Stage.WAITING_FOR_FRAME, Stage.ENCODING)
+        if waits or (ask.stage is None and not self._views.view_for(ask)):
             error = self._views.complaint(ask)
         else:
             why = self._engine.failure or 'allow more time or ask for fewer tokens'
             error = AnswerTimeoutError(
                 f'The answer was not complete after {ask.options.timeout:.1f} s '
-                f'(stage {ask.stage}): {why}'
+                f'(stage {ask.stage or Stage.QUEUED}): {why}'
             )
         self.end(ask, error)
 
