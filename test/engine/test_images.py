@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from vlm_npu_ros.engine import images
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import decode_image, letterbox
+from vlm_npu_ros.engine.images import decode_image, letterbox, normalise
 
 
 def ramp(width: int, height: int) -> np.ndarray:
@@ -127,6 +127,14 @@ def test_letterbox_takes_read_only_views_with_gaps_and_turned_channels() -> None
 def test_letterbox_refuses_what_is_no_rgb_image(rgb: np.ndarray) -> None:
     with pytest.raises(ImageError):
         letterbox(rgb, 16)
+
+
+def test_normalise_scales_each_channel_by_its_own_mean_and_std() -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    pixels = normalise(rgb, mean, std)
+    assert pixels.dtype == np.float32 and pixels.flags.c_contiguous
+    np.testing.assert_allclose(pixels, (rgb / 255 - mean) / std, atol=1e-6)
 
 
 def test_decode_jpeg() -> None:

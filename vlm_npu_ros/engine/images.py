@@ -6,7 +6,7 @@ An image is an array of shape (height, width, 3), dtype uint8, in RGB order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import re
 import struct
 from typing import NamedTuple
@@ -42,9 +42,23 @@ def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     top, left = _margin(height * scale, size), _margin(width * scale, size)
     inner = (size - 2 * left, size - 2 * top)
     square = np.full((size, size, 3), PADDING, np.uint8)
-    square[top:size - top, left:size - left] = cv2.resize(
-        rgb, inner, interpolation=cv2.INTER_LINEAR)
+    cv2.resize(
+        rgb, inner, dst=square[top:size - top, left:size - left], interpolation=cv2.INTER_LINEAR)
     return square
+
+
+def normalise(rgb: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """
+    Return the pixels as a graph wants them that does not normalise: (rgb / 255 - mean) / std.
+
+    :param rgb: (height, width, 3) uint8.
+    :param mean: of red, green and blue, scaled to 0..1; std likewise, and more than 0.
+    :return: a new C-contiguous (height, width, 3) float32 array.
+    """
+    offset = -np.divide(mean, std)
+    # One pass for each channel's factor and offset: numpy is slow where the last axis is short.
+    matrix = np.column_stack([np.diag(np.divide(1 / 255, std)), offset])
+    return cv2.transform(rgb.astype(np.float32), matrix)
 
 
 def shrink(rgb: np.ndarray, size: int) -> np.ndarray:

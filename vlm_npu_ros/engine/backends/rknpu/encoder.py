@@ -11,7 +11,7 @@ from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement, describ
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.backends.rknpu.sessions import open_rknn
 from vlm_npu_ros.engine.errors import BackendCrashedError, ModelFileError
-from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.images import letterbox, normalise
 from vlm_npu_ros.engine.models import ModelProfile
 
 # All cores of the chips that have several; elsewhere RKNNLite refuses any mask.
@@ -88,15 +88,7 @@ class RknnEncoder(VisionEncoder):
         pixels = picture[None]
         if not self._file.folded:
             assert self._image is not None  # check_agreement
-            # Whole rows: numpy is slow at arrays whose last axis is short.
-            mean, std = (
-                np.tile(np.array(v, np.float32), picture.shape[1])
-                for v in (self._image.mean, self._image.std)
-            )
-            rows = picture.reshape(len(picture), -1) / np.float32(255)
-            rows -= mean
-            rows /= std
-            pixels = rows.reshape(1, *picture.shape)
+            pixels = normalise(picture, self._image.mean, self._image.std)[None]
         return pixels if self._file.layout == 'nhwc' else pixels.transpose(0, 3, 1, 2)
 
     def _checked(self, results: list[np.ndarray] | None) -> np.ndarray:
