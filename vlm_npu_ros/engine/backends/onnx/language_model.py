@@ -185,8 +185,9 @@ class OnnxLanguageModel(LanguageModel):
         del self._cached[held:]
         self._images = images
         parts = [i.data.reshape(i.tokens, -1) for i in images]
-        none = np.empty((0, self.dim), np.float32)
-        image = parts[0] if len(parts) == 1 else np.concatenate([none, *parts])
+        if len(parts) != 1:
+            parts = [np.concatenate([np.empty((0, self.dim), np.float32), *parts])]
+        image = parts[0]
         return prompt[held:], image[min(held, len(image)):]
 
     def _store(self) -> None:

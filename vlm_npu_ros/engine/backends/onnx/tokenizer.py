@@ -13,6 +13,7 @@ from vlm_npu_ros.engine.errors import ModelFileError
 
 _LARGEST_FILE = 1 << 26  # bytes; a model file by mistake has gigabytes
 SPECIAL_TOKENS = ('<image>', '<user>', '<assistant>', '<eos>')
+_Decoder = codecs.getincrementaldecoder('utf-8')
 _WORDS = re.compile(r" ?[^\W\d_]+(?:'[a-z]+)?| ?\d|[^\w\s]")
 
 
@@ -92,7 +93,7 @@ class TextStream:
 
     def __init__(self, token_bytes: Sequence[bytes]) -> None:
         self._bytes = token_bytes
-        self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
+        self._decoder = _Decoder('replace')
 
     def push(self, token: int) -> str:
         """Return the text that this token completes; may be empty."""
