@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from pairs import alternate, COST, Effort, Pair, SHARE
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
 from vlm_npu_ros.engine.models import load_profile
@@ -33,9 +32,10 @@ def measure(effort: Effort) -> Iterator[Pair]:
     frame = render(random_scene(np.random.default_rng(1)), 640, 480)
     image = engine.encode(frame)
     tokenizer = Tokenizer.load(folder / 'tokenizer.json')
-    session = open_session(folder / 'language_model.onnx', 0)
+    # The very same one: another would have weights, buffers and threads of its own, and where
+    # these happen to lie is worth a tenth of a run.
+    session = engine._language_model._session
     past = tuple(next(i.shape for i in session.get_inputs() if i.name == 'past')[1:])
-    # With the backend's options: threads that spin would slow down the other side.
     steps = {'bare onnxruntime': _onnx_step(session)}
     if importlib.util.find_spec('torch') and importlib.util.find_spec('onnx'):
         steps['PyTorch eager'] = _torch_step(folder, tokenizer)
