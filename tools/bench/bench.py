@@ -68,12 +68,12 @@ def main() -> int:
     prepare()
     screen = Console(stderr=options.markdown, width=None if sys.stdout.isatty() else 150)
     results: dict[str, list[Pair]] = {}
+    failure = ''
     try:
         names = options.only or list(BENCHMARKS)
         results.update(measure(names, Effort(options.short), screen))
     except (NodeError, ChildDiedError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        failure = str(error)
     if options.markdown:
         for name, pairs in results.items():
             print(f'\n### {BENCHMARKS[name]}\n\n{text([p.row() for p in pairs], True)}')
@@ -87,7 +87,9 @@ def main() -> int:
     screen.print(f'{judged - len(missed)} of {judged} bars are kept')
     for pair in missed:
         screen.print(f'MISSED: {pair.name}, against {pair.against}', style='red')
-    return int(bool(missed))
+    if failure:
+        print(failure, file=sys.stderr)
+    return int(bool(missed or failure))
 
 
 def _values(results: dict[str, list[Pair]]) -> dict[str, Any]:

@@ -40,6 +40,7 @@ AT_ONCE = {
     'encode_rate': 0.0,
     'max_age': 3600.0,
     'image_reliability': 'reliable',
+    'timeout': 30.0,  # sooner than who asks gives up, so that the node can say why
 }
 _PATIENCE = 60.0  # seconds
 _DEPTH = QoSProfile(depth=10000)
@@ -63,7 +64,11 @@ def running(more: Mapping[str, str] | None = None, /, **programs: Program) -> It
         for name, (module, parameters) in programs.items():
             children.start(name, module, parameters)
         peer.check = children.check
-        yield peer
+        try:
+            yield peer
+        except NodeError as error:
+            tails = (f'{name}: {children.log_tail(name)}' for name in programs)
+            raise NodeError('\n'.join([str(error), *tails])) from error
 
 
 def process_of(module: str) -> psutil.Process:
