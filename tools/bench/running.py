@@ -43,6 +43,7 @@ AT_ONCE = {
     'timeout': 30.0,  # sooner than who asks gives up, so that the node can say why
 }
 _PATIENCE = 60.0  # seconds
+_RETRY = 10.0  # seconds; the first answer is lost where the node does not know who asks yet
 _DEPTH = QoSProfile(depth=10000)
 Program = tuple[str, Mapping[str, Any]]
 
@@ -142,10 +143,14 @@ class Asker:
         clients = self._service, self._send, self._result
         self._until(lambda: all(client.service_is_ready() for client in clients), 'find it')
         deadline = time.monotonic() + _PATIENCE
-        while not self.by_service(question='ready?', checked=False).result.success:
+        error_msg = 'nothing came back'
+        while error_msg:
             self._peer.check()
             if time.monotonic() > deadline:
-                raise NodeError(f'{self._name} gives no answer: {self._answer.result.error_msg}')
+                raise NodeError(f'{self._name} gives no answer: {error_msg}')
+            asked = self._service.call_async(AskService.Request(question='ready?'))
+            came = self._peer.wait(asked.done, _RETRY)
+            error_msg = asked.result().error_msg if came else 'nothing came back'
         if self._heard:
             self._until(lambda: all(s.get_publisher_count() for s in self._heard), 'hear it')
 
@@ -157,13 +162,13 @@ class Asker:
         for client in (self._service, self._send, self._result):
             node.destroy_client(client)
 
-    def by_service(self, checked: bool = True, **fields: Any) -> Answer:
+    def by_service(self, **fields: Any) -> Answer:
         """Ask, and return when the answer is complete."""
         request = AskService.Request(**fields)
         answer = self._begin()
         future = self._service.call_async(request)
         self._until(future.done, 'answer')
-        return self._end(answer, future.result(), checked)
+        return self._end(answer, future.result())
 
     def by_action(self, **fields: Any) -> Answer:
         """Send a goal, and return when its result is there."""
@@ -176,7 +181,7 @@ class Asker:
             AskAction.Impl.GetResultService.Request(goal_id=request.goal_id)
         )
         self._until(result.done, 'end a goal')
-        return self._end(answer, result.result().result, True)
+        return self._end(answer, result.result().result)
 
     def all_pieces(self, answer: Answer, count: int, seconds: float = 3.0) -> None:
         """Wait until so many pieces have come; fewer may, in the end."""
@@ -186,9 +191,9 @@ class Asker:
         self._answer = Answer(time.perf_counter())
         return self._answer
 
-    def _end(self, answer: Answer, result: Any, checked: bool) -> Answer:
+    def _end(self, answer: Answer, result: Any) -> Answer:
         answer.total, answer.result = answer.since(), result
-        if checked and not result.success:
+        if not result.success:
             raise NodeError(f'{self._name}: {result.error_msg}')
         return answer
 
