@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 from robot import Robot, wait_until
 from vlm_npu_ros.node.ask import Ask, AskOptions
-from vlm_npu_ros.node.clients import Clients, sender
+from vlm_npu_ros.node.clients import Clients, gid_of
 from vlm_npu_ros.node.frames import Freshness
 from vlm_npu_ros.node.vlm_node import VlmNode
 
@@ -108,9 +108,9 @@ def test_client_that_went_away_frees_its_places(
     assert sorted(ends) == ['cancelled', 'cancelled', 'length', 'length']
 
 
-def test_sender_is_unknown_where_rclpy_has_other_headers() -> None:
-    assert sender(None) is None
-    assert sender(SimpleNamespace(request_id=SimpleNamespace(sequence_number=1))) is None
+def test_gid_is_unknown_where_rclpy_has_other_headers() -> None:
+    assert gid_of(None) is None
+    assert gid_of(SimpleNamespace(request_id=SimpleNamespace(sequence_number=1))) is None
 
 
 def test_client_that_was_never_seen_is_not_missed(robot: Robot) -> None:
@@ -119,7 +119,7 @@ def test_client_that_was_never_seen_is_not_missed(robot: Robot) -> None:
     ask = Ask(
         AskOptions('what?', ('camera',), Freshness(0), 60.0, 64), print, print, clients.forget
     )
-    clients.watch(ask, b'twelve bytes')
+    clients.watch(ask, b'sixteen bytes ..')
     for _ in range(3):
         clients._look()
     assert not gone

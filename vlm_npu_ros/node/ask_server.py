@@ -23,7 +23,8 @@ from vlm_npu_ros.engine.types import FinishReason, Source
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
 from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
 from vlm_npu_ros.node.ask_queue import AskQueue
-from vlm_npu_ros.node.clients import Clients, sender
+from vlm_npu_ros.node.clients import Clients, gid_of
+from vlm_npu_ros.node.discovery import Discovery
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.goal_server import GoalServer, key_of, LAST_RESULTS
 from vlm_npu_ros.node.sentences import SentencePublisher
@@ -67,6 +68,7 @@ class AskServer:
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
         self._sentences = node.create_publisher(Sentence, '~/sentence', _DEPTH)
         self._clients = Clients(node, '~/ask', self._client_gone)
+        self._discovery = Discovery(node, ['~/ask'], group)
         # The callback gives the request back as its response: only what sends it gets the header.
         self._service = node.create_service(
             AskService, '~/ask', lambda request, _: request, qos_profile=_DEPTH,
@@ -93,6 +95,7 @@ class AskServer:
 
     def close(self) -> None:
         """Remove the interfaces, when the questions that have ended are answered."""
+        self._discovery.close()
         with self._idle:
             self._idle.wait_for(lambda: not self._open, LAST_RESULTS)
         self._action.close()
@@ -102,13 +105,19 @@ class AskServer:
         self._clients.close()
 
     def _take(self, request: AskService.Request, header: Any) -> None:
+        gid = gid_of(header)
+        self._discovery.when_found(
+            gid, functools.partial(self._begin_request, request, header, gid)
+        )
+
+    def _begin_request(
+        self, request: AskService.Request, header: Any, gid: bytes | None
+    ) -> None:
         def finish(fill: Callable[[], AskService.Response]) -> None:
             self._send_response(fill, header)
 
         self._count(1)
-        self._start(
-            request, AskService.Response(), functools.partial(sender, header), finish
-        )
+        self._start(request, AskService.Response(), gid, finish)
 
     def _send_response(self, fill: Callable[[], AskService.Response], header: Any) -> None:
         try:
@@ -121,12 +130,12 @@ class AskServer:
         finally:
             self._count(-1)
 
-    def _begin(self, goal: ServerGoalHandle, client: Callable[[], bytes | None]) -> None:
+    def _begin(self, goal: ServerGoalHandle, gid: bytes | None) -> None:
         def finish(fill: Callable[[], AskAction.Result]) -> None:
             self._goals.pop(key_of(goal), None)
             self._action.finish(goal, fill)
 
-        self._start(goal.request, AskAction.Result(), client, finish, goal)
+        self._start(goal.request, AskAction.Result(), gid, finish, goal)
 
     def _count(self, change: int) -> None:
         with self._idle:
@@ -137,7 +146,7 @@ class AskServer:
         self,
         request: Any,
         result: Any,
-        client: Callable[[], bytes | None],
+        gid: bytes | None,
         finish: Callable[[Callable[[], Any]], None],
         goal: ServerGoalHandle | None = None,
     ) -> None:
@@ -170,8 +179,7 @@ class AskServer:
         if goal is not None:
             self._goals[key_of(goal)] = ask
         queue.submit(ask)
-        # What reads files comes now: it lets the thread run that answers.
-        self._clients.watch(ask, client())
+        self._clients.watch(ask, gid)
         if ask.done:  # it may have been before it was watched
             self._clients.forget(ask)
         self._memory = _PROCESS.memory_info().rss

@@ -19,9 +19,11 @@ _ADDRESS = struct.Struct('P')
 _REQUEST_ID = struct.Struct('16sq')  # rmw_request_id_t of all ROS versions since Humble
 
 
-def sender(header: Any) -> bytes | None:
+def gid_of(header: Any) -> bytes | None:
     """
-    Return the participant that a request came from; None if that can not be told.
+    Return the 16 bytes that tell who sent a request; None if that can not be told.
+
+    In rmw_fastrtps they are those of the reader that waits for the response.
 
     rclpy has no name for the writer_guid, which is in each header: it is read from where pybind11
     keeps the address of the C structure, right behind the head of the Python object. The kernel
@@ -38,7 +40,7 @@ def sender(header: Any) -> bytes | None:
         guid, number = _REQUEST_ID.unpack(os.pread(memory, _REQUEST_ID.size, address))
     except (OSError, OverflowError, struct.error):
         return None
-    return guid[:_PARTICIPANT] if number == request_id.sequence_number else None
+    return bytes(guid) if number == request_id.sequence_number else None
 
 
 @functools.cache
@@ -85,9 +87,14 @@ class Clients(Generic[Question]):
         """Stop looking."""
         self._node.destroy_timer(self._timer)
 
-    def watch(self, ask: Question, client: bytes | None) -> None:
-        """Look after a question from now on, where its client is known."""
-        if client is not None:
+    def watch(self, ask: Question, gid: bytes | None) -> None:
+        """
+        Look after a question from now on, where its client is known.
+
+        gid: of the request, see gid_of.
+        """
+        if gid is not None:
+            client = gid[:_PARTICIPANT]
             seen = client in self._seen or client in self._present()
             self._watches[ask] = _Watch(client, seen)
 

@@ -65,7 +65,7 @@ class WatchServer:
         self._action.close()
         self._clients.close()
 
-    def _begin(self, goal: ServerGoalHandle, client: Callable[[], bytes | None]) -> None:
+    def _begin(self, goal: ServerGoalHandle, gid: bytes | None) -> None:
         evaluations = self._evaluations
         try:
             if evaluations is None:
@@ -81,7 +81,7 @@ class WatchServer:
             self._finish(goal, _failed(WatchAction.Result(), unexpected))
             return
         self._watches[key_of(goal)] = watch
-        self._clients.watch(watch, client())
+        self._clients.watch(watch, gid)
         evaluations.join(options, watch)
         if goal.is_cancel_requested:  # before it was among the watches
             self._cancelled(goal)
