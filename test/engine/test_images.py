@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from vlm_npu_ros.engine import images
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import decode_image, letterbox, normalise
+from vlm_npu_ros.engine.images import decode_image, letterbox, normalise, resize
 
 
 def ramp(width: int, height: int) -> np.ndarray:
@@ -127,6 +127,20 @@ def test_letterbox_takes_read_only_views_with_gaps_and_turned_channels() -> None
 def test_letterbox_refuses_what_is_no_rgb_image(rgb: np.ndarray) -> None:
     with pytest.raises(ImageError):
         letterbox(rgb, 16)
+
+
+@pytest.mark.parametrize('size', [(20, 12), (60, 90)])
+@pytest.mark.parametrize('interpolation', [cv2.INTER_LINEAR, cv2.INTER_AREA])
+def test_resize_takes_a_view_of_bgr(size: tuple[int, int], interpolation: int) -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (36, 50, 3), np.uint8)
+    bgr = np.ascontiguousarray(rgb[:, :, ::-1])
+    expected = cv2.resize(rgb, size, interpolation=interpolation)
+    np.testing.assert_array_equal(resize(bgr[:, :, ::-1], size, interpolation), expected)
+    np.testing.assert_array_equal(resize(rgb, size, interpolation), expected)
+    wide = np.zeros((size[1], size[0] + 7, 3), np.uint8)
+    resize(bgr[:, :, ::-1], size, interpolation, wide[:, 3:-4])
+    np.testing.assert_array_equal(wide[:, 3:-4], expected)
+    assert not wide[:, :3].any() and not wide[:, -4:].any()
 
 
 def test_normalise_scales_each_channel_by_its_own_mean_and_std() -> None:

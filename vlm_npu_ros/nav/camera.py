@@ -15,6 +15,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.engine.errors import ImageError
+from vlm_npu_ros.engine.images import resize
 from vlm_npu_ros.nav.node_thread import NodeThread
 from vlm_npu_ros.node.conversions import to_rgb
 
@@ -124,6 +125,6 @@ def _small(message: Image | CompressedImage, width: int) -> bytes:
     rgb = to_rgb(message)
     if rgb.shape[1] > width:
         size = width, max(1, round(rgb.shape[0] * width / rgb.shape[1]))
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        rgb = resize(rgb, size, cv2.INTER_AREA)
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     return cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()

@@ -53,9 +53,10 @@ def image_to_rgb(msg: Image) -> np.ndarray:
     """
     Convert a raw camera message.
 
-    :return: (height, width, 3) uint8 in RGB order. For `rgb8` it is a read-only view of the
-        message's data, with gaps between its rows where the message has them; for every other
-        encoding it is an array of its own.
+    :return: (height, width, 3) uint8 in RGB order. For `rgb8` and `bgr8` it is a read-only view
+        of the message's data, with gaps between its rows where the message has them, and with
+        channels that lie in the other order for `bgr8`; `engine.images.resize` is quick with
+        that. For every other encoding it is an array of its own.
     :raises ImageError: the encoding is unknown or a depth image, or its size, step and data do
         not fit together; the text names what was expected and what was found.
     """
@@ -94,8 +95,8 @@ def suits_cv_bridge(msg: Image) -> bool:
 
     cv_bridge (its Python part, core.py) does not know the newer YUV names, gives no colour to
     memory layouts, shears images whose step is not a whole number of pixels, needs the last row's
-    padding, and swaps bytes only if is_bigendian is 1. `rgb8` is left out because it needs no
-    conversion, and cv_bridge would copy it.
+    padding, and swaps bytes only if is_bigendian is 1. `rgb8` and `bgr8` are left out because
+    they need no conversion, and cv_bridge would copy them.
     """
     encoding = _ENCODINGS.get(msg.encoding)
     return (
@@ -164,6 +165,10 @@ def _unchanged(rgb: np.ndarray) -> np.ndarray:
     return rgb
 
 
+def _turned(bgr: np.ndarray) -> np.ndarray:
+    return bgr[:, :, ::-1]
+
+
 def _limited_range_matrix() -> np.ndarray:
     """Return (R, G, B) from (Y, U, V, 1): ITU-R BT.601-7, section 2.5."""
     red, blue = 0.299, 0.114
@@ -200,7 +205,7 @@ def _nv24(planes: np.ndarray) -> np.ndarray:
 # two rows' first pixels: bayer_rggb8 is BayerBG.
 _SAMPLED = {
     'rgb': _Encoding(_unchanged, 3),
-    'bgr': _Encoding(_colour(cv2.COLOR_BGR2RGB), 3, in_cv_bridge=True),
+    'bgr': _Encoding(_turned, 3),
     'rgba': _Encoding(_colour(cv2.COLOR_RGBA2RGB), 4, in_cv_bridge=True),
     'bgra': _Encoding(_colour(cv2.COLOR_BGRA2RGB), 4, in_cv_bridge=True),
     'mono': _Encoding(_colour(cv2.COLOR_GRAY2RGB), in_cv_bridge=True),
