@@ -51,7 +51,7 @@ faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its
 soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": its options)
 	@$(ROS) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
 
-bench:  ## Measure what the node costs beside references, 14 minutes (ARGS="...": its options)
+bench:  ## Measure what the node costs beside references, 11 minutes (ARGS="...": its options)
 	@$(ROS) python3 tools/bench/bench.py $(ARGS)
 
 goals:  ## Measure how fast goals are accepted and cancelled (ARGS="...": its options)
