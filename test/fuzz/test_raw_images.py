@@ -103,7 +103,7 @@ except ImageError as error:
 """
 
 
-@pytest.mark.parametrize('encoding', ['bgr8', 'mono16', 'nv24'])
+@pytest.mark.parametrize('encoding', ['bgra8', 'mono16', 'nv24'])
 def test_image_for_which_there_is_no_memory_is_refused(encoding: str) -> None:
     pixel, rows = LAYOUTS[encoding]
     step = 8192 * pixel

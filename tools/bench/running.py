@@ -43,7 +43,7 @@ AT_ONCE = {
     'timeout': 30.0,  # sooner than who asks gives up, so that the node can say why
 }
 _PATIENCE = 60.0  # seconds
-_RETRY = 10.0  # seconds; the first answer is lost where the node does not know who asks yet
+_RETRY = 10.0  # seconds; a bare server loses its answer to a client that is not discovered yet
 _DEPTH = QoSProfile(depth=10000)
 Program = tuple[str, Mapping[str, Any]]
 
