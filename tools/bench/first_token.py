@@ -69,11 +69,11 @@ def _model(model: Model, repeats: int) -> Iterator[Pair]:
         bare = Bare(model)
         service, action, fresh, engine = alternate(
             repeats,
-            lambda: asker.by_service(question=_QUESTION).first,
-            lambda: asker.by_action(question=_QUESTION).first_feedback,
+            lambda: asker.by_service(question=_QUESTION).first(),
+            lambda: asker.by_action(question=_QUESTION).first('feedback'),
             lambda: asker.by_action(
                 question=_QUESTION, not_before=_newest(peer)
-            ).first_feedback,
+            ).first('feedback'),
             bare.first_token,
         )
     limit = (model.limit,) * repeats

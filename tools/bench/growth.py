@@ -62,7 +62,7 @@ def _with_cameras(count: int, seconds: float) -> tuple[float, float]:
     with running(node=(NODE, node), camera=(CAMERA, {**SMALL, 'rate': 10.0})) as peer:
         asker = Asker(peer, '/vlm/ask', ('topic',))
         asker.find()
-        first = median(asker.by_service(question=_QUESTION).first for _ in range(_ASKS))
+        first = median(asker.by_service(question=_QUESTION).first() for _ in range(_ASKS))
         return first, _idle(peer, seconds)
 
 
@@ -118,7 +118,7 @@ def _context(effort: Effort) -> Iterator[Pair]:
             asker = Asker(peer, '/vlm/ask', ('topic',))
             asker.find()
             ours = tuple(
-                asker.by_service(question=_QUESTION).first for _ in range(effort.repeats(10))
+                asker.by_service(question=_QUESTION).first() for _ in range(effort.repeats(10))
             )
         limit = (1000 * tokens / _PREFILL,) * len(ours)
         yield Pair(f'{tokens} tokens: first token', 'prefill alone', 'ms', ours, limit, COST)
@@ -142,7 +142,7 @@ def _conversation(effort: Effort) -> Iterator[Pair]:
                 effort.repeats(_ASKS), follow_up, lambda: asker.by_service(question=_QUESTION)
             )
             turns += len(ours)
-            figures = tuple(tuple(a.first for a in each) for each in (ours, alone))
+            figures = tuple(tuple(a.first() for a in each) for each in (ours, alone))
             yield Pair(f'after {wanted} turns: first token', 'no dialogue', 'ms', *figures, COST)
 
 

@@ -45,6 +45,8 @@ AT_ONCE = {
 }
 _PATIENCE = 60.0  # seconds
 _RETRY = 10.0  # seconds; a bare server loses its answer to a client that is not discovered yet
+_PIECES = 3.0  # seconds that they may come later than the result
+_READY = '1 0'  # a question, and an order of one piece, see stamps.py
 _DEPTH = QoSProfile(depth=10000)
 Program = tuple[str, Mapping[str, Any]]
 
@@ -100,12 +102,12 @@ class Answer:
     What came back, and when, in milliseconds after the question was sent.
 
     pieces: arrival, time.monotonic_ns(), and text, of the topic or of the feedback.
+    firsts: when the first piece came, by each of them.
     """
 
     sent: float
     total: float = 0.0
-    first: float = 0.0
-    first_feedback: float = 0.0
+    firsts: dict[str, float] = field(default_factory=dict)
     pieces: list[tuple[int, str]] = field(default_factory=list)
     ended: bool = False
     result: Any = None
@@ -113,6 +115,12 @@ class Answer:
     def since(self) -> float:
         """Return the milliseconds since it was sent."""
         return 1000 * (time.perf_counter() - self.sent)
+
+    def first(self, way: str = 'topic') -> float:
+        """Return when the first piece came; raise NodeError if none did."""
+        if way not in self.firsts:
+            raise NodeError(f'No piece of the answer came by {way}')
+        return self.firsts[way]
 
 
 class Asker:
@@ -126,7 +134,7 @@ class Asker:
     """
 
     def __init__(self, peer: Peer, name: str, listens: tuple[str, ...] = ()) -> None:
-        self._peer, self._name = peer, name
+        self._peer, self._name, self._listens = peer, name, listens
         self._answer = Answer(0.0)
         node = peer.node
         self._service = node.create_client(AskService, name, qos_profile=_DEPTH)
@@ -154,16 +162,23 @@ class Asker:
         clients = self._service, self._send, self._result
         self._until(lambda: all(client.service_is_ready() for client in clients), 'find it')
         deadline = time.monotonic() + _PATIENCE
-        error_msg = 'nothing came back'
-        while error_msg:
+        while problem := self._try():
             self._peer.check()
             if time.monotonic() > deadline:
-                raise NodeError(f'{self._name} gives no answer: {error_msg}')
-            asked = self._service.call_async(AskService.Request(question='ready?'))
-            came = self._peer.wait(asked.done, _RETRY)
-            error_msg = asked.result().error_msg if came else 'nothing came back'
+                raise NodeError(f'{self._name} gives no answer: {problem}')
         if self._heard:
             self._until(lambda: all(s.get_publisher_count() for s in self._heard), 'hear it')
+
+    def _try(self) -> str:
+        """Ask, and return what is missing."""
+        answer = self._begin()
+        asked = self._service.call_async(AskService.Request(question=_READY))
+        if not self._peer.wait(asked.done, _RETRY):
+            return 'nothing came back'
+        if asked.result().error_msg or 'topic' not in self._listens:
+            return str(asked.result().error_msg)
+        # The node may not know yet who listens.
+        return '' if self._peer.wait(lambda: answer.firsts, _PIECES) else 'no piece of it came'
 
     def close(self) -> None:
         """Stop listening."""
@@ -179,7 +194,7 @@ class Asker:
         answer = self._begin()
         future = self._service.call_async(request)
         self._until(future.done, 'answer')
-        return self._end(answer, future.result())
+        return self._end(answer, future.result(), 'topic')
 
     def by_action(self, **fields: Any) -> Answer:
         """Send a goal, and return when its result is there."""
@@ -192,33 +207,36 @@ class Asker:
             AskAction.Impl.GetResultService.Request(goal_id=request.goal_id)
         )
         self._until(result.done, 'end a goal')
-        return self._end(answer, result.result().result)
+        return self._end(answer, result.result().result, 'topic', 'feedback')
 
-    def all_pieces(self, answer: Answer, count: int, seconds: float = 3.0) -> None:
+    def all_pieces(self, answer: Answer, count: int) -> None:
         """Wait until so many pieces have come; fewer may, in the end."""
-        self._peer.wait(lambda: len(answer.pieces) >= count, seconds)
+        self._peer.wait(lambda: len(answer.pieces) >= count, _PIECES)
 
     def _begin(self) -> Answer:
         self._answer = Answer(time.perf_counter())
         return self._answer
 
-    def _end(self, answer: Answer, result: Any) -> Answer:
+    def _end(self, answer: Answer, result: Any, *ways: str) -> Answer:
         answer.total, answer.result = answer.since(), result
         if not result.success:
             raise NodeError(f'{self._name}: {result.error_msg}')
+        # The result may be here first; a piece that comes later would count for the next answer.
+        expected = {way for way in ways if way in self._listens}
+        self._peer.wait(lambda: expected <= answer.firsts.keys(), _PIECES)
         return answer
 
     def _on_piece(self, piece: PartialAnswer) -> None:
         now, answer = time.monotonic_ns(), self._answer
         if piece.sequence == 0:
-            answer.first = answer.since()
+            answer.firsts['topic'] = answer.since()
         if piece.delta:
             answer.pieces.append((now, piece.delta))
 
     def _on_feedback(self, message: Any) -> None:
         now, answer = time.monotonic_ns(), self._answer
         if message.feedback.partial_answer:
-            answer.first_feedback = answer.first_feedback or answer.since()
+            answer.firsts.setdefault('feedback', answer.since())
             answer.pieces.append((now, message.feedback.partial_answer))
 
     def _until(self, condition: Callable[[], object], what: str) -> None:

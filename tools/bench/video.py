@@ -45,7 +45,7 @@ def measure(effort: Effort) -> Iterator[Pair]:
                 question=_QUESTION, num_frames=FRAMES, window=span(_WINDOW)
             )
             assert len(answer.result.frame_stamps) == FRAMES, answer.result.note
-            return answer.first
+            return answer.first()
 
         kept, encoded = alternate(effort.repeats(7), ours, lambda: _on_ask(engine))
     tokens = FRAMES * _TIMINGS.image_tokens + len(_QUESTION.split())
