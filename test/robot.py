@@ -25,21 +25,22 @@ _REMOVALS = 1000  # of interfaces, each just when the executor looks at it: more
 
 
 class Spinner:
-    """Spins one node in a thread and keeps what went wrong there."""
+    """Spins one node, each executor in a thread, and keeps what went wrong there."""
 
-    def __init__(self, node: Node, executor: Executor) -> None:
+    def __init__(self, node: Node, *executors: Executor) -> None:
         self.node = node
         self.errors: list[BaseException] = []
-        self._executor = executor
+        self._executors = executors
         self._stop = Future()
-        executor.add_node(node)
-        self._thread = threading.Thread(target=self._spin)
-        self._thread.start()
+        executors[-1].add_node(node)
+        self._threads = [threading.Thread(target=self._spin, args=(e,)) for e in executors]
+        for thread in self._threads:
+            thread.start()
 
-    def _spin(self) -> None:
+    def _spin(self, executor: Executor) -> None:
         for _ in range(_REMOVALS):
             try:
-                return self._executor.spin_until_future_complete(self._stop)
+                return executor.spin_until_future_complete(self._stop)
             # An interface was removed; the node's own program goes on, too.
             except (InvalidHandle, RCLError):
                 continue
@@ -50,9 +51,12 @@ class Spinner:
     def close(self) -> None:
         """Stop spinning, destroy the node and raise what went wrong."""
         self._stop.set_result(None)
-        self._executor.wake()
-        self._thread.join()
-        self._executor.shutdown()
+        for executor in self._executors:
+            executor.wake()
+        for thread in self._threads:
+            thread.join()
+        for executor in self._executors:
+            executor.shutdown()
         self.node.destroy_node()
         if self.errors:
             raise self.errors[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +13,8 @@ from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.guard_condition import GuardCondition
 from rclpy.node import Node
 
+_THREADS = 4  # of OtherExecutor; only transitions keep one of them busy
+_AT_ONCE = 0.05  # seconds; what takes longer is no longer waited for
 _KINDS = ('subscriptions', 'timers', 'clients', 'services', 'guards', 'waitables')
 
 
@@ -72,11 +76,28 @@ class QuickExecutor(SingleThreadedExecutor):
         super().wake()
 
 
+class _Pool(ThreadPoolExecutor):
+    """
+    Has run what it is given when it returns, unless that takes long.
+
+    Until a callback runs, rclpy's MultiThreadedExecutor gives it again and again, in a loop that
+    keeps Python's lock from the very thread that is to run it (ros2/rclpy#1452): a message took a
+    tenth of a second and more, and all of a processor.
+    """
+
+    def submit(self, callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run it."""
+        future = super().submit(callback, *args, **kwargs)
+        wait([future], _AT_ONCE)
+        return future
+
+
 class OtherExecutor(MultiThreadedExecutor):
     """Runs what a QuickExecutor leaves, and wakes that one when the node changes."""
 
-    def __init__(self, quick: QuickExecutor, threads: int) -> None:
-        super().__init__(threads, context=quick.context)
+    def __init__(self, quick: QuickExecutor) -> None:
+        super().__init__(_THREADS, context=quick.context)
+        self._executor = _Pool(_THREADS, 'executor')
         self._quick = quick
 
     def can_execute(self, entity: Any) -> bool:
@@ -87,3 +108,11 @@ class OtherExecutor(MultiThreadedExecutor):
         """Look again at what there is to wait for."""
         super().wake()
         self._quick.wake()
+
+
+def executors_of(node: Node, group: CallbackGroup) -> tuple[QuickExecutor, OtherExecutor]:
+    """Return the two executors of a node, of which the first one runs that group."""
+    quick = QuickExecutor(node, group)
+    other = OtherExecutor(quick)
+    other.add_node(node)
+    return quick, other

@@ -37,7 +37,7 @@ from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.evaluations import Evaluations
-from vlm_npu_ros.node.executors import OtherExecutor, QuickExecutor
+from vlm_npu_ros.node.executors import executors_of
 from vlm_npu_ros.node.frames import CachedFrame
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.requests import check_request
@@ -45,7 +45,6 @@ from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
 from vlm_npu_ros.node.watch_server import WatchServer
 
-_THREADS = 4  # of OtherExecutor; only transitions keep one of them busy
 _REMOVAL = 0.001  # seconds that the removal of an interface may take
 _SWITCH = 0.001  # seconds that a thread runs while another one waits: Python's 5 ms add up
 _GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
@@ -335,9 +334,7 @@ def main() -> int:
     stop = _stop_signals()
     sys.setswitchinterval(_SWITCH)
     node = VlmNode()
-    quick = QuickExecutor(node, node.quick)
-    executors = quick, OtherExecutor(quick, _THREADS)
-    executors[1].add_node(node)
+    executors = executors_of(node, node.quick)
     ended = threading.Event()
     spinning = [
         threading.Thread(target=_spin, args=(node, executor, ended), name='spin')
