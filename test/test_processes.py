@@ -49,12 +49,18 @@ class Asker:
         self.pieces.setdefault(piece.request_id, []).append(piece)
 
     def wait_until_active(self) -> None:
-        """Wait for the node to have configured and activated itself."""
+        """
+        Wait for the node to have configured and activated itself.
+
+        Fast DDS drops responses to a client that it has not discovered yet: that one asks again.
+        """
         client = self.node.create_client(GetState, '/vlm/get_state')
         assert client.wait_for_service(PATIENCE)
         state = None
         while state != State.PRIMARY_STATE_ACTIVE:
-            state = self._result(client.call_async(GetState.Request())).current_state.id
+            asked = client.call_async(GetState.Request())
+            self._executor.spin_until_future_complete(asked, 1.0)
+            state = asked.result().current_state.id if asked.done() else None
 
     def _result(self, future: Future) -> Any:
         self._executor.spin_until_future_complete(future, PATIENCE)

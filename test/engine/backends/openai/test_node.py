@@ -73,7 +73,7 @@ def test_cancelled_question_frees_the_server(server: ChatServer) -> None:
         assert begun.wait(PATIENCE)
         cancelled = time.monotonic()
         robot.cancel(goal)
-        assert server.gone.get(timeout=PATIENCE) - cancelled < 0.5
+        assert server.gone.get(timeout=PATIENCE) - cancelled < 2.0
         assert robot.result_of(goal)().result.error_code == ErrorCode.CANCELLED
 
 
