@@ -81,8 +81,8 @@ class _Pool(ThreadPoolExecutor):
     Has run what it is given when it returns, unless that takes long.
 
     Until a callback runs, rclpy's MultiThreadedExecutor gives it again and again, in a loop that
-    keeps Python's lock from the very thread that is to run it (ros2/rclpy#1452): a message took a
-    tenth of a second and more, and all of a processor.
+    keeps Python's lock from the very thread that is to run it (ros2/rclpy#1452): in a program
+    whose other threads are busy, for seconds, with all of a processor.
     """
 
     def submit(self, callback: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
