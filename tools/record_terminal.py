@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
-from vlm_npu_ros.demo.sequences import random_sequence
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'test'))
-from terminal import PROMPT, terminal, VLM_NPU  # noqa: E402, I100
+sys.path[:0] = [str(ROOT / 'test'), str(ROOT / 'tools' / 'demo_model')]
+from sequences import random_sequence  # noqa: E402, I100
+from terminal import PROMPT, terminal, VLM_NPU  # noqa: E402
 
 COLUMNS, LINES = 96, 60
 SIZE = 320, 240

@@ -23,20 +23,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from chat import Chat, ChatModel  # noqa: E402
+from dialogues import FOLLOW_UP_KINDS, random_dialogue  # noqa: E402
 from frames import encode  # noqa: E402
 import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from rich.table import Table  # noqa: E402
-from vlm_npu_ros.demo.dialogues import FOLLOW_UP_KINDS, random_dialogue  # noqa: E402
-from vlm_npu_ros.demo.questions import KINDS, Question, random_question  # noqa: E402
-from vlm_npu_ros.demo.scenes import random_scene, Scene  # noqa: E402
-from vlm_npu_ros.demo.sequences import (  # noqa: E402
+from sequences import (  # noqa: E402
     ONE_FRAME,
     random_sequence,
     random_sequence_question,
     SEQUENCE_KINDS,
 )
+from vlm_npu_ros.demo.questions import KINDS, Question, random_question  # noqa: E402
+from vlm_npu_ros.demo.scenes import random_scene, Scene  # noqa: E402
 
 RESOLUTIONS = ((640, 480), (1280, 720), (320, 240))
 GROUPS = {

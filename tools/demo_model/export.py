@@ -7,6 +7,7 @@ from pathlib import Path
 from model import DIM, IMAGE_SIZE, IMAGE_TOKENS, LanguageModel, LAYERS, VisionEncoder
 import torch
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
+from vocabulary import save
 
 
 def export(
@@ -29,7 +30,7 @@ def export(
 
 def export_language_model(language: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     """Write language_model.onnx and tokenizer.json."""
-    tokenizer.save(folder / 'tokenizer.json')
+    save(tokenizer, folder / 'tokenizer.json')
     language.eval()
     tokens = torch.zeros(5, dtype=torch.int64)
     image, past = torch.zeros(IMAGE_TOKENS, DIM), torch.zeros(3, LAYERS, 2, DIM)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.progress import track
+from sequences import APPEARED, changes, random_sequence, WENT_AWAY
 from vlm_npu_ros.demo.scenes import object_box, random_scene, render, Scene, SceneObject
-from vlm_npu_ros.demo.sequences import APPEARED, changes, random_sequence, WENT_AWAY
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 
 Frames = tuple[Scene, ...]

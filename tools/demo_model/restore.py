@@ -9,6 +9,7 @@ import onnx
 from onnx import numpy_helper
 import torch
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
+from vocabulary import tokenizer_of
 
 
 def restore(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
@@ -34,5 +35,5 @@ def restore(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
 def extended(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
     """Return a tokenizer that has the words of the texts as well; the old tokens stay."""
     known = set(tokenizer.pieces)
-    new = [p for p in Tokenizer.from_texts(texts).pieces if p not in known]
+    new = [p for p in tokenizer_of(texts).pieces if p not in known]
     return Tokenizer([*tokenizer.pieces, *new])

@@ -25,9 +25,10 @@ import numpy as np  # noqa: E402
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn  # noqa: E402
 import torch  # noqa: E402
 from torch.nn import functional  # noqa: E402
-from vlm_npu_ros.demo.questions import random_question, training_texts  # noqa: E402
+from vlm_npu_ros.demo.questions import random_question  # noqa: E402
 from vlm_npu_ros.demo.scenes import COLOURS, SHAPES  # noqa: E402
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer  # noqa: E402
+from vocabulary import tokenizer_of, training_texts  # noqa: E402
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     args = _arguments()
     torch.manual_seed(args.seed)
     scenes, pictures, targets = make_pictures(args.scenes, args.seed)
-    tokenizer = Tokenizer.from_texts(training_texts())
+    tokenizer = tokenizer_of(training_texts())
     encoder = VisionEncoder().to(memory_format=torch.channels_last)
     language = LanguageModel(len(tokenizer), tokenizer.special['<image>'])
     aid = Aid(len(SHAPES), len(COLOURS))

@@ -24,23 +24,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
 from data import pack, Packed  # noqa: E402
+from dialogues import random_dialogue, random_opening  # noqa: E402
 from export import export_language_model  # noqa: E402
 from frames import Frames, Groups, HAPPENINGS, make_groups  # noqa: E402
 from model import ChangeAid, IMAGE_TOKENS, LanguageModel  # noqa: E402
 import numpy as np  # noqa: E402
 from restore import extended, restore  # noqa: E402
+from sequences import MAX_FRAMES  # noqa: E402
 import torch  # noqa: E402
 from torch import distributed  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from train import rate_at  # noqa: E402
-from vlm_npu_ros.demo.dialogues import random_dialogue, random_opening  # noqa: E402
-from vlm_npu_ros.demo.questions import (  # noqa: E402
-    Question,
-    random_question,
-    training_texts,
-)
-from vlm_npu_ros.demo.sequences import MAX_FRAMES  # noqa: E402
+from vlm_npu_ros.demo.questions import Question, random_question  # noqa: E402
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer  # noqa: E402
+from vocabulary import training_texts  # noqa: E402
 
 # Share of the steps with groups of so many frames, and what is asked about a group in a step.
 _SHARES = {1: 0.4, 2: 0.25, 3: 0.18, 4: 0.17}

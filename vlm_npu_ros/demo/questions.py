@@ -20,12 +20,9 @@ REFUSAL = 'Sorry, I was not trained to answer that.'
 
 PLURAL = {shape: shape + 's' for shape in SHAPES} | {'box': 'boxes', 'person': 'people'}
 PLACE = {'left': 'on the left', 'middle': 'in the middle', 'right': 'on the right'}
-_WORDS = yaml.safe_load(
+PHRASINGS = yaml.safe_load(
     (share_dir() / 'resource' / 'demo_model' / 'phrasings.yaml').read_text(encoding='utf-8')
 )
-
-
-_SECTIONS = ('kinds', 'sequences', 'follow_ups')
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Kind(Generic[_AnyAsk]):
 def kinds_of(section: str, asks: dict[str, _AnyAsk]) -> dict[str, Kind[_AnyAsk]]:
     """Return the kinds of a section of the file of phrasings."""
     return {
-        name: Kind(name, ask, **{use: tuple(p) for use, p in _WORDS[section][name].items()})
+        name: Kind(name, ask, **{use: tuple(p) for use, p in PHRASINGS[section][name].items()})
         for name, ask in asks.items()
     }
 
@@ -109,9 +106,9 @@ def vary(text: str, rng: np.random.Generator) -> str:
     """Add what people put around a question."""
     ending = '?'
     if rng.random() < 0.5:
-        ending = _pick(_WORDS['closings'], rng)
+        ending = _pick(PHRASINGS['closings'], rng)
     if rng.random() < 0.25:
-        text = _pick(_WORDS['openings'], rng) + text
+        text = _pick(PHRASINGS['openings'], rng) + text
     return text + ending
 
 
@@ -366,11 +363,11 @@ def _is_near(scene: Scene, rng: np.random.Generator) -> Filled | None:
 def _other(scene: Scene, rng: np.random.Generator) -> Filled:
     """Answer what the model was not made for: real questions, unknown nouns, junk."""
     draw = rng.random()
-    noun, junk = str(rng.choice(_WORDS['unknown_nouns'])), _junk(rng)
+    noun, junk = str(rng.choice(PHRASINGS['unknown_nouns'])), _junk(rng)
     if draw < 0.5:
-        anything = str(rng.choice(_WORDS['other_questions']))
+        anything = str(rng.choice(PHRASINGS['other_questions']))
     else:
-        anything = str(rng.choice(_WORDS['noun_questions'])).format(article(noun), noun)
+        anything = str(rng.choice(PHRASINGS['noun_questions'])).format(article(noun), noun)
     return Filled({'any': anything, 'junk': junk}, REFUSAL)
 
 
@@ -420,19 +417,3 @@ _WEIGHT = {
 _NAMES = list(KINDS)
 _WEIGHTS = np.array([_WEIGHT.get(name, 0.8) for name in _NAMES])
 _WEIGHTS /= _WEIGHTS.sum()
-
-
-def training_texts() -> list[str]:
-    """Return all words of training phrasings and answers, for a tokenizer's vocabulary."""
-    slots = {'x': '', 'xs': '', 'y': '', 'any': '', 'junk': ''}
-    kinds = [kind for section in _SECTIONS for kind in _WORDS[section].values()]
-    texts = [p.format(**slots) for kind in kinds for p in kind['train']]
-    texts += [p.format('', '') for p in _WORDS['noun_questions']]
-    texts += [*_WORDS['other_questions'], *_WORDS['openings'], *_WORDS['closings']]
-    texts += [*SHAPES, *PLURAL.values(), *COLOURS, *PLACE.values(), 'object objects', REFUSAL]
-    texts += [
-        'near far away floor table nearest leftmost rightmost and an a in the no there is',
-        'there are 1 2 3 4 nothing moved to nearer farther appeared went did not changed',
-        'I see only one picture. Which one do you mean?',
-    ]
-    return texts

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from hypothesis import example, given
@@ -113,23 +112,6 @@ def test_streams_are_independent() -> None:
     assert first.push(0xa9) == 'é'
 
 
-def test_words_of_texts_become_pieces_with_and_without_a_space() -> None:
-    tokenizer = Tokenizer.from_texts(["I can't see 12 balls.", 'No ball, no box!'])
-    assert tokenizer.pieces == sorted(tokenizer.pieces)
-    assert {'balls', ' balls', ' ball', 'box', ' box', ' I', ' 1'} <= set(tokenizer.pieces)
-    assert not {'I', '.', '!', '12', ''} & set(tokenizer.pieces)
-    assert len(tokenizer.encode('no balls ball box')) == 4
-
-
-def test_saved_tokenizer_is_the_same(tmp_path: Path) -> None:
-    path = tmp_path / 'tokenizer.json'
-    TOKENIZER.save(path)
-    loaded = Tokenizer.load(path)
-    assert loaded.pieces == PIECES
-    text = "a balloon can't be 1 🤖é?!"
-    assert loaded.encode(text) == TOKENIZER.encode(text)
-
-
 @given(TEXT)
 def test_shipped_tokenizer_gives_the_text_back(text: str) -> None:
     tokens = SHIPPED.encode(text)
@@ -150,10 +132,3 @@ def test_wrong_content_is_an_error_that_names_the_file(content: str, tmp_path: P
     with pytest.raises(ModelFileError, match='is no tokenizer file') as caught:
         Tokenizer.load(path)
     assert str(path) in str(caught.value)
-
-
-def test_file_holds_readable_text(tmp_path: Path) -> None:
-    path = tmp_path / 'tokenizer.json'
-    TOKENIZER.save(path)
-    assert '球' in path.read_text(encoding='utf-8')
-    assert json.loads(path.read_bytes()) == {'pieces': PIECES}

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 import json
 import os
 from pathlib import Path
-import re
 
 from vlm_npu_ros.engine.errors import ModelFileError
 
 _LARGEST_FILE = 1 << 26  # bytes; a model file by mistake has gigabytes
 SPECIAL_TOKENS = ('<image>', '<user>', '<assistant>', '<eos>')
 _Decoder = codecs.getincrementaldecoder('utf-8')
-_WORDS = re.compile(r" ?[^\W\d_]+(?:'[a-z]+)?| ?\d|[^\w\s]")
 
 
 class Tokenizer:
@@ -38,16 +36,8 @@ class Tokenizer:
         return len(self._bytes)
 
     @classmethod
-    def from_texts(cls, texts: Iterable[str]) -> Tokenizer:
-        """Return a tokenizer whose pieces are the words of the texts, with and without a space."""
-        words = {word for text in texts for word in _WORDS.findall(text)}
-        bare = {word.strip() for word in words}
-        words |= {space + word for word in bare if word.isalpha() for space in ('', ' ')}
-        return cls(sorted(w for w in words if len(w.encode()) > 1))
-
-    @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Read what `save` wrote; raise ModelFileError if it can not be."""
+        """Read `{"pieces": [...]}`; raise ModelFileError where the file does not hold that."""
         if not os.path.isfile(path):  # unlike Path.is_file, never an error
             raise ModelFileError(f'There is no tokenizer file {path}')
         try:
@@ -59,10 +49,6 @@ class Tokenizer:
             OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
         ) as error:
             raise ModelFileError(f'{path} is no tokenizer file: {error}') from error
-
-    def save(self, path: Path) -> None:
-        """Write the pieces as JSON."""
-        path.write_text(json.dumps({'pieces': self.pieces}, ensure_ascii=False), encoding='utf-8')
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of the text; lone surrogates become '?'."""

@@ -10,6 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from sequences import (
+    about_having_moved,
+    about_movement,
+    ONE_FRAME,
+    random_sequence_question,
+)
 from vlm_npu_ros.demo.questions import (
     about_colour,
     about_distance,
@@ -27,12 +33,6 @@ from vlm_npu_ros.demo.questions import (
     reference,
 )
 from vlm_npu_ros.demo.scenes import COLOURS, Scene, SceneObject, SIDES
-from vlm_npu_ros.demo.sequences import (
-    about_having_moved,
-    about_movement,
-    ONE_FRAME,
-    random_sequence_question,
-)
 
 WHICH_ONE = 'Which one do you mean?'
 

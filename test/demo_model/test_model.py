@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
+from chat import ChatModel
+from dialogues import FOLLOW_UP_KINDS, random_dialogue
+import evaluate_typed
+from frames import encode
 import numpy as np
 import pytest
-from vlm_npu_ros.demo.dialogues import FOLLOW_UP_KINDS, random_dialogue
-from vlm_npu_ros.demo.questions import training_texts
+from sequences import random_sequence, random_sequence_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
-from vlm_npu_ros.demo.sequences import random_sequence, random_sequence_question
-from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
 from vlm_npu_ros.engine.share import share_dir
 from vlm_npu_ros.engine.types import GenerationRequest
-
-TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'demo_model'
 
 
 @pytest.fixture(scope='module')
@@ -38,12 +36,8 @@ def test_it_tells_what_changes_in_several_frames(engine: Engine) -> None:
 
 
 @pytest.fixture
-def start_chat(monkeypatch: pytest.MonkeyPatch) -> Callable:
+def start_chat() -> Callable:
     """Give a function that begins a dialogue about frames."""
-    monkeypatch.syspath_prepend(TOOLS)
-    from chat import ChatModel
-    from frames import encode
-
     folder = share_dir() / 'resource' / 'demo_model'
     model = ChatModel(folder)
 
@@ -76,14 +70,6 @@ def test_four_frames_and_ten_turns_fit_into_its_context(start_chat: Callable) ->
     assert chat.length <= 512
 
 
-def test_its_tokenizer_has_the_words_of_the_phrasings() -> None:
-    shipped = Tokenizer.load(share_dir() / 'resource' / 'demo_model' / 'tokenizer.json')
-    assert set(Tokenizer.from_texts(training_texts()).pieces) <= set(shipped.pieces)
-
-
 def test_it_decides_for_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(TOOLS)
-    import evaluate_typed
-
     monkeypatch.setattr('sys.argv', ['evaluate_typed.py', '--scenes', '50'])
     assert evaluate_typed.main() == 0
