@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+import pickle
 import re
 
-import pytest
 from vlm_npu_ros.engine import errors
 from vlm_npu_ros.engine.errors import BackendError, VlmError
 
@@ -65,7 +65,17 @@ def test_docstring_draws_the_tree() -> None:
     assert len(lines) == len(drawn)
 
 
-@pytest.mark.parametrize('error', error_types())
-def test_error_says_what_it_is(error: type[VlmError]) -> None:
-    assert error.__doc__
-    assert str(error('The ball is blocked')) == 'The ball is blocked'
+def test_errors_say_what_went_wrong_and_what_to_do() -> None:
+    for error in error_types():
+        assert error.__doc__
+        assert str(error('The ball is blocked')) == 'The ball is blocked'
+        assert error('The ball is blocked').remedy == ''
+        assert str(error('The ball is blocked', 'Kick it')) == 'The ball is blocked. Kick it'
+
+
+def test_copies_keep_both_parts() -> None:
+    for kind in error_types():
+        error = kind('The ball is blocked', 'Kick it')
+        for copy in (pickle.loads(pickle.dumps(error)), type(error)(*error.args)):
+            assert type(copy) is kind
+            assert (copy.what, copy.remedy) == ('The ball is blocked', 'Kick it')

@@ -68,7 +68,7 @@ def test_what_is_no_video(
 ) -> None:
     path = tmp_path / 'clip1.avi'
     path.write_bytes(content)
-    with pytest.raises(ImageError, match='clip1.avi is no video.*ffmpeg'):
+    with pytest.raises(ImageError, match='clip1.avi is not a video.*ffmpeg'):
         frames_of(path, 4)
     assert capfd.readouterr() == ('', '')
 

@@ -25,9 +25,21 @@ from __future__ import annotations
 
 
 class VlmError(Exception):
-    """Base of all; raised itself only for a fault of this package."""
+    """
+    Base of all; raised itself only for a fault of this package.
+
+    what: what went wrong. remedy: what to do about it, as a sentence; '' if nobody can tell.
+    `str` joins both for people; programs read the fields instead of parsing the text.
+    """
 
     code = 9500
+
+    def __init__(self, what: str = '', remedy: str = '') -> None:
+        super().__init__(what, remedy)
+        self.what, self.remedy = what, remedy
+
+    def __str__(self) -> str:
+        return f'{self.what}. {self.remedy}' if self.remedy else self.what
 
 
 class NoFrameError(VlmError):
@@ -43,13 +55,13 @@ class StaleFrameError(VlmError):
 
 
 class ImageError(VlmError):
-    """An image is empty, cut short or in an encoding that is not known."""
+    """An image is empty, cut short or in an unknown encoding."""
 
     code = 9503
 
 
 class RequestError(VlmError):
-    """A question or one of its options can not be answered as it stands."""
+    """A question or one of its options cannot be answered as it stands."""
 
     code = 9504
 
@@ -61,7 +73,7 @@ class ContextError(RequestError):
 
 
 class NotSupportedError(RequestError):
-    """The request is understood, but this version can not do it yet."""
+    """The request is understood, but this version cannot do it yet."""
 
     code = 9514
 
@@ -101,13 +113,13 @@ class BackendCrashedError(BackendError):
 
 
 class BackendUnavailableError(BackendError):
-    """The model runtime, or a library it needs, is not there."""
+    """The model runtime, or a library that it needs, is missing."""
 
     code = 9511
 
 
 class ModelFileError(BackendError):
-    """A model file is missing, unreadable or does not fit the others."""
+    """A model file is missing, unreadable or does not match the others."""
 
     code = 9512
 

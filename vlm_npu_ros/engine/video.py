@@ -27,7 +27,7 @@ def frames_of(path: Path, count: int) -> list[Frame]:
     :raises ImageError: no file, or none that OpenCV can read frames from.
     """
     if count < 1:
-        raise ImageError(f'{count} frames of {path} can not be taken: take 1 or more')
+        raise ImageError(f'{count} frames of {path} cannot be taken', 'Take 1 or more')
     with _opened(path) as video:
         total = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
         frames = list(_sought(video, _evenly(total, count)))
@@ -40,7 +40,7 @@ def frames_of(path: Path, count: int) -> list[Frame]:
     with _opened(path) as video:
         frames = list(_read(video, _evenly(total, count)))
     if not frames:
-        raise ImageError(_unreadable(path))
+        raise _unreadable(path)
     return frames
 
 
@@ -64,16 +64,16 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         cv2.setLogLevel(level)
     try:
         if not video.isOpened():
-            raise ImageError(_unreadable(path))
+            raise _unreadable(path)
         yield video
     finally:
         video.release()
 
 
-def _unreadable(path: Path) -> str:
-    return (
-        f'{path} is no video that OpenCV can read, or is cut short: '
-        f'convert it, for example with `ffmpeg -i {path.name} -c:v libx264 converted.mp4`'
+def _unreadable(path: Path) -> ImageError:
+    return ImageError(
+        f'{path} is not a video that OpenCV can read, or it is cut short',
+        f'Convert it, for example with `ffmpeg -i {path.name} -c:v libx264 converted.mp4`',
     )
 
 

@@ -193,7 +193,7 @@ def test_file_for_another_chip_is_an_error() -> None:
 
 
 def test_float_file_needs_a_profile_that_tells_how_to_normalise() -> None:
-    with pytest.raises(ModelFileError, match='add image.mean and image.std'):
+    with pytest.raises(ModelFileError, match='Add image.mean and image.std'):
         RknnEncoder(FLOAT, profile(None))
 
 
@@ -316,13 +316,13 @@ def test_encrypted_file_that_the_runtime_can_not_read_is_an_error(tmp_path: Path
 
 def test_runtime_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('SIMRKNN_INIT_RAISES', '1')
-    with pytest.raises(UnsupportedRuntimeError, match='rknn_set_input_shapes.*an old'):
+    with pytest.raises(UnsupportedRuntimeError, match='rknn_set_input_shapes.*An old'):
         RknnEncoder(FOLDED, profile())
 
 
 def test_missing_rknnlite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'rknnlite', None)
-    with pytest.raises(BackendUnavailableError, match='pip install rknn-toolkit-lite2.*aarch64'):
+    with pytest.raises(BackendUnavailableError, match='aarch64.*pip install rknn-toolkit-lite2'):
         RknnEncoder(FOLDED, profile())
 
 

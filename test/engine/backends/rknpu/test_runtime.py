@@ -112,7 +112,7 @@ def test_library_for_another_machine_is_refused(tmp_path: Path) -> None:
 def test_file_that_is_no_library_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / 'librkllmrt.so'
     path.write_bytes(content)
-    with pytest.raises(UnsupportedRuntimeError, match='copy'):
+    with pytest.raises(UnsupportedRuntimeError, match='opy '):
         identify(path)
 
 

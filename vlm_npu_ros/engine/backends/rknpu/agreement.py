@@ -71,8 +71,8 @@ def _profile_attributes(
     if image is None or size not in known:
         raise ModelFileError(
             f'{path} does not tell its shapes, neither does the runtime, and the profile '
-            f'{profile.name} knows the sizes {sorted(known)}, not {size}: write a profile that '
-            'has image.tokens for its size'
+            f'{profile.name} knows the sizes {sorted(known)}, not {size}',
+            'Write a profile that has image.tokens for its size',
         )
     return {
         'picture': {'shape': [1, size, size, 3], 'layout': 'nhwc'},
@@ -108,7 +108,8 @@ def check_agreement(
     elif not found.folded:
         raise ModelFileError(
             f'{found.path} wants pixels that are normalised already, and the profile '
-            f'{profile.name} does not tell how: add image.mean and image.std to it'
+            f'{profile.name} does not tell how',
+            'Add image.mean and image.std to it',
         )
 
 

@@ -8,15 +8,15 @@ import re
 
 from vlm_npu_ros.engine.errors import ModelFileError
 
-# The format is not published: only what it is not can be told.
+# The format is not published, so only files of other formats can be told.
 _OTHERS = (
-    (rb'\x7fELF', 'it is a library or program'),
-    (rb'RKNN|CYPTRKNN|RKCE', 'it is a .rknn vision encoder: are the two files swapped?'),
-    (rb'GGUF', 'it is a GGUF file (llama.cpp): convert the model with rkllm-toolkit'),
-    (rb'version https://git-lfs', 'it is a git-LFS pointer: run `git lfs pull` beside it'),
-    (rb'(?i)\s*<(!doctype|html|\?xml)', 'it is a web page: download the file itself'),
-    (rb'PK\x03\x04', 'it is a ZIP archive or a PyTorch checkpoint: convert it first'),
-    (rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]', 'it is an ONNX file: convert it first'),
+    (rb'\x7fELF', 'a library or program', 'Name the model instead'),
+    (rb'RKNN|CYPTRKNN|RKCE', 'a .rknn vision encoder', 'Are the two files swapped?'),
+    (rb'GGUF', 'a GGUF file (llama.cpp)', 'Convert the model with rkllm-toolkit'),
+    (rb'version https://git-lfs', 'a git-LFS pointer', 'Run `git lfs pull` beside it'),
+    (rb'(?i)\s*<(!doctype|html|\?xml)', 'a web page', 'Download the file itself'),
+    (rb'PK\x03\x04', 'a ZIP archive or a PyTorch checkpoint', 'Convert it first'),
+    (rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]', 'an ONNX file', 'Convert it first'),
 )
 
 
@@ -29,8 +29,8 @@ def check_rkllm(path: Path) -> int:
     except (OSError, ValueError) as error:
         raise ModelFileError(f'{path} can not be read: {error}') from error
     if size == 0:
-        raise ModelFileError(f'{path} is empty: copy or download it again')
-    for mark, what in _OTHERS:
+        raise ModelFileError(f'{path} is empty', 'Copy or download it again')
+    for mark, what, remedy in _OTHERS:
         if re.match(mark, head):
-            raise ModelFileError(f'{path} is no .rkllm language model, {what}')
+            raise ModelFileError(f'{path} is not a .rkllm language model: it is {what}', remedy)
     return size

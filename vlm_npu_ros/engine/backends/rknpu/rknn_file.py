@@ -81,7 +81,8 @@ class RknnFile:
         if found is None:
             raise ModelFileError(
                 f'{path} does not tell its shapes: it is encrypted, or a later rknn-toolkit2 than '
-                '2.5.0 made it. Export it unencrypted (export_rknn)'
+                '2.5.0 made it',
+                'Export it unencrypted (export_rknn)',
             )
         return found
 
@@ -125,8 +126,8 @@ class RknnFile:
         if len(inputs) != 1:
             raise ModelFileError(
                 f'{path} is no vision encoder that can be fed: expected one input, the picture, '
-                f'found {len(inputs)}: {_quoted(", ".join(inputs))}. Fold the others in when '
-                'converting (input_initial_val)'
+                f'found {len(inputs)}: {_quoted(", ".join(inputs))}',
+                'Fold the others in when converting (input_initial_val)',
             )
         (picture,) = inputs.values()
         mean, std = picture['mean'], picture['std']
@@ -148,7 +149,7 @@ def _open(path: Path) -> mmap.mmap:
     """Return the file's bytes; of up to a gigabyte only the pages that are looked at are read."""
     try:
         if os.path.getsize(path) == 0:
-            raise ModelFileError(f'{path} is empty. Copy or download it again')
+            raise ModelFileError(f'{path} is empty', 'Copy or download it again')
         with open(path, 'rb') as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
@@ -161,7 +162,8 @@ def _is_whole(path: Path, data: mmap.mmap) -> bool:
     if head.startswith(_ENCRYPTED):
         return False
     if not head.startswith(b'RKNN'):
-        raise ModelFileError(f'{path} is no .rknn vision encoder: {_other_format(path, head)}')
+        what, remedy = _other_format(path, head)
+        raise ModelFileError(f'{path} is not a .rknn vision encoder: {what}', remedy)
     try:
         (body,) = struct.unpack_from('<Q', data, 16)
         (trailer,) = struct.unpack_from('<Q', data, _HEADER + body)
@@ -172,27 +174,29 @@ def _is_whole(path: Path, data: mmap.mmap) -> bool:
     if missing:
         raise ModelFileError(
             f'{path} is cut short or damaged: it has {len(data)} bytes, its header announces '
-            'more. Copy or download it again and compare the sizes'
+            'more',
+            'Copy or download it again and compare the sizes',
         )
     return True
 
 
-def _other_format(path: Path, head: bytes) -> str:
-    """Return what a file without the mark of .rknn files may be, and what to do."""
+def _other_format(path: Path, head: bytes) -> tuple[str, str]:
+    """Guess what a file without the mark of .rknn files is, and say what to do about it."""
     if head.startswith(b'version https://git-lfs'):
-        return 'it is a git-LFS pointer, not the file itself. Run `git lfs pull` beside it'
+        return 'it is a git-LFS pointer, not the file itself', 'Run `git lfs pull` beside it'
     if re.match(rb'\s*<(!doctype|html|\?xml)', head, re.IGNORECASE):
-        return 'it is a web page. Download the file itself, not the page about it'
+        return 'it is a web page', 'Download the file itself, not the page about it'
     if path.suffix == '.rkllm':
-        return 'its name is that of a language model. Are encoder and language model swapped?'
+        return 'its name is that of a language model', 'Are encoder and language model swapped?'
     if head.startswith(b'GGUF'):
-        return 'it is a GGUF file (llama.cpp). Convert the vision part with rknn-toolkit2'
+        return 'it is a GGUF file (llama.cpp)', 'Convert the vision part with rknn-toolkit2'
     if head.startswith(b'PK\3\4'):
-        return 'it is a ZIP archive or a PyTorch checkpoint. Unpack or convert it first'
+        return 'it is a ZIP archive or a PyTorch checkpoint', 'Unpack or convert it first'
     # Protobuf: ir_version (a small number), then another field of ModelProto.
     if re.match(rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]', head):
-        return 'it is an ONNX file. Convert it with rknn-toolkit2'
-    return f"it begins with '{head[:8].hex(' ')}', not with 'RKNN'. Copy or download it again"
+        return 'it is an ONNX file', 'Convert it with rknn-toolkit2'
+    begins = f"it begins with '{head[:8].hex(' ')}', not with 'RKNN'"
+    return begins, 'Copy or download it again'
 
 
 def _root_texts(data: mmap.mmap) -> dict[int, str]:

@@ -81,8 +81,9 @@ def find_library(name_or_path: str, root: Path = Path('/')) -> Path:
         if os.path.isfile(path):  # unlike Path.is_file, never an error
             return path.resolve()
     raise BackendUnavailableError(
-        f'There is no {name_or_path}{looked}: copy librkllmrt.so of github.com/airockchip/'
-        'rknn-llm (rkllm-runtime/Linux/librkllm_api/aarch64) to /usr/lib, or name its path'
+        f'There is no {name_or_path}{looked}',
+        'Copy librkllmrt.so of github.com/airockchip/rknn-llm '
+        '(rkllm-runtime/Linux/librkllm_api/aarch64) to /usr/lib, or name its path',
     )
 
 
@@ -109,24 +110,26 @@ def identify(
     if found not in RUNTIMES:
         blob = '' if marker else f', git blob id {_blob_id(path)}'
         raise UnsupportedRuntimeError(
-            f'{path} is no librkllmrt.so that is known '
+            f'{path} is not a known librkllmrt.so '
             f'({f"version {found}" if found else "no version marker"}, {evidence}; of the '
-            f'telling functions it has {", ".join(functions) or "none"}{blob}): supported are '
-            f'{", ".join(RUNTIMES)}. If it has the binary interface of one of these, name that '
-            'version in the parameter rknpu.runtime_version'
+            f'telling functions it has {", ".join(functions) or "none"}{blob}). '
+            f'Supported are {", ".join(RUNTIMES)}',
+            'If it has the binary interface of one of these, name that version in the parameter '
+            'rknpu.runtime_version',
         )
     abi = RUNTIMES[found][0]
     expected = [name for name, first in TELLING_FUNCTIONS.items() if first <= abi.name]
     if functions != expected:
         raise UnsupportedRuntimeError(
             f'{path} contradicts itself: version {found} ({evidence}) has '
-            f'{", ".join(expected)}, the file has {", ".join(functions) or "none of these"}. '
-            'Replace it by an official release'
+            f'{", ".join(expected)}, the file has {", ".join(functions) or "none of these"}',
+            'Replace it with an official release',
         )
     if found in THIRD_PARTY and not (allow_third_party or version):
         raise UnsupportedRuntimeError(
             f'{path} is version {found}, whose binary interface is known from a third party '
-            'only: use 1.3.0, or set the parameter rknpu.allow_third_party to try it'
+            'only',
+            'Use 1.3.0, or set the parameter rknpu.allow_third_party to try it',
         )
     return RuntimeLibrary(path, found, abi, evidence)
 
@@ -150,14 +153,15 @@ def _version(
 def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:
     if data[:5] != b'\x7fELF\x02':
         raise UnsupportedRuntimeError(
-            f'{path} is no 64-bit library (ELF): copy the file again, as a binary'
+            f'{path} is not a 64-bit library (ELF)', 'Copy the file again, as a binary'
         )
     (found,) = struct.unpack_from('<H', data, 18)
     if found != _ELF_MACHINES.get(machine):
         names = {number: name for name, number in _ELF_MACHINES.items()}
         raise UnsupportedRuntimeError(
             f'{path} is made for {names.get(found, f"machine {found}")}, this machine is '
-            f'{machine}: take the file of the folder for {machine}'
+            f'{machine}',
+            f'Take the file of the folder for {machine}',
         )
     # Linkers put the table of sections last. Loading a library cut short kills the process.
     (table,) = struct.unpack_from('<Q', data, 40)
@@ -165,7 +169,8 @@ def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:
     if table + entry * count > len(data):
         raise UnsupportedRuntimeError(
             f'{path} is cut short: it has {len(data)} bytes, its header announces '
-            f'{table + entry * count}. Copy it again'
+            f'{table + entry * count}',
+            'Copy it again',
         )
 
 
@@ -174,7 +179,9 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
     try:
         with open(path, 'rb') as file:
             if os.fstat(file.fileno()).st_size < 64:
-                raise UnsupportedRuntimeError(f'{path} is too short for a library: copy it again')
+                raise UnsupportedRuntimeError(
+                    f'{path} is too short for a library', 'Copy it again'
+                )
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 yield data
     except OSError as error:

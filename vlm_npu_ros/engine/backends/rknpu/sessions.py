@@ -21,7 +21,7 @@ from vlm_npu_ros.engine.errors import (
 if TYPE_CHECKING:
     from rknnlite.api import RKNNLite
 
-# What RKNNLite printed, whose fault that is, what to do.
+# A pattern of what RKNNLite printed, the error that it means, and its remedy.
 _FAULTS: tuple[tuple[str, type[BackendError], str], ...] = (
     (
         'dynamic library|librknnrt.so is missing', BackendUnavailableError,
@@ -48,9 +48,10 @@ def open_rknn(path: Path, core_mask: int, file: RknnFile | None) -> RKNNLite:
         from rknnlite.api import RKNNLite
     except (ImportError, OSError) as error:
         raise BackendUnavailableError(
-            f'The backend rknpu needs rknn-toolkit-lite2: pip install rknn-toolkit-lite2. It is '
-            f'made for aarch64 and Python 3.7 to 3.12, this is {platform.machine()} and Python '
-            f'{sys.version_info.major}.{sys.version_info.minor}. {error}'
+            f'The backend rknpu needs rknn-toolkit-lite2, which cannot be imported: {error}. It is'
+            f' made for aarch64 and Python 3.7 to 3.12, this is {platform.machine()} and Python '
+            f'{sys.version_info.major}.{sys.version_info.minor}',
+            'Install it: `pip install rknn-toolkit-lite2`',
         ) from error
     rknn, failure = RKNNLite(), None
     with native_log() as lines:
@@ -77,10 +78,10 @@ def _start_error(
     text = '; '.join(line.rstrip('.') for line in said[-6:]) or 'it printed nothing'
     if failure is not None:
         return UnsupportedRuntimeError(
-            f'RKNNLite failed to load {path}: {type(failure).__name__}: {failure}. This is what '
-            'an old /usr/lib/librknnrt.so leads to: use the version of rknn-toolkit-lite2. '
-            f'It printed: {text}'
+            f'RKNNLite failed to load {path}: {type(failure).__name__}: {failure}. '
+            f'It printed: {text}',
+            'An old /usr/lib/librknnrt.so leads to this: use the version of rknn-toolkit-lite2',
         )
     kind, remedy = next((k, r) for p, k, r in _FAULTS if re.search(p, '\n'.join(lines)))
     toolkit = f'rknn-toolkit2 {file.toolkit}' if file else 'the rknn-toolkit2'
-    return kind(f'RKNNLite failed to load {path}: {text}. {remedy.format(toolkit=toolkit)}')
+    return kind(f'RKNNLite failed to load {path}: {text}', remedy.format(toolkit=toolkit))
