@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--mission', type=Path, required=True, metavar='FILE', help='YAML, see docs/navigation.md')
+    add('--mission', type=Path, required=True, metavar='FILE', help='YAML, see docs/missions.md')
     add('--output', type=Path, default=Path('report'), metavar='FOLDER',
         help='of report.json, report.html, report.png and the pictures (default: report)')
     add('--stop-on-failure', action='store_true',

@@ -98,7 +98,7 @@ def yaw_of(pose: PoseStamped) -> float:
 
 
 def load_mission(path: Path) -> Mission:
-    """Return the mission of a YAML file, see docs/navigation.md; raise MissionFileError."""
+    """Return the mission of a YAML file, see docs/missions.md; raise MissionFileError."""
     try:
         return parse_mission(path.read_text(encoding='utf-8'), path.stem)
     except (OSError, UnicodeDecodeError) as error:

@@ -113,7 +113,7 @@ _SPECS = {
     'cpu_threads': _Spec(0, 'Threads of the onnx backend; 0 = one for each core.', 0, 256),
     'cameras': _Spec(['camera'], 'Names of the cameras; the first one is the default.'),
     'standing_questions': _Spec(
-        [''], 'Names of questions that are always answered, see docs/watching.md; empty = none.'
+        [''], 'Names of questions that are always answered, see docs/interfaces.md; empty = none.'
     ),
     'encode_rate': _Spec(
         1.0,

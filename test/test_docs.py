@@ -1,0 +1,50 @@
+"""Links between the pages, and from the code to them, lead somewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import re
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
+SOURCES = [
+    path
+    for folder in ('vlm_npu_ros', 'config', 'launch', 'srv', 'msg', 'action', 'tools')
+    for path in (ROOT / folder).rglob('*')
+    if path.suffix in ('.py', '.yaml', '.xml', '.srv', '.msg', '.action')
+]
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.DOTALL)
+    headings = re.findall(r'^#+ (.+)$', text, re.MULTILINE)
+    return {re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def broken(page: Path) -> list[str]:
+    """Give the relative links of a page that lead nowhere."""
+    links = re.findall(r'\]\(([^)\s]+)\)', page.read_text(encoding='utf-8'))
+    wrong = []
+    for link in links:
+        if '://' in link:
+            continue
+        name, _, anchor = link.partition('#')
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            wrong.append(f'{page.name}: {link}')
+    return wrong
+
+
+def test_links_between_pages_resolve() -> None:
+    assert len(PAGES) > 10
+    assert [link for page in PAGES for link in broken(page)] == []
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    named = {
+        name for path in SOURCES
+        for name in re.findall(r'docs/\w+\.\w+', path.read_text(encoding='utf-8'))
+    }
+    assert 'docs/board.md' in named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
