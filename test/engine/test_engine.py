@@ -12,6 +12,7 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
+from vlm_npu_ros.engine.choices.instructions import Instructions, YES_NO
 from vlm_npu_ros.engine.engine import Engine, evenly, NpuLock
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
@@ -21,7 +22,6 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
-from vlm_npu_ros.engine.typed import Instructions, YES_NO
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,

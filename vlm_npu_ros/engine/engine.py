@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
-from vlm_npu_ros.engine.decision import AnswerReader, Decision
+from vlm_npu_ros.engine.choices.reader import AnswerReader, Decision
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
 from vlm_npu_ros.engine.types import (
     Chunk,

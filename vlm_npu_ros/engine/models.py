@@ -14,10 +14,10 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints, TYPE_CHECKING, Union
 
 from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
+from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.digests import Digests
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.share import share_dir
-from vlm_npu_ros.engine.typed import Instructions
 import yaml
 
 if TYPE_CHECKING:

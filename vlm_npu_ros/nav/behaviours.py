@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from builtin_interfaces.msg import Time
 from vlm_npu_ros.client import Answer, AnswerFuture, AskFields, VlmClient, VlmClientError
 from vlm_npu_ros.client.messages import make_goal
-from vlm_npu_ros.engine.typed import UNCLEAR, YES_NO
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO
 
 try:
     from py_trees.behaviour import Behaviour

@@ -11,7 +11,7 @@ from typing import Any
 from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from std_msgs.msg import Header
 from vlm_npu_ros.client.messages import AskFields, make_goal
-from vlm_npu_ros.engine.typed import YES_NO
+from vlm_npu_ros.engine.choices.instructions import YES_NO
 import yaml
 
 _NUMBERS = (int, float)

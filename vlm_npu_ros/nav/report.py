@@ -39,7 +39,7 @@ import json
 from pathlib import Path
 import time
 
-from vlm_npu_ros.engine.typed import UNCLEAR
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 
 EXPECTED, UNEXPECTED, ANSWERED, FAILED = 'expected', 'unexpected', 'answered', 'failed'
 _AROUND = ' .,!'  # of a word that is the whole answer

@@ -9,7 +9,7 @@ from html import escape
 from itertools import groupby
 import math
 
-from vlm_npu_ros.engine.typed import UNCLEAR
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.nav.report import (
     ANSWERED,
     Answered,

@@ -16,9 +16,9 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
 from vlm_npu_ros.engine.isolated import AnyEngine
-from vlm_npu_ros.engine.typed import UNCLEAR
 from vlm_npu_ros.engine.types import FinishReason, Source
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
 from vlm_npu_ros.node.ask import Ask, AskOptions, Piece

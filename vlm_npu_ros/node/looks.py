@@ -6,7 +6,7 @@ from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
 from rclpy.clock import Clock
-from vlm_npu_ros.engine.typed import UNCLEAR
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.frames import NANOSECONDS
 

@@ -7,9 +7,9 @@ import reprlib
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.errors import RequestError
-from vlm_npu_ros.engine.typed import UNCLEAR, YES_NO
 from vlm_npu_ros.node.ask import AskOptions
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters

@@ -12,8 +12,8 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import RequestError, VlmError
-from vlm_npu_ros.engine.typed import UNCLEAR
 from vlm_npu_ros.msg import StandingAnswer
 from vlm_npu_ros.node.ask import Ask, AskOptions
 from vlm_npu_ros.node.ask_server import fill_choice

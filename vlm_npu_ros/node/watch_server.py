@@ -15,8 +15,8 @@ from rclpy.clock import Clock
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Watch as WatchAction
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, RequestError, VlmError
-from vlm_npu_ros.engine.typed import UNCLEAR
 from vlm_npu_ros.node.ask import Ask, AskOptions
 from vlm_npu_ros.node.ask_server import fill_choice
 from vlm_npu_ros.node.clients import Clients

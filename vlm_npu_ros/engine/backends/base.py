@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
-from vlm_npu_ros.engine.typed import Instructions
+from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
 
 

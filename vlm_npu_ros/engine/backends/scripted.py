@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
+from vlm_npu_ros.engine.choices.instructions import PLAIN
 from vlm_npu_ros.engine.errors import ContextError, ImageError
-from vlm_npu_ros.engine.typed import PLAIN
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
 
 _WORD = re.compile(r'\s*\S+\s*$|\s*\S+')

@@ -12,8 +12,8 @@ from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.onnx.sampling import pick_token
 from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
+from vlm_npu_ros.engine.choices.instructions import Instructions, PLAIN
 from vlm_npu_ros.engine.errors import ContextError, ModelFileError
-from vlm_npu_ros.engine.typed import Instructions, PLAIN
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,

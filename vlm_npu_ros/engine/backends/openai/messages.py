@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from vlm_npu_ros.engine.typed import UNCLEAR
+from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
 
 _TOP = 20  # alternatives of each token: as many as the protocol has

@@ -6,7 +6,7 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
-from vlm_npu_ros.engine.decision import AnswerReader, Decision
+from vlm_npu_ros.engine.choices.reader import AnswerReader, Decision
 import yaml
 
 UNCLEAR = 'unclear'
@@ -14,7 +14,7 @@ Row = tuple[tuple[str, ...], str, str]  # choices, answer, what it decides for
 
 
 def table() -> list[Row]:
-    path = Path(__file__).parents[1] / 'data' / 'decisions.yaml'
+    path = Path(__file__).parents[2] / 'data' / 'decisions.yaml'
     groups = yaml.safe_load(path.read_text(encoding='utf-8'))
     return [
         (tuple(group['choices']), text, expected)

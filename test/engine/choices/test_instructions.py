@@ -3,10 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from vlm_npu_ros.engine.choices.instructions import Instructions, PLAIN, UNCLEAR, YES_NO
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.models import known_models, load_profile
 from vlm_npu_ros.engine.share import share_dir
-from vlm_npu_ros.engine.typed import Instructions, PLAIN, UNCLEAR, YES_NO
 
 
 def test_asks_for_yes_or_no() -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from vlm_npu_ros.engine import decision_words as words
-from vlm_npu_ros.engine.decision_tokens import END, Kind, Token, Tokeniser
-from vlm_npu_ros.engine.decision_words import Role
+from vlm_npu_ros.engine.choices import words
+from vlm_npu_ros.engine.choices.tokens import END, Kind, Token, Tokeniser
+from vlm_npu_ros.engine.choices.words import Role
 
 _WINDOW = 3  # words behind a choice that may still deny it: "the red box is not ..."
 _CJK_WINDOW = 30  # characters; Japanese and Korean deny at the end of the clause

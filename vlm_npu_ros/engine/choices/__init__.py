@@ -1,0 +1,1 @@
+"""Choices: how they are asked for, and which one an answer decides for."""
