@@ -26,7 +26,8 @@ from vlm_npu_ros.engine.errors import (
     VlmError,
 )
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Sampling
-from vlm_npu_ros.node.ask import Ask, AskOptions, Piece, Stage
+from vlm_npu_ros.node.ask import Ask, Piece, Stage
+from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
 from vlm_npu_ros.node.views import Views
@@ -101,7 +102,9 @@ class Bench:
         background: bool = False,
     ) -> Asked:
         """Submit a question."""
-        options = AskOptions(question, (camera,), Freshness(0), timeout, 64)
+        options = AskOptions(
+            GenerationRequest(question, (), 64), (camera,), Freshness(0), timeout
+        )
         return Asked(self.queue, options, background)
 
     def hold(self, background: bool = False) -> Asked:

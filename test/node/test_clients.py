@@ -13,7 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 from robot import Robot, wait_until
-from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.engine.types import GenerationRequest
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.clients import Clients, gid_of
 from vlm_npu_ros.node.frames import Freshness
 from vlm_npu_ros.node.vlm_node import VlmNode
@@ -116,9 +118,8 @@ def test_gid_is_unknown_where_rclpy_has_other_headers() -> None:
 def test_client_that_was_never_seen_is_not_missed(robot: Robot) -> None:
     gone: list[Ask] = []
     clients = Clients(robot.node, '/vlm/ask', gone.append)
-    ask = Ask(
-        AskOptions('what?', ('camera',), Freshness(0), 60.0, 64), print, print, clients.forget
-    )
+    options = AskOptions(GenerationRequest('what?', ()), ('camera',), Freshness(0), 60.0)
+    ask = Ask(options, print, print, clients.forget)
     clients.watch(ask, b'sixteen bytes ..')
     for _ in range(3):
         clients._look()

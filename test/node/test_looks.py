@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from std_msgs.msg import Header
-from vlm_npu_ros.engine.types import Chunk, FinishReason, Verdict
-from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Verdict
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.frames import Freshness
 from vlm_npu_ros.node.looks import Hysteresis, said
 
@@ -51,7 +52,9 @@ def test_a_choice_is_since_the_first_look_that_said_so() -> None:
 def test_what_is_compared(
     choices: tuple[str, ...], text: str, verdict: Verdict | None, expected: str
 ) -> None:
-    options = AskOptions('what?', ('camera',), Freshness(0), 60.0, 64, choices=choices)
+    options = AskOptions(
+        GenerationRequest('what?', (), choices=choices), ('camera',), Freshness(0), 60.0
+    )
     ask = Ask(options, lambda ask, piece: None, lambda ask: None, lambda ask: None)
     ask.add(Chunk(text, FinishReason.EOS, None, verdict))
     assert ask.header == Header()

@@ -244,7 +244,7 @@ def test_questions_go_first(active_node: MakeNode, robot: Robot, watcher: Watche
     def note(ask: Ask, background: bool = False) -> None:
         submit(ask, background)
         if not background:
-            generated.questions.append(f'{ask.options.question} has come')
+            generated.questions.append(f'{ask.options.request.question} has come')
 
     queue.submit = note  # type: ignore[method-assign]
     stop = threading.Event()

@@ -13,7 +13,8 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, CancelledError, VlmError
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Source, Verdict
-from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
+from vlm_npu_ros.node.ask_options import AskOptions
+from vlm_npu_ros.node.frames import CachedFrame, View
 
 
 class Stage(str, Enum):
@@ -24,24 +25,6 @@ class Stage(str, Enum):
     QUEUED = 'queued'
     PREFILL = 'prefill'
     GENERATING = 'generating'
-
-
-@dataclass(frozen=True)
-class AskOptions:
-    """A question that was checked."""
-
-    question: str
-    cameras: tuple[str, ...]
-    freshness: Freshness
-    timeout: float  # seconds
-    max_new_tokens: int
-    num_frames: int = 1
-    window: int = 0  # nanoseconds
-    conversation_id: str = ''
-    goes_on: bool = False  # about what the dialogue is about, where there is one
-    choices: tuple[str, ...] = ()  # the answer is to be one of them
-    min_confidence: float = 0.0
-    backend: str = ''  # that shall answer; '' = the first that can
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 import threading
 import time
 from weakref import WeakSet
@@ -217,17 +218,12 @@ class AskQueue:
 
     def _fit(self, ask: Ask, view: View) -> tuple[GenerationRequest, View, int]:
         """Return the request, what of the view it holds, and how many turns it does not."""
-        request = GenerationRequest(
-            question=ask.options.question,
+        request = replace(
+            ask.options.request,
             images=tuple(frame.embedding for frame in view.frames),
-            max_new_tokens=ask.options.max_new_tokens,
             sampling=self._sampling(),
             turns=view.turns,
-            keep=bool(ask.options.conversation_id),
             video=view.is_video,
-            choices=ask.options.choices,
-            min_probability=ask.options.min_confidence,
-            backend=ask.options.backend,
         )
         fitted = self._engine.fit(request, self._dialogue_tokens())
         note = view.note

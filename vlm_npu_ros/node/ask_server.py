@@ -21,7 +21,8 @@ from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
 from vlm_npu_ros.engine.isolated import AnyEngine
 from vlm_npu_ros.engine.types import FinishReason, Source
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
-from vlm_npu_ros.node.ask import Ask, AskOptions, Piece
+from vlm_npu_ros.node.ask import Ask, Piece
+from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.clients import Clients, gid_of
 from vlm_npu_ros.node.discovery import Discovery
@@ -261,7 +262,8 @@ def fill_choice(result: Any, ask: Ask) -> None:
     if verdict.index is None:
         result.choice_index, result.choice = AskService.Response.CHOICE_UNCLEAR, UNCLEAR
     else:
-        result.choice_index, result.choice = verdict.index, ask.options.choices[verdict.index]
+        result.choice_index = verdict.index
+        result.choice = ask.options.request.choices[verdict.index]
 
 
 def _duration(nanoseconds: int) -> Duration:

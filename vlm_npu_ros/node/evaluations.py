@@ -17,7 +17,8 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
-from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraFeed
 
@@ -249,11 +250,5 @@ def _let_go(evaluation: _Evaluation) -> list[Ask]:
 
 
 def _key(options: AskOptions) -> tuple[Any, ...]:
-    """Return what questions with the same answers have in common."""
-    return (
-        options.question,
-        options.cameras,
-        options.choices,
-        options.min_confidence,
-        options.max_new_tokens,
-    )
+    """Tell what questions with the same answers have in common."""
+    return options.request, options.cameras

@@ -46,7 +46,7 @@ def said(ask: Ask) -> str:
     if ask.verdict is None:
         return ask.answer.strip().casefold()
     index = ask.verdict.index
-    return UNCLEAR if index is None else ask.options.choices[index]
+    return UNCLEAR if index is None else ask.options.request.choices[index]
 
 
 def fill_look(message: Any, ask: Ask, clock: Clock) -> None:

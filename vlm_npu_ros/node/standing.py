@@ -15,7 +15,8 @@ from std_srvs.srv import Trigger
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import RequestError, VlmError
 from vlm_npu_ros.msg import StandingAnswer
-from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice
 from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import NANOSECONDS
@@ -91,7 +92,7 @@ class _StandingQuestion:
         self._node = node
         self._settings = settings
         self._options = options
-        self._expected = _expected(settings, options.choices)
+        self._expected = _expected(settings, options.request.choices)
         self.period = settings.period
         self._active = False
         self._lock = threading.Lock()  # between who looks and who reads
@@ -103,7 +104,7 @@ class _StandingQuestion:
         )
 
     def _nothing(self) -> _Known:
-        answer = StandingAnswer(question=self._options.question)
+        answer = StandingAnswer(question=self._options.request.question)
         return _Known(Hysteresis(self._settings.agreeing), answer)
 
     def use(self, evaluations: Evaluations | None) -> None:
@@ -158,7 +159,7 @@ class _StandingQuestion:
         age = (self._node.get_clock().now().nanoseconds - known.stamp) / NANOSECONDS
         if abs(age) > self._settings.max_age:  # it is negative when the clock was set back
             return False, f'stale: last looked {age:.1f} s ago' + (error and f': {error}')
-        choice = f'{confirmed}: ' if self._options.choices else ''
+        choice = f'{confirmed}: ' if self._options.request.choices else ''
         text = f'{choice}{known.words} ({max(age, 0.0):.1f} s old)'
         return self._expected in ('', confirmed), text
 
@@ -172,18 +173,14 @@ def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> 
         raise ValueError(
             f'{prefix}.answer_type must be one of {tuple(_TYPES)}, not {settings.answer_type!r}'
         )
-    request = AskService.Request(
-        question=settings.question,
-        camera=settings.camera,
-        answer_type=_TYPES[settings.answer_type],
-        choices=list(settings.choices),
-        min_confidence=settings.min_confidence,
-    )
+    # Its max_age is that of the cached answer, not of a question.
+    request = shared_fields(settings, 'answer_type', 'max_age')
+    request.answer_type = _TYPES[settings.answer_type]
     try:
         options = check(request)
     except RequestError as error:
         raise ValueError(f'{prefix}: {error}') from error
-    _expected(settings, options.choices)
+    _expected(settings, options.request.choices)
     return options
 
 

@@ -65,7 +65,7 @@ class Views:
         """Add the question and its answer, with this end, to the dialogue that they belong to."""
         key = ask.options.conversation_id
         if key:
-            turns = (*view.turns, Turn(ask.options.question, ask.answer + end))
+            turns = (*view.turns, Turn(ask.options.request.question, ask.answer + end))
             self._conversations.keep(Conversation(key, view.frames, turns))
 
     def is_encoding(self, ask: Ask) -> bool:

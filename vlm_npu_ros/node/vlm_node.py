@@ -29,7 +29,7 @@ from vlm_npu_ros.engine.isolated import AnyEngine, IsolatedEngine, SingleEngine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
-from vlm_npu_ros.node.ask import AskOptions
+from vlm_npu_ros.node.ask_options import AskOptions, check_request
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
 from vlm_npu_ros.node.bond import start_bond
@@ -40,7 +40,6 @@ from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.executors import executors_of
 from vlm_npu_ros.node.frames import CachedFrame
 from vlm_npu_ros.node.parameters import NodeParameters
-from vlm_npu_ros.node.requests import check_request
 from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
 from vlm_npu_ros.node.watch_server import WatchServer

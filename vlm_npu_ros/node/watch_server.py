@@ -17,14 +17,14 @@ from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Watch as WatchAction
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, RequestError, VlmError
-from vlm_npu_ros.node.ask import Ask, AskOptions
+from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice
 from vlm_npu_ros.node.clients import Clients
 from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.goal_server import GoalServer, key_of
 from vlm_npu_ros.node.looks import fill_look, Hysteresis, said
-from vlm_npu_ros.srv import Ask as AskService
 
 _DEPTH = QoSProfile(depth=256)  # as of the Ask action
 _RESULT_SECONDS = 10  # that a result is kept for a caller who does not fetch it
@@ -71,7 +71,8 @@ class WatchServer:
             if evaluations is None:
                 name = self._node.get_fully_qualified_name()
                 raise InactiveError(f'{name} is not active: ros2 lifecycle set {name} activate')
-            options = self._check(_question_of(goal.request))
+            # Its timeout is that of the watch, not of a question.
+            options = self._check(shared_fields(goal.request, 'timeout'))
             watch = _Watch(goal, options, self._node.get_clock(), self._ended)
         except VlmError as error:
             self._finish(goal, _failed(WatchAction.Result(), error))
@@ -129,13 +130,13 @@ class _Watch:
     ) -> None:
         request = goal.request
         self.goal = goal
-        self.question = options.question
+        self.question = options.request.question
         self.period = _seconds('period', request.period)
         timeout = _seconds('timeout', request.timeout)
         self.deadline = time.monotonic() + timeout if timeout else math.inf
         self.result = WatchAction.Result()
         self.over = False
-        self._until = _until(request.until, options.choices)
+        self._until = _until(request.until, options.request.choices)
         self._every_look = request.every_look
         self._hysteresis = Hysteresis(request.agreeing)
         self._error_code = 0  # of the last look
@@ -190,17 +191,6 @@ class _Watch:
         else:
             self.result.success = True
         self._on_end(self)
-
-
-def _question_of(goal: WatchAction.Goal) -> AskService.Request:
-    return AskService.Request(
-        question=goal.question,
-        camera=goal.camera,
-        answer_type=goal.answer_type,
-        choices=goal.choices,
-        min_confidence=goal.min_confidence,
-        max_new_tokens=goal.max_new_tokens,
-    )
 
 
 def _until(wanted: str, choices: tuple[str, ...]) -> str | None:

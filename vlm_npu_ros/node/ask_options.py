@@ -1,8 +1,9 @@
-"""From the fields of a request to a question that can be answered, or an error."""
+"""From the fields of a request, a Watch goal or a parameter to a question that was checked."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 import reprlib
 from typing import Any
 
@@ -10,9 +11,10 @@ from builtin_interfaces.msg import Duration, Time
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.errors import RequestError
-from vlm_npu_ros.node.ask import AskOptions
+from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
+from vlm_npu_ros.srv import Ask
 
 MAX_QUESTION = 20_000  # characters; no context of these models holds more
 MAX_ID = 100  # characters of a conversation_id
@@ -21,13 +23,40 @@ MAX_CHOICE = 100  # characters
 _TYPED_TOKENS = 32  # of an answer that is to be one word; a chatty model decides within them
 
 
+@dataclass(frozen=True)
+class AskOptions:
+    """
+    A question that was checked.
+
+    request: for the model; images, turns and sampling are filled in when its turn has come.
+    cameras, freshness: which frames it may be about. timeout: seconds.
+    num_frames, window: so many frames, spread over so many nanoseconds.
+    goes_on: it is about what its dialogue is about, if there is that dialogue.
+    """
+
+    request: GenerationRequest
+    cameras: tuple[str, ...]
+    freshness: Freshness
+    timeout: float
+    num_frames: int = 1
+    window: int = 0
+    conversation_id: str = ''
+    goes_on: bool = False
+
+
+def shared_fields(source: Any, *but: str) -> Ask.Request:
+    """Make a request of something with fields of the same names and meanings, `but` these."""
+    names = [name for name in Ask.Request.get_fields_and_field_types() if name not in but]
+    return Ask.Request(**{name: getattr(source, name) for name in names if hasattr(source, name)})
+
+
 def check_request(
     request: Any, parameters: NodeParameters, cameras: Collection[str]
 ) -> AskOptions:
     """
-    Return the options of a request, of the service or of the action.
+    Check a request of the service or a goal of the action; raise RequestError.
 
-    A field at its zero takes the node's default. Raises RequestError.
+    A field at its zero takes the node's default. cameras: those of the node, the default first.
     """
     _refuse_contradictions(request)
     question, found = commands(request.question.strip())
@@ -48,26 +77,30 @@ def check_request(
     timeout = _nanoseconds('timeout', request.timeout)
     looks_again = request.new_conversation or found & {'clear', 'image'}
     return AskOptions(
-        question=question,
+        GenerationRequest(
+            question,
+            images=(),
+            max_new_tokens=request.max_new_tokens or longest,
+            keep=bool(request.conversation_id),
+            choices=choices,
+            min_probability=_confidence(request.min_confidence) or parameters['min_confidence'],
+            backend=_backend(request.backend, parameters.backends),
+        ),
         cameras=chosen,
         freshness=Freshness(
             max_age=max_age or round(parameters['max_age'] * NANOSECONDS),
             not_before=_nanoseconds('not_before', request.not_before),
         ),
         timeout=timeout / NANOSECONDS or parameters['timeout'],
-        max_new_tokens=request.max_new_tokens or longest,
         num_frames=num_frames,
         window=window,
         conversation_id=request.conversation_id,
         goes_on=bool(request.conversation_id) and not looks_again,
-        choices=choices,
-        min_confidence=_confidence(request.min_confidence) or parameters['min_confidence'],
-        backend=_backend(request.backend, parameters.backends),
     )
 
 
 def _cameras(wanted: str, known: Collection[str]) -> tuple[str, ...]:
-    """Return the cameras of a request, the first known one if it names none."""
+    """Find the cameras of a request; the first known one if it names none."""
     names = tuple(name.strip() for name in wanted.split(',')) if wanted else (next(iter(known)),)
     for name in names:
         if name not in known:
@@ -86,7 +119,7 @@ def _backend(wanted: str, known: Collection[str]) -> str:
 
 
 def _choices(request: Any) -> tuple[str, ...]:
-    """Return what the answer is to be one of; () = free text."""
+    """Clean up what the answer is to be one of; () = free text."""
     if request.answer_type == request.TEXT:
         return ()
     if request.answer_type == request.YES_NO:
@@ -103,7 +136,7 @@ def _choices(request: Any) -> tuple[str, ...]:
             )
         if choice.casefold() in known:
             raise RequestError(
-                f'{reprlib.repr(choice)} is there twice, or is {UNCLEAR!r}, which always is'
+                f'{reprlib.repr(choice)} is given twice, or is {UNCLEAR!r}, which is always there'
             )
         known.add(choice.casefold())
     return choices
@@ -116,7 +149,7 @@ def _confidence(value: float) -> float:
 
 
 def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int, int]:
-    """Return num_frames, and window in nanoseconds."""
+    """Check num_frames and window; the latter is returned in nanoseconds."""
     num_frames, window = max(request.num_frames, 1), _nanoseconds('window', request.window)
     if num_frames > 1 and cameras > 1:
         raise RequestError('Ask about several frames of one camera, or about several cameras')
