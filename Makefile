@@ -16,7 +16,7 @@ demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its optio
 	@$(ROS) python3 -m vlm_npu_ros.demo.demo $(ARGS)
 
 demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": its options)
-	@$(ROS) python3 -m vlm_npu_ros.demo.patrol $(ARGS)
+	@$(ROS) python3 -m vlm_npu_ros.demo.patrol_demo $(ARGS)
 
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 	@$(ROS) pytest $(PYTEST_ARGS) $(ARGS)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from vlm_npu_ros.demo.screen import Screen
+from vlm_npu_ros.demo.screen import DemoScreen
 
 
 def test_an_answer_is_shown_as_it_grows(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen()
+    screen = DemoScreen()
     screen.question('service', 'what is [bold]there?')
     shown = []
     for answer in ('', 'It', 'It', 'It is :red_circle:', 'It', 'It is :red_circle: red.'):
@@ -19,12 +19,12 @@ def test_an_answer_is_shown_as_it_grows(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_step_shows_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
-    with Screen().step('Loading', 'Loaded'):
+    with DemoScreen().step('Loading', 'Loaded'):
         pass
     assert '✓ Loaded  0.0 s\n' in capsys.readouterr().out
 
 
 def test_a_step_that_fails_is_not_done(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RuntimeError), Screen().step('Loading', 'Loaded'):
+    with pytest.raises(RuntimeError), DemoScreen().step('Loading', 'Loaded'):
         raise RuntimeError
     assert 'Loaded' not in capsys.readouterr().out

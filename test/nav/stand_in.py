@@ -14,8 +14,8 @@ from sensor_msgs.msg import Image
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
 from vlm_npu_ros.demo.simulated_robot import SimulatedRobot
 from vlm_npu_ros.nav.mission import make_pose, Mission, Question, Waypoint
-from vlm_npu_ros.nav.patrol import Progress
-from vlm_npu_ros.nav.report import Answered, Visit
+from vlm_npu_ros.nav.patrol.patrol import Progress
+from vlm_npu_ros.nav.patrol.report import Answered, Visit
 
 IS_CLEAR = Question('is the path clear?', yes_no=True, expect='yes')
 FAST = 1000.0  # metres a second

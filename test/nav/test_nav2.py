@@ -25,7 +25,7 @@ from robot import PATIENCE, Spinner
 from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.demo.simulated_robot import TaskResult
 from vlm_npu_ros.nav.camera import MissionCamera
-from vlm_npu_ros.nav.patrol import Patrol
+from vlm_npu_ros.nav.patrol.patrol import Patrol
 
 WALL, MOON = 5.0, 99.0  # x of poses: a drive there fails, or takes for ever
 RESULTS = {

@@ -26,7 +26,7 @@ from vlm_npu_ros.demo.questions import KINDS, Question, random_question
 from vlm_npu_ros.demo.scenes import random_scene, Scene
 
 if TYPE_CHECKING:
-    from vlm_npu_ros.demo.screen import Screen
+    from vlm_npu_ros.demo.screen import DemoScreen
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NODE, _CAMERA = 'vlm_node', 'scene_camera'
@@ -38,12 +38,12 @@ def main() -> int:
     options = _parse()
     if importlib.util.find_spec('rich') is None:
         sys.exit(f'The demo needs rich: {sys.executable} -m pip install rich')
-    from vlm_npu_ros.demo.screen import Screen
+    from vlm_npu_ros.demo.screen import DemoScreen
 
     stopped = threading.Event()
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stopped.set())
-    screen = Screen()
+    screen = DemoScreen()
     try:
         problem = Demo(options, screen, stopped).run()
     except KeyboardInterrupt:
@@ -95,7 +95,7 @@ class Demo:
     """
 
     def __init__(
-        self, options: argparse.Namespace, screen: Screen, stopped: threading.Event
+        self, options: argparse.Namespace, screen: DemoScreen, stopped: threading.Event
     ) -> None:
         self._options = options
         self._screen = screen

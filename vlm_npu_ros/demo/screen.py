@@ -15,7 +15,7 @@ from vlm_npu_ros.demo.answers import Answer
 _INDENT = ' ' * 10
 
 
-class Screen:
+class DemoScreen:
     """Lines of progress, questions with their answers as they come, and a table of them all."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from vlm_npu_ros.demo.scenes import render
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import make_pose, Question, Waypoint
-from vlm_npu_ros.nav.patrol import Patrol
+from vlm_npu_ros.nav.patrol.patrol import Patrol
 
 WHAT = Question('what do you see?')
 COLOUR = Question('what colour is the box?', choices=('green', 'red'))

@@ -10,7 +10,7 @@ from itertools import groupby
 import math
 
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
-from vlm_npu_ros.nav.report import (
+from vlm_npu_ros.nav.patrol.report import (
     ANSWERED,
     Answered,
     EXPECTED,

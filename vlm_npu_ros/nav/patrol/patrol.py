@@ -1,10 +1,4 @@
-"""
-Drive to waypoints, ask what is there, and report.
-
-    with MissionCamera() as camera, VlmClient() as vlm:
-        report = Patrol(load_mission(path), BasicNavigator(), vlm, camera).run()
-    save(report, Path('report'))
-"""
+"""Drive to waypoints and ask what is there."""
 
 from __future__ import annotations
 
@@ -17,7 +11,7 @@ from vlm_npu_ros.client import Answer, AnswerFuture, AskFields, VlmClient, VlmCl
 from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import Mission, Question, Waypoint, yaw_of
-from vlm_npu_ros.nav.report import Answered, CANCELLED, COMPLETED, Report, STOPPED, Visit
+from vlm_npu_ros.nav.patrol.report import Answered, CANCELLED, COMPLETED, Report, STOPPED, Visit
 
 _TICK = 0.05  # seconds between looks at the navigator and at whether to go on
 _CANCEL_SECONDS = 5.0  # that the navigator and the node get to confirm a cancel
@@ -40,19 +34,23 @@ class Navigator(Protocol):
 
 
 class Progress:
-    """Is told how a mission goes, in the thread that runs it; a base that says nothing."""
+    """
+    Base class for whatever shows how a mission goes; override what should be shown.
+
+    All methods are called in the thread of `Patrol.run`.
+    """
 
     def driving(self, waypoint: Waypoint) -> None:
-        """Take that the robot sets out."""
+        """Show that the robot sets out."""
 
     def ended(self, visit: Visit) -> None:
-        """Take that the drive is over: the robot is there, or visit.error says why not."""
+        """Show that the drive is over: the robot is there, or visit.error says why not."""
 
     def asking(self, question: Question) -> None:
-        """Take that a question is asked."""
+        """Show a question that is about to be asked."""
 
     def answered(self, answered: Answered) -> None:
-        """Take how it has ended."""
+        """Show how a question has ended."""
 
 
 class Patrol:

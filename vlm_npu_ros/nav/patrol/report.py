@@ -36,7 +36,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 import json
-from pathlib import Path
 import time
 
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
@@ -167,19 +166,3 @@ class Report:
             'waypoints': [visit.as_dict() for visit in self.waypoints],
         }
         return json.dumps(values, indent=2, ensure_ascii=False) + '\n'
-
-
-def save(report: Report, folder: Path) -> None:
-    """Write report.json, report.html, report.png and the pictures; raise OSError."""
-    from vlm_npu_ros.nav.report_page import page
-    from vlm_npu_ros.nav.report_picture import picture
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in report.pictures.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-    for name, text in (('report.json', report.to_json()), ('report.html', page(report))):
-        # Half a character, as of a file's name in another encoding, is no reason to lose it all.
-        (folder / name).write_text(text, encoding='utf-8', errors='replace')
-    (folder / 'report.png').write_bytes(picture(report))

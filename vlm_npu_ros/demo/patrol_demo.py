@@ -28,13 +28,13 @@ from vlm_npu_ros.demo.questions import PLACE, random_question
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, Scene
 from vlm_npu_ros.demo.simulated_robot import SimulatedRobot
 from vlm_npu_ros.nav.camera import MissionCamera
-from vlm_npu_ros.nav.main import FAULT, INTERRUPTED, missing_packages, run_and_save
 from vlm_npu_ros.nav.mission import make_pose, Mission, Question, Waypoint
-from vlm_npu_ros.nav.patrol import Patrol
-from vlm_npu_ros.nav.report import Report
+from vlm_npu_ros.nav.patrol.main import FAULT, INTERRUPTED, missing_packages, run_and_save
+from vlm_npu_ros.nav.patrol.patrol import Patrol
+from vlm_npu_ros.nav.patrol.report import Report
 
 if TYPE_CHECKING:
-    from vlm_npu_ros.nav.screen import Screen
+    from vlm_npu_ros.nav.patrol.screen import PatrolScreen
 
 _NODE, _CAMERA = 'vlm_node', 'scene_camera'
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -87,7 +87,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         '--output', type=Path, default=Path('demo_output', 'patrol'), metavar='FOLDER',
-        help='of report.json, report.html and report.png (default: demo_output/patrol)',
+        help='of report.json, report.html and the pictures (default: demo_output/patrol)',
     )
     parser.add_argument('--seed', type=int, default=1, help='of scenes and questions (default: 1)')
     return parser.parse_args()
@@ -140,9 +140,9 @@ def _description(scene: Scene, rng: np.random.Generator) -> tuple[Question, str]
 
 def _run(route: Sequence[Place], output: Path, stopped: threading.Event) -> str:
     """Return what went wrong, or ''; raise KeyboardInterrupt if stopped."""
-    from vlm_npu_ros.nav.screen import Screen
+    from vlm_npu_ros.nav.patrol.screen import PatrolScreen
 
-    screen = Screen()
+    screen = PatrolScreen()
     domain = int(os.environ['ROS_DOMAIN_ID'])
     screen.say(f'Starting {_NODE} and {_CAMERA} on ROS_DOMAIN_ID {domain}')
     with Children(os.environ) as children:
@@ -169,7 +169,7 @@ def _run(route: Sequence[Place], output: Path, stopped: threading.Event) -> str:
             return f'{error}\n{_NODE}: {children.log_tail(_NODE)}'
 
 
-def _patrol(route: Sequence[Place], output: Path, asker: Asker, screen: Screen) -> str:
+def _patrol(route: Sequence[Place], output: Path, asker: Asker, screen: PatrolScreen) -> str:
     scenes = iter([place.scene for place in route])
 
     def arrive(_: PoseStamped) -> None:
@@ -187,7 +187,7 @@ def _patrol(route: Sequence[Place], output: Path, asker: Asker, screen: Screen) 
     return _verdict(route, patrol.report, screen)
 
 
-def _verdict(route: Sequence[Place], report: Report, screen: Screen) -> str:
+def _verdict(route: Sequence[Place], report: Report, screen: PatrolScreen) -> str:
     """Compare with what is true; return what is wrong, or ''."""
     asked = [
         (answered, truth)

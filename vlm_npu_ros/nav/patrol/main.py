@@ -17,8 +17,9 @@ from rclpy.validate_topic_name import validate_topic_name
 from vlm_npu_ros.client import NodeUnavailableError, VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import load_mission, Mission, MissionFileError
-from vlm_npu_ros.nav.patrol import Patrol
-from vlm_npu_ros.nav.report import Report, save
+from vlm_npu_ros.nav.patrol.files import save
+from vlm_npu_ros.nav.patrol.patrol import Patrol
+from vlm_npu_ros.nav.patrol.report import Report
 
 _FINE, FAULT, _USE, _INCOMPLETE, _ALARM, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('--mission', type=Path, required=True, metavar='FILE', help='YAML, see docs/missions.md')
     add('--output', type=Path, default=Path('report'), metavar='FOLDER',
-        help='of report.json, report.html, report.png and the pictures (default: report)')
+        help='of report.json, report.html and the pictures (default: report)')
     add('--stop-on-failure', action='store_true',
         help='end at a waypoint that is not reached or a question that is not answered')
     add('--node', type=_name, default='vlm',
@@ -118,9 +119,9 @@ def _name_or_none(text: str) -> str:
 
 def _drive(mission: Mission, args: argparse.Namespace) -> int:
     from nav2_simple_commander.robot_navigator import BasicNavigator
-    from vlm_npu_ros.nav.screen import Screen
+    from vlm_npu_ros.nav.patrol.screen import PatrolScreen
 
-    screen = Screen()
+    screen = PatrolScreen()
     with (
         MissionCamera(args.image_topic, args.image_transport, args.image_reliability) as camera,
         VlmClient(args.node) as vlm,

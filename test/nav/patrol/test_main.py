@@ -15,12 +15,12 @@ from asked_node import asked_node
 from nav.stand_in import mission, Navigator, View, waypoint
 import pytest
 from vlm_npu_ros.client import VlmClient
-from vlm_npu_ros.nav import main as program
 from vlm_npu_ros.nav.camera import MissionCamera
-from vlm_npu_ros.nav.main import exit_code, main, run_and_save
 from vlm_npu_ros.nav.mission import Question
-from vlm_npu_ros.nav.patrol import Patrol
-from vlm_npu_ros.nav.report import Answered, Report, Visit
+from vlm_npu_ros.nav.patrol import main as program
+from vlm_npu_ros.nav.patrol.main import exit_code, main, run_and_save
+from vlm_npu_ros.nav.patrol.patrol import Patrol
+from vlm_npu_ros.nav.patrol.report import Answered, Report, Visit
 
 MISSION = """
 waypoints:

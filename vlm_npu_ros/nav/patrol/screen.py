@@ -7,14 +7,14 @@ import sys
 from rich.console import Console
 from rich.text import Text
 from vlm_npu_ros.nav.mission import Question, Waypoint
-from vlm_npu_ros.nav.patrol import Progress
-from vlm_npu_ros.nav.report import Answered, Visit
-from vlm_npu_ros.nav.report_page import BADGES
+from vlm_npu_ros.nav.patrol.page import BADGES
+from vlm_npu_ros.nav.patrol.patrol import Progress
+from vlm_npu_ros.nav.patrol.report import Answered, Visit
 
 _STYLES = {'good': 'green', 'bad': 'red', 'odd': 'yellow', '': ''}
 
 
-class Screen(Progress):
+class PatrolScreen(Progress):
     """Lines of progress."""
 
     def __init__(self) -> None:
