@@ -15,7 +15,7 @@ PARAMETERS = {
     'width': (int, '640', 'Width of the images in pixels'),
     'height': (int, '480', 'Height of the images in pixels'),
     'rate': (float, '10.0', 'Images per second'),
-    'scene_period': (float, '5.0', 'Seconds between scenes; 0 = only when told to'),
+    'scene_period': (float, '5.0', 'Seconds between scenes; 0 = only on request'),
 }
 
 

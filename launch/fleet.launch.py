@@ -1,8 +1,8 @@
 """
-Start the nodes of several robots that ask one server.
+Start the nodes of several robots that share one server.
 
-They are robot1 ... robotN, each with a node vlm and a camera of its own in its namespace. On a
-real fleet each robot starts its own: robots:=1 first:=7.
+The namespaces are robot1 ... robotN, each with a node vlm and its own camera. In a real fleet each
+robot starts its own node: robots:=1 first:=7.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 ARGUMENTS = {
-    'robots': ('2', 'How many'),
-    'first': ('1', 'Number of the first one'),
+    'robots': ('2', 'Number of robots'),
+    'first': ('1', 'Number of the first robot'),
     'url': ('http://127.0.0.1:8000/v1', 'Address of the server'),
     'model': ('', 'Name of its model; empty: the only one that it has'),
-    'backends': ('openai', 'In order of preference, as in openai,onnx'),
+    'backends': ('openai', 'Backends in order of preference, such as openai,onnx'),
     'image_topic': ('camera/image_raw', 'Image topic, in the namespace of the robot'),
 }
 
@@ -56,7 +56,7 @@ def _start(context: LaunchContext) -> list[Node]:
 
 
 def _parameters(given: dict[str, str]) -> dict[str, object]:
-    """Return the parameters of a node."""
+    """Map the launch arguments to node parameters."""
     texts = {
         'openai.base_url': given['url'],
         'openai.model': given['model'],

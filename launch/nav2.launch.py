@@ -1,9 +1,9 @@
 """
 Start the vlm node under a lifecycle manager of Nav2.
 
-A manager of its own: Nav2's other nodes do not wait while a model is loaded, and are not reset
-when the vlm node is lost. Both are in the same namespace, because the manager looks for the node
-and its heartbeat there.
+The manager is for this node only: Nav2's other nodes do not wait while a model is loaded, and are
+not reset when the vlm node is lost. Both are in the same namespace, because the manager looks for
+the node and its heartbeat there.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from launch_ros.substitutions import FindPackageShare
 
 # Parameters of the manager.
 MANAGER = {
-    # Without a heartbeat for so long, the manager takes the node for dead and resets it. The node
-    # beats each 0.1 s from a thread of its own, also while its model works; half of this is what
-    # the bond may take to form when the node is activated (measured: 0.1 s).
+    # Seconds without a heartbeat after which the manager resets the node. The node sends one every
+    # 0.1 s from a thread of its own, also while its model works. The bond may take half of this to
+    # form when the node is activated (measured: 0.1 s).
     'bond_timeout': 4.0,
-    # Wait for a lost node to be started anew (argument respawn), then bring it up again.
+    # Wait for a lost node to be restarted (argument respawn), then bring it up again.
     'attempt_respawn_reconnection': True,
-    # Of that, in seconds: the node comes back after 2 s.
+    # Seconds to wait for that: the node comes back after 2 s.
     'bond_respawn_max_duration': 10.0,
 }
 
@@ -34,23 +34,23 @@ def generate_launch_description() -> LaunchDescription:
     vlm = PathJoinSubstitution([share, 'launch', 'vlm.launch.py'])
     return LaunchDescription([
         DeclareLaunchArgument('name', default_value='vlm', description='Name of the node'),
-        DeclareLaunchArgument('namespace', default_value='', description='Namespace of both'),
+        DeclareLaunchArgument('namespace', default_value='', description='Their namespace'),
         DeclareLaunchArgument(
             'params_file',
             default_value=PathJoinSubstitution([share, 'config', 'nav2.yaml']),
             description='Parameters of the node',
         ),
         DeclareLaunchArgument(
-            'autostart', default_value='true', description='Have the manager start the node'
+            'autostart', default_value='true', description='Let the manager start the node'
         ),
         DeclareLaunchArgument(
-            'respawn', default_value='true', description='Start the node anew if it dies'
+            'respawn', default_value='true', description='Restart the node if it dies'
         ),
         DeclareLaunchArgument(
             'use_sim_time', default_value='', description='Take the time from the topic /clock'
         ),
         OpaqueFunction(function=_manager),
-        # Last: its autostart is another one, and the arguments of an included file stay set.
+        # Last, because the included file sets autostart, and its arguments stay set afterwards.
         IncludeLaunchDescription(
             PythonLaunchDescriptionSource(vlm), launch_arguments={'autostart': 'false'}.items()
         ),

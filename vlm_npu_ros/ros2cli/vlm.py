@@ -1,4 +1,4 @@
-"""ros2 vlm and its verbs, which do what the vlm-npu command does."""
+"""ros2 vlm and its verbs, the same as the commands of vlm-npu."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class VlmCommand(CommandExtension):
         *,
         argv: Sequence[str] | None = None,
     ) -> None:
-        """Add the verbs."""
+        """Add a subcommand for each verb."""
         self._parser = parser
         add_subparsers_on_demand(
             parser, cli_name, '_verb', 'vlm_npu_ros.verb', required=False, argv=argv
         )
 
     def main(self, *, parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-        """Run the verb; return its exit code."""
+        """Run the verb and return its exit code."""
         if not hasattr(args, '_verb'):
             self._parser.print_help()
             return 0
@@ -36,7 +36,7 @@ class VlmCommand(CommandExtension):
 
 
 class VerbExtension:
-    """The extension point of verbs."""
+    """Base of the verbs, which the entry points `vlm_npu_ros.verb` name."""
 
     NAME = None
     EXTENSION_POINT_VERSION = '0.1'
@@ -45,10 +45,10 @@ class VerbExtension:
         satisfies_version(PLUGIN_SYSTEM_VERSION, '^0.1')
 
     def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
-        """Add what `main` reads."""
+        """Add the options that `main` reads."""
 
     def main(self, *, args: argparse.Namespace) -> int:
-        """Return the exit code."""
+        """Run the verb and return its exit code."""
         raise NotImplementedError
 
 
@@ -56,24 +56,24 @@ class AskVerb(VerbExtension):
     """Ask a running vlm node about what its camera sees."""
 
     def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
-        """Add those of vlm-npu ask."""
+        """Add the options of `vlm-npu ask`."""
         parser.epilog = ask.EPILOG
         ask.add_arguments(parser)
 
     def main(self, *, args: argparse.Namespace) -> int:
-        """Ask; return the exit code."""
+        """Ask and return the exit code."""
         return ask.run(args)
 
 
 class StatusVerb(VerbExtension):
-    """Tell whether the node is there and takes questions, exit code 0, or not, 3."""
+    """Show the state of the node; the exit code is 0 if it takes questions, else 3."""
 
     def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
-        """Add which node."""
+        """Add the options that name the node."""
         ask.add_node_arguments(parser)
 
     def main(self, *, args: argparse.Namespace) -> int:
-        """Print the state; return the exit code."""
+        """Print the state and return the exit code."""
         with VlmClient(args.node, args.namespace) as client:
             status = client.status(args.wait)
         print(f'{status.node}: {status.state or "not there"}')
@@ -81,12 +81,12 @@ class StatusVerb(VerbExtension):
 
 
 class ModelsVerb(VerbExtension):
-    """List the models that are known by name."""
+    """List the models that have a profile."""
 
     def add_arguments(self, parser: argparse.ArgumentParser, cli_name: str) -> None:
-        """Add the format."""
+        """Add the option `--json`."""
         parser.add_argument('--json', action='store_true', help='print JSON')
 
     def main(self, *, args: argparse.Namespace) -> int:
-        """Print them; return 0."""
+        """Print the models and return 0."""
         return models.run(args)
