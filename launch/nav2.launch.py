@@ -34,7 +34,9 @@ def generate_launch_description() -> LaunchDescription:
     vlm = PathJoinSubstitution([share, 'launch', 'vlm.launch.py'])
     return LaunchDescription([
         DeclareLaunchArgument('name', default_value='vlm', description='Name of the node'),
-        DeclareLaunchArgument('namespace', default_value='', description='Their namespace'),
+        DeclareLaunchArgument(
+            'namespace', default_value='', description='Namespace of node and manager'
+        ),
         DeclareLaunchArgument(
             'params_file',
             default_value=PathJoinSubstitution([share, 'config', 'nav2.yaml']),
