@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from sequences import random_sequence, random_sequence_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.share import share_dir
 from vlm_npu_ros.engine.types import GenerationRequest
 
 
 @pytest.fixture(scope='module')
-def engine() -> Engine:
+def engine() -> LocalEngine:
     return load_engine(EngineSettings(threads=1))
 
 
-def test_it_tells_what_changes_in_several_frames(engine: Engine) -> None:
+def test_it_tells_what_changes_in_several_frames(engine: LocalEngine) -> None:
     # Far below what the model can do, far above what it could guess.
     rng = np.random.default_rng(0)
     right = 0

@@ -18,7 +18,6 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedTimings,
 )
 from vlm_npu_ros.engine.breaker import Breaker, BreakerState
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -33,6 +32,7 @@ from vlm_npu_ros.engine.errors import (
 )
 from vlm_npu_ros.engine.fallback import FallbackEngine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.types import (
     Chunk,
@@ -129,12 +129,12 @@ class Chain:
         ]
         self.engine = FallbackEngine(self.members, first_token, self.log.append)
 
-    def make(self, name: str) -> Engine:
+    def make(self, name: str) -> LocalEngine:
         """Return an engine."""
         failure = self.failures[name]
         if failure:
             raise failure
-        return Engine(self.encoders[name], self.models[name])
+        return LocalEngine(self.encoders[name], self.models[name])
 
     def ask(self, question: str = 'one two', **options: Any) -> str:
         """Return the answer."""
@@ -503,7 +503,7 @@ def test_real_models_of_different_kinds_stand_in_for_each_other() -> None:
     model = FaultyModel('b')
     members = [
         Member('onnx', lambda: onnx, Breaker()),
-        Member('scripted', lambda: Engine(ScriptedEncoder(), model), Breaker()),
+        Member('scripted', lambda: LocalEngine(ScriptedEncoder(), model), Breaker()),
     ]
     engine = FallbackEngine(members, PATIENCE)
     engine.load()

@@ -25,7 +25,6 @@ from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ContextError,
@@ -34,6 +33,7 @@ from vlm_npu_ros.engine.errors import (
     ModelFileError,
     RequestError,
 )
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
 from vlm_npu_ros.engine.process import StageLimits
@@ -116,7 +116,7 @@ def scene(seed: int) -> tuple[np.ndarray, str]:
     return render(scene, 640, 360), random_question(scene, rng).text.replace('<', '')
 
 
-def ask(engine: Engine | IsolatedEngine, picture: np.ndarray, question: str) -> str:
+def ask(engine: Engine, picture: np.ndarray, question: str) -> str:
     request = GenerationRequest(question, (engine.encode(picture),), 64)
     return ''.join(chunk.text for chunk in engine.generate(request))
 

@@ -13,9 +13,9 @@ import pytest
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest
 
 FILES = ('vision_encoder.onnx', 'language_model.onnx', 'tokenizer.json')
@@ -25,7 +25,7 @@ Write = Callable[..., Path]
 
 
 @pytest.fixture(scope='module')
-def demo_engine() -> Iterator[Engine]:
+def demo_engine() -> Iterator[LocalEngine]:
     engine = load_engine(EngineSettings(threads=1))
     yield engine
     engine.close()
@@ -62,11 +62,11 @@ def test_loads_a_model_and_tells_what_it_does(folder: Path) -> None:
     assert [any(file in line for line in lines) for file in FILES[:2]] == [True, True]
 
 
-def test_loads_the_demo_model_by_default(demo_engine: Engine) -> None:
+def test_loads_the_demo_model_by_default(demo_engine: LocalEngine) -> None:
     assert demo_engine.model_name == 'demo'
 
 
-def test_demo_model_answers_about_scenes(demo_engine: Engine) -> None:
+def test_demo_model_answers_about_scenes(demo_engine: LocalEngine) -> None:
     # Far below what the model can do, far above what it could guess: it sees, in true colours.
     rng = np.random.default_rng(0)
     right = 0

@@ -15,7 +15,6 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedTimings,
 )
 from vlm_npu_ros.engine.conversation import Conversations
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -25,6 +24,7 @@ from vlm_npu_ros.engine.errors import (
     StaleFrameError,
     VlmError,
 )
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Sampling
 from vlm_npu_ros.node.ask import Ask, Piece, Stage
 from vlm_npu_ros.node.ask_options import AskOptions
@@ -82,7 +82,7 @@ class Bench:
 
     def __init__(self, busy: str, size: int = 8) -> None:
         self.model = Echo()
-        self.engine = Engine(ScriptedEncoder(), self.model)
+        self.engine = LocalEngine(ScriptedEncoder(), self.model)
         views = FramesByHand()
         self.frames = views.frames
         self.queue = AskQueue(

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.backends.scripted import ScriptedEncoder, ScriptedLanguageModel
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -24,6 +23,7 @@ from vlm_npu_ros.engine.errors import (
     NoFrameError,
     VlmError,
 )
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Sampling
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions
@@ -128,7 +128,7 @@ class Bench:
         self.model = Model()
         self.frames = Frames('front', 'rear')
         self.queue = AskQueue(
-            Engine(ScriptedEncoder(), self.model), self.frames, lambda: 8, Sampling, lambda: 0
+            LocalEngine(ScriptedEncoder(), self.model), self.frames, lambda: 8, Sampling, lambda: 0
         )
         self.evaluations = Evaluations(self.queue, self.frames.feeds, lambda: self.rate)
 

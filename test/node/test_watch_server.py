@@ -19,8 +19,8 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, Verdict
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.ask import Ask
@@ -68,7 +68,7 @@ class Generated:
     def __init__(self, node: VlmNode) -> None:
         self.questions: list[str] = []
         engine = node._engine
-        assert isinstance(engine, Engine)
+        assert isinstance(engine, LocalEngine)
         self._generate = engine.generate
         engine.generate = self._note  # type: ignore[method-assign]
 

@@ -14,7 +14,7 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
-from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest
 
 BAR = 5.0  # milliseconds over the limit
@@ -96,7 +96,9 @@ class Bare:
         timings = ScriptedTimings(
             model.encode_seconds, model.prefill_rate, model.decode_rate, model.image_tokens
         )
-        self._engine = Engine(ScriptedEncoder(timings), ScriptedLanguageModel([_ANSWER], timings))
+        self._engine = LocalEngine(
+            ScriptedEncoder(timings), ScriptedLanguageModel([_ANSWER], timings)
+        )
         image = self._engine.encode(np.zeros((48, 64, 3), np.uint8))
         self._request = GenerationRequest(_QUESTION, (image,))
 

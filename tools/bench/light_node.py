@@ -10,8 +10,8 @@ import numpy as np
 from stamps import stamped
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
 from vlm_npu_ros.node import vlm_node
 
@@ -40,9 +40,9 @@ class StampingModel(ScriptedLanguageModel):
         yield Chunk('', FinishReason.EOS)
 
 
-def engine(*_: Any) -> Engine:
+def engine(*_: Any) -> LocalEngine:
     """Return what the node is to load."""
-    return Engine(LightEncoder(), StampingModel())
+    return LocalEngine(LightEncoder(), StampingModel())
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
-from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest
 
 FRAMES = 8
@@ -34,7 +34,7 @@ def measure(effort: Effort) -> Iterator[Pair]:
         'scripted.image_tokens': _TIMINGS.image_tokens,
         'encode_rate': rate, 'history_rate': rate,
     }
-    engine = Engine(ScriptedEncoder(_TIMINGS), ScriptedLanguageModel(['yes'], _TIMINGS))
+    engine = LocalEngine(ScriptedEncoder(_TIMINGS), ScriptedLanguageModel(['yes'], _TIMINGS))
     with running(node=(NODE, parameters), camera=(CAMERA, SMALL)) as peer:
         asker = Asker(peer, '/vlm/ask', ('topic',))
         asker.find()
@@ -54,7 +54,7 @@ def measure(effort: Effort) -> Iterator[Pair]:
     yield Pair(f'{FRAMES} frames: first token', 'prefill alone', 'ms', kept, limit, ADDED)
 
 
-def _on_ask(engine: Engine) -> float:
+def _on_ask(engine: LocalEngine) -> float:
     started = time.perf_counter()
     frames = [engine.encode(np.zeros((48, 64, 3), np.uint8)) for _ in range(FRAMES)]
     next(engine.generate(GenerationRequest(_QUESTION, tuple(frames))))

@@ -11,8 +11,8 @@ from vlm_npu_ros.cli.interruptible import generate
 from vlm_npu_ros.cli.line import Line
 from vlm_npu_ros.cli.screen import Screen
 from vlm_npu_ros.cli.views import encoded, Pictures, read, View
-from vlm_npu_ros.engine.engine import Engine, Fitted
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
+from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling, Turn
 
 
@@ -82,7 +82,7 @@ class Dialogue:
             self._turns = (*request.turns, Turn(question, answer.text))
         return answer
 
-    def _tell(self, fitted: Fitted) -> None:
+    def _tell(self, fitted: FittedRequest) -> None:
         """Say what had to be left out."""
         if fitted.dropped_turns:
             self._screen.note(

@@ -9,7 +9,7 @@ import queue
 import signal
 import threading
 
-from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 _PATIENCE = 3.0  # seconds that a runtime has to end an answer nobody waits for

@@ -10,7 +10,7 @@ import time
 
 from vlm_npu_ros.cli.page_cache import is_warm
 from vlm_npu_ros.cli.screen import Screen
-from vlm_npu_ros.engine.engine import Engine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
 
 _STEP = re.compile(r'Loading (vision encoder|language model) (.+)')

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from vlm_npu_ros.cli.screen import Screen
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.images import decode_image
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.engine.video import frames_of
 

@@ -9,7 +9,6 @@ import threading
 
 import numpy as np
 from vlm_npu_ros.engine.breaker import BreakerState
-from vlm_npu_ros.engine.engine import Fitted
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendError,
@@ -20,6 +19,7 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
+from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.member import Member, Run, SharedEmbedding
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
 
@@ -42,9 +42,9 @@ class FallbackSettings:
     retry_after: float = 5.0
 
 
-class FallbackEngine:
+class FallbackEngine(Engine):
     """
-    Does what Engine does, with the first of its members that can.
+    Asks the first of its members that can answer.
 
     A question goes from one member to the next as long as no text has come. Then it ends with
     what that member says, be it an error: no answer is of two members. Those with an obstacle
@@ -61,7 +61,7 @@ class FallbackEngine:
         first_token: float,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.members = members
+        self._members = tuple(members)
         self._first_token, self._log = first_token, log
         self._one_at_a_time = threading.Lock()
         self._asking = _Asking()
@@ -74,7 +74,7 @@ class FallbackEngine:
         Raises BackendError with every reason if none of them can.
         """
         failed: list[tuple[Member, VlmError]] = []
-        for member in self.members:
+        for member in self._members:
             if self._closed.is_set():
                 raise InactiveError('The engine is closed')
             try:
@@ -82,14 +82,19 @@ class FallbackEngine:
             except VlmError as error:
                 self._log(f'The backend {member.name} can not be loaded: {error}')
                 failed.append((member, error))
-        if len(failed) == len(self.members):
+        if len(failed) == len(self._members):
             raise _all_failed(failed)
         if failed:
             threading.Thread(target=self._load_later, name='load later', daemon=True).start()
 
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Return the backends, in order of preference."""
+        return self._members
+
     def _load_later(self) -> None:
         """Try again to load what is missing."""
-        while missing := [member for member in self.members if member.engine is None]:
+        while missing := [member for member in self._members if member.engine is None]:
             member = min(missing, key=lambda member: member.breaker.remaining)
             if self._closed.wait(member.breaker.remaining):
                 return
@@ -102,7 +107,7 @@ class FallbackEngine:
     @property
     def ready(self) -> list[Member]:
         """Return the members that can be asked, in order of preference."""
-        return [member for member in self.members if not member.obstacle]
+        return [member for member in self._members if not member.obstacle]
 
     @property
     def answering(self) -> Member:
@@ -122,19 +127,19 @@ class FallbackEngine:
     @property
     def restarts(self) -> int:
         """Return how many times processes of the engine were started anew."""
-        return sum(member.engine.restarts for member in self.members if member.engine)
+        return sum(member.engine.restarts for member in self._members if member.engine)
 
     @property
     def memory(self) -> int:
         """Return the resident bytes of the engine's own processes."""
-        return sum(member.engine.memory for member in self.members if member.engine)
+        return sum(member.engine.memory for member in self._members if member.engine)
 
     @property
     def failure(self) -> str:
         """Return why no member can be asked; '' = one can."""
         if self.ready:
             return ''
-        return '; '.join(f'{member.name}: {member.obstacle}' for member in self.members)
+        return '; '.join(f'{member.name}: {member.obstacle}' for member in self._members)
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
         """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
@@ -162,7 +167,7 @@ class FallbackEngine:
                 return member.loaded.tokens(sized)
         return 0
 
-    def fit(self, request: GenerationRequest, limit: int = 0) -> Fitted:
+    def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
         """
         Return the request with as many turns and images as every ready member has room for.
 
@@ -172,7 +177,7 @@ class FallbackEngine:
         fitted, dropped = request, 0
         kept = tuple(range(len(request.images)))
         if not request.turns and len(kept) < 2:
-            return Fitted(request, kept, dropped)
+            return FittedRequest(request, kept, dropped)
         candidates = self._candidates(request.backend)
         for member in [m for m in candidates if not m.obstacle] or candidates:
             step = _fit(member, fitted, limit)
@@ -181,7 +186,7 @@ class FallbackEngine:
                 dropped += step.dropped_turns
                 images = tuple(fitted.images[i] for i in step.images)
                 fitted = replace(fitted, images=images, turns=step.request.turns)
-        return Fitted(fitted, kept, dropped)
+        return FittedRequest(fitted, kept, dropped)
 
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
         """
@@ -210,7 +215,7 @@ class FallbackEngine:
                 else:
                     yield from self._rest(member, run, first)
                     return
-        missing = [m for m in self.members if m.engine is None and not request.backend]
+        missing = [m for m in self._members if m.engine is None and not request.backend]
         raise _all_failed([*failed, *((m, BackendUnavailableError(m.obstacle)) for m in missing)])
 
     def _bound(self, member: Member, others: list[Member]) -> float:
@@ -259,13 +264,13 @@ class FallbackEngine:
     def pause(self) -> None:
         """End the running generation, and what else waits for an engine that restarts."""
         self.abort()
-        for member in self.members:
+        for member in self._members:
             if member.engine:
                 member.engine.pause()
 
     def resume(self) -> None:
         """Work again."""
-        for member in self.members:
+        for member in self._members:
             if member.engine:
                 member.engine.resume()
 
@@ -273,24 +278,24 @@ class FallbackEngine:
         """Free the models; may be called twice."""
         self._closed.set()
         self.abort()
-        for member in self.members:
+        for member in self._members:
             member.close()
 
     def _order(self, shunned: Callable[[Member], bool] = lambda member: False) -> list[Member]:
         """Return the loaded members, those that should not be asked after the others."""
-        loaded = [member for member in self.members if member.engine]
+        loaded = [member for member in self._members if member.engine]
         return sorted(loaded, key=lambda member: bool(member.obstacle) or shunned(member))
 
     def _candidates(self, name: str) -> list[Member]:
         """Return who is asked, in that order: only the one of this name, if there is a name."""
         if not name:
             return self._order()
-        for member in self.members:
+        for member in self._members:
             if member.name == name and member.engine:
                 return [member]
             if member.name == name:
                 raise BackendUnavailableError(f'The backend {name} is missing: {member.obstacle}')
-        known = ', '.join(member.name for member in self.members)
+        known = ', '.join(member.name for member in self._members)
         raise RequestError(f'There is no backend {name!r}: choose one of {known}')
 
 
@@ -316,7 +321,7 @@ class _Asking:
                 self._run.cancel()
 
 
-def _fit(member: Member, request: GenerationRequest, limit: int) -> Fitted | None:
+def _fit(member: Member, request: GenerationRequest, limit: int) -> FittedRequest | None:
     """Return what a member has room for; None if that is not known, or nothing."""
     sized = member.sized(request)
     if sized is None:

@@ -8,19 +8,16 @@ from dataclasses import dataclass, replace
 import itertools
 import threading
 import time
-from typing import Any, TYPE_CHECKING, Union
+from typing import Any
 import weakref
 
 import numpy as np
-from vlm_npu_ros.engine.engine import Engine, Fitted
 from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, InactiveError, VlmError
 from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.loading import EngineSettings
 from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
-
-if TYPE_CHECKING:
-    from vlm_npu_ros.engine.fallback import FallbackEngine
 
 # Seconds before a restart, after so many lives in a row that came to nothing; the last for ever.
 _BACK_OFF = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -46,12 +43,12 @@ class RemoteEmbedding(ImageEmbedding):
         return self.data.nbytes + self.picture.nbytes
 
 
-class IsolatedEngine:
+class IsolatedEngine(Engine):
     """
-    Does what Engine does, in a child process that is started anew when it crashes or hangs.
+    Runs a LocalEngine in a child process, which is restarted when it crashes or hangs.
 
-    What was in work then ends with BackendCrashedError; what comes while the child restarts waits
-    for it. Embeddings that were made before are made again when they are needed.
+    What was in progress then ends with BackendCrashedError; what comes while the child restarts
+    waits for it. Embeddings that were made before are made again when they are needed.
 
     limits: of silence, after which the child counts as hung.
     progress: gets a line about each step of the loading.
@@ -59,6 +56,9 @@ class IsolatedEngine:
     on_change: gets the reason when the engine is lost, and '' when it is ready again; called in
         a thread of the engine.
     """
+
+    model_name, context = '', 0
+    restarts, failure = 0, ''
 
     def __init__(
         self,
@@ -69,9 +69,6 @@ class IsolatedEngine:
         log: Callable[[str], None] = lambda line: None,
         on_change: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        self.model_name, self.context = '', 0
-        self.restarts = 0
-        self.failure = ''  # why the engine is not ready; '' = it is
         self._settings, self._limits = settings, limits
         self._progress, self._log, self._on_change = progress, log, on_change
         self._changed = threading.Condition()
@@ -165,13 +162,13 @@ class IsolatedEngine:
             raise BackendCrashedError(self.failure)
         return int(process.tokens(request).result())
 
-    def fit(self, request: GenerationRequest, limit: int = 0) -> Fitted:
+    def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
         """Return the request with as many turns and images as the context has room for."""
         if not request.turns and len(request.images) < 2:
-            return Fitted(request, tuple(range(len(request.images))), 0)
+            return FittedRequest(request, tuple(range(len(request.images))), 0)
         kept, dropped = self._result(self._ready().fit(request, limit))
         images, turns = tuple(request.images[i] for i in kept), request.turns[dropped:]
-        return Fitted(replace(request, images=images, turns=turns), kept, dropped)
+        return FittedRequest(replace(request, images=images, turns=turns), kept, dropped)
 
     def abort(self) -> None:
         """End the running generation at once, as cancelled; nothing happens if there is none."""
@@ -290,7 +287,3 @@ class IsolatedEngine:
                 self._result(process.encode(image.key, image.picture))
             keys.append(image.key)
         return process, tuple(keys)
-
-
-SingleEngine = Engine | IsolatedEngine
-AnyEngine = Union[SingleEngine, 'FallbackEngine']

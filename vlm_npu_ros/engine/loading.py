@@ -14,8 +14,8 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import BackendError, BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.models import find_model, load_profile
 from vlm_npu_ros.engine.types import Sampling
 
@@ -51,7 +51,7 @@ class EngineSettings:
     timings: ScriptedTimings = ScriptedTimings()
 
 
-def load_engine(settings: EngineSettings, progress: Progress = lambda line: None) -> Engine:
+def load_engine(settings: EngineSettings, progress: Progress = lambda line: None) -> LocalEngine:
     """
     Return the engine; `progress` gets a line about each step.
 
@@ -65,7 +65,7 @@ def load_engine(settings: EngineSettings, progress: Progress = lambda line: None
     return load(settings, progress)
 
 
-def _load_onnx(settings: EngineSettings, progress: Progress) -> Engine:
+def _load_onnx(settings: EngineSettings, progress: Progress) -> LocalEngine:
     from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
     from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 
@@ -99,10 +99,10 @@ def _load_onnx(settings: EngineSettings, progress: Progress) -> Engine:
             f'{encoder_path} makes embeddings of {encoder.dim} numbers a token, '
             f'{language_path} reads {language_model.dim}: these files do not belong together'
         )
-    return Engine(encoder, language_model)
+    return LocalEngine(encoder, language_model)
 
 
-def _load_rknpu(settings: EngineSettings, progress: Progress) -> Engine:
+def _load_rknpu(settings: EngineSettings, progress: Progress) -> LocalEngine:
     from vlm_npu_ros.engine.backends.rknpu.board import Board
     from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
     from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
@@ -153,7 +153,7 @@ def _load_rknpu(settings: EngineSettings, progress: Progress) -> Engine:
         raise
     if language_model.driver:
         progress(f'NPU driver {language_model.driver}, as the runtime says')
-    return Engine(encoder, language_model)
+    return LocalEngine(encoder, language_model)
 
 
 def _raise_file_limit() -> None:
@@ -163,24 +163,24 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _load_openai(settings: EngineSettings, progress: Progress) -> Engine:
+def _load_openai(settings: EngineSettings, progress: Progress) -> LocalEngine:
     from vlm_npu_ros.engine.backends.openai.encoder import JpegEncoder
     from vlm_npu_ros.engine.backends.openai.opening import open_model
 
     options = settings.openai
     language_model = open_model(options, settings.context, progress)
-    return Engine(JpegEncoder(options.image_size, options.jpeg_quality), language_model)
+    return LocalEngine(JpegEncoder(options.image_size, options.jpeg_quality), language_model)
 
 
-def _load_scripted(settings: EngineSettings, progress: Progress) -> Engine:
+def _load_scripted(settings: EngineSettings, progress: Progress) -> LocalEngine:
     progress(f'{len(settings.answers)} scripted answers')
-    return Engine(
+    return LocalEngine(
         ScriptedEncoder(settings.timings),
         ScriptedLanguageModel(settings.answers, settings.timings),
     )
 
 
-_LOADERS: dict[str, Callable[[EngineSettings, Progress], Engine]] = {
+_LOADERS: dict[str, Callable[[EngineSettings, Progress], LocalEngine]] = {
     'onnx': _load_onnx,
     'rknpu': _load_rknpu,
     'openai': _load_openai,

@@ -16,7 +16,7 @@ from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
     VlmError,
 )
-from vlm_npu_ros.engine.isolated import IsolatedEngine, SingleEngine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -54,15 +54,15 @@ class Member:
     """
     A backend of a chain.
 
-    make: returns its engine, loaded unless it has a process of its own.
+    make: returns its engine.
     """
 
-    def __init__(self, name: str, make: Callable[[], SingleEngine], breaker: Breaker) -> None:
+    def __init__(self, name: str, make: Callable[[], Engine], breaker: Breaker) -> None:
         self.name, self.breaker = name, breaker
-        self.engine: SingleEngine | None = None  # once it is loaded
+        self.engine: Engine | None = None  # once it is loaded
         self.answered = 0  # questions
         self._make = make
-        self._starting: SingleEngine | None = None
+        self._starting: Engine | None = None
         self._closed = False
         self._run: Run | None = None
         self._seen: ImageEmbedding | None = None  # any picture, as this backend has it
@@ -71,8 +71,7 @@ class Member:
         """Load the models; raise BackendError with what to do about it."""
         try:
             self._starting = engine = self._make()
-            if isinstance(engine, IsolatedEngine):
-                engine.load()
+            engine.load()
         except Exception as error:
             failure = _typed(error)
             self.breaker.fail(str(failure), at_once=True)
@@ -83,7 +82,7 @@ class Member:
             engine.close()
 
     @property
-    def loaded(self) -> SingleEngine:
+    def loaded(self) -> Engine:
         """Return the engine; raise BackendUnavailableError without one."""
         if self.engine is None:
             raise BackendUnavailableError(f'it is not loaded: {self.breaker.reason}')
@@ -99,7 +98,7 @@ class Member:
         """Return why another one should be asked first; '' = there is no reason."""
         if self.engine is None:
             return f'it is not loaded: {self.breaker.reason}'
-        if isinstance(self.engine, IsolatedEngine) and not self.engine.is_ready:
+        if not self.engine.is_ready:
             return f'it is started anew: {self.engine.failure or "its process has ended"}'
         if self._run and self._run.too_slow and not self._run.ended.is_set():
             return 'it is still at a question that it took too long for'
@@ -163,7 +162,7 @@ class Run:
     """
 
     def __init__(
-        self, member: Member, engine: SingleEngine, request: GenerationRequest, before: Run | None
+        self, member: Member, engine: Engine, request: GenerationRequest, before: Run | None
     ) -> None:
         self.ended = threading.Event()
         self.too_slow = False

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from vlm_npu_ros.engine.engine import evenly
 from vlm_npu_ros.engine.errors import ImageError
+from vlm_npu_ros.engine.local import evenly
 
 _ERRORS_ONLY = 2  # LOG_LEVEL_ERROR
 

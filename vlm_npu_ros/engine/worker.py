@@ -20,9 +20,9 @@ import threading
 from typing import Any
 
 import numpy as np
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import BackendCrashedError, VlmError
 from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
 
 HEARTBEAT = 1.0  # seconds
@@ -45,7 +45,7 @@ class Worker:
         self._connection = connection
         self._memory = memory
         self._sending = threading.Lock()
-        self._engine: Engine | None = None
+        self._engine: LocalEngine | None = None
         self._embeddings: dict[int, ImageEmbedding] = {}
         self._aborted: set[int] = set()
         self._generating = 0  # job
@@ -116,7 +116,7 @@ class Worker:
     # Work
 
     @property
-    def _ready(self) -> Engine:
+    def _ready(self) -> LocalEngine:
         assert self._engine
         return self._engine
 

@@ -14,7 +14,7 @@ from vlm_npu_ros.engine.errors import (
     InactiveError,
     VlmError,
 )
-from vlm_npu_ros.engine.isolated import AnyEngine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
@@ -46,7 +46,7 @@ class AskQueue:
 
     def __init__(
         self,
-        engine: AnyEngine,
+        engine: Engine,
         views: Views,
         size: Callable[[], int],
         sampling: Callable[[], Sampling],

@@ -18,7 +18,7 @@ from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
-from vlm_npu_ros.engine.isolated import AnyEngine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import FinishReason, Source
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
 from vlm_npu_ros.node.ask import Ask, Piece
@@ -55,7 +55,7 @@ class AskServer:
         node: Node,
         check: Callable[[Any], AskOptions],
         backend: str,
-        engine: AnyEngine,
+        engine: Engine,
         group: CallbackGroup,
     ) -> None:
         self._node = node
@@ -270,7 +270,7 @@ def _duration(nanoseconds: int) -> Duration:
     return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
-def statistics(ask: Ask, backend: str, engine: AnyEngine, memory: int) -> GenerationStats:
+def statistics(ask: Ask, backend: str, engine: Engine, memory: int) -> GenerationStats:
     """
     Return what the answer cost; stages that did not happen are 0.
 

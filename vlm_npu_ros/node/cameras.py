@@ -19,7 +19,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import ImageError, VlmError
-from vlm_npu_ros.engine.isolated import AnyEngine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.conversions import to_rgb
 from vlm_npu_ros.node.frames import (
@@ -143,7 +143,7 @@ class FrameEncoder:
         self,
         node: Node,
         feeds: dict[str, CameraFeed],
-        engine: AnyEngine,
+        engine: Engine,
         rate: Callable[[], float],
         limits: Callable[[], HistoryLimits],
     ) -> None:

@@ -9,7 +9,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from vlm_npu_ros.engine.conversation import Conversation, Conversations
 from vlm_npu_ros.engine.errors import VlmError
-from vlm_npu_ros.engine.isolated import AnyEngine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.msg import Conversation as ConversationMessage
 from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS
@@ -20,7 +20,7 @@ class ConversationServer:
     """Answers ~/conversations."""
 
     def __init__(
-        self, node: Node, conversations: Conversations[CachedFrame], engine: AnyEngine
+        self, node: Node, conversations: Conversations[CachedFrame], engine: Engine
     ) -> None:
         self._node = node
         self._conversations = conversations

@@ -10,9 +10,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from vlm_npu_ros.engine.breaker import BreakerState
 from vlm_npu_ros.engine.doctor import npu_figures
-from vlm_npu_ros.engine.fallback import FallbackEngine
-from vlm_npu_ros.engine.isolated import AnyEngine
-from vlm_npu_ros.engine.member import Member
+from vlm_npu_ros.engine.interface import Engine, EngineMember
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
 from vlm_npu_ros.node.frames import NANOSECONDS
@@ -36,7 +34,7 @@ class Diagnostics:
         self,
         node: Node,
         backends: Sequence[str],
-        engine: AnyEngine,
+        engine: Engine,
         queue: AskQueue,
         feeds: Iterable[CameraFeed],
         max_age: Callable[[], float],
@@ -60,11 +58,9 @@ class Diagnostics:
     def _publish(self) -> None:
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        engine = self._engine
-        members = engine.members if isinstance(engine, FallbackEngine) else []
         message.status = [
             self._engine_status(),
-            *map(self._backend_status, members),
+            *map(self._backend_status, self._engine.members),
             *map(self._camera_status, self._last),
         ]
         self._publisher.publish(message)
@@ -75,8 +71,9 @@ class Diagnostics:
         backend = self._backends[0]
         if engine.failure:
             level, text = DiagnosticStatus.ERROR, f'Out of order: {engine.failure}'
-        elif isinstance(engine, FallbackEngine):
-            backend, preferred = engine.answering.name, engine.members[0]
+        elif engine.members:
+            preferred = engine.members[0]
+            backend = next(m.name for m in (*engine.members, preferred) if not m.obstacle)
             if preferred.obstacle:
                 level = DiagnosticStatus.WARN
                 text = f'{backend} answers, not {preferred.name}: {preferred.obstacle}'
@@ -96,7 +93,7 @@ class Diagnostics:
             values.update(npu_figures())
         return self._status('engine', level, text, values)
 
-    def _backend_status(self, member: Member) -> DiagnosticStatus:
+    def _backend_status(self, member: EngineMember) -> DiagnosticStatus:
         obstacle, breaker = member.obstacle, member.breaker
         if not obstacle and breaker.state is BreakerState.HALF_OPEN:
             obstacle = 'The next question tries it again'

@@ -25,7 +25,8 @@ from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.errors import InactiveError, VlmError
 from vlm_npu_ros.engine.fallback import FallbackEngine
-from vlm_npu_ros.engine.isolated import AnyEngine, IsolatedEngine, SingleEngine
+from vlm_npu_ros.engine.interface import Engine
+from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
@@ -95,7 +96,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         self.parameters = NodeParameters(self)
         self._transition = threading.Lock()  # held during one
         self._ending = False
-        self._engine: AnyEngine | None = None
+        self._engine: Engine | None = None
         self._server: AskServer | None = None
         self._watches: WatchServer | None = None
         self._standing: StandingQuestions | None = None
@@ -141,13 +142,12 @@ class VlmNode(LifecycleNodeMixin, Node):
         configured.callback(conversations.close)
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
 
-    def _load(self, chain: list[EngineSettings]) -> AnyEngine:
+    def _load(self, chain: list[EngineSettings]) -> Engine:
         """Return what answers: one backend, or several that stand in for each other."""
         # Known before it has loaded, so that closing it can end the loading.
         self._engine = engine = self._make(chain[0]) if len(chain) == 1 else self._chained(chain)
         self._configured.callback(engine.close)
-        if isinstance(engine, IsolatedEngine | FallbackEngine):
-            engine.load()
+        engine.load()
         return engine
 
     def _chained(self, chain: list[EngineSettings]) -> FallbackEngine:
@@ -163,7 +163,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         ]
         return FallbackEngine(members, options.first_token, self.get_logger().warning)
 
-    def _make(self, settings: EngineSettings, prefix: str = '') -> SingleEngine:
+    def _make(self, settings: EngineSettings, prefix: str = '') -> Engine:
         """
         Return the engine of one backend, loaded unless it has a process of its own.
 
@@ -310,7 +310,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         """End everything, from any thread; a model that is being loaded is not waited for."""
         self._ending = True
         engine = self._engine
-        if isinstance(engine, IsolatedEngine | FallbackEngine):
+        if engine:
             engine.close()
         with self._transition:
             self.release()

@@ -14,14 +14,16 @@ class VisionEncoder(ABC):
     """
     Turns pictures into embeddings.
 
+        embedding = ImageEmbedding(encoder.encode(rgb), encode_seconds=0.0)
+
     size: side in pixels of the square that it fits them into; 0 = it takes them as they are.
-    makes: the kind of embedding that its data are.
-    works_alone: whether no answer may be written while it works: NPUs hang otherwise.
+    embedding_type: the kind of embedding that its data are.
+    needs_npu: whether no answer may be written while it works, since NPUs hang then.
     """
 
     size: int = 0
-    makes: type[ImageEmbedding] = ImageEmbedding
-    works_alone: bool = True
+    embedding_type: type[ImageEmbedding] = ImageEmbedding
+    needs_npu: bool = True
 
     @abstractmethod
     def encode(self, rgb: np.ndarray) -> np.ndarray:
@@ -29,8 +31,9 @@ class VisionEncoder(ABC):
         Return the embedding of a picture of any size.
 
         rgb: (height, width, 3) uint8.
-        Returns (tokens, outputs, dim) float32, C-contiguous, unless `makes` says otherwise. Raises
-        ImageError for a picture that is none and BackendCrashedError when the runtime fails.
+        Returns (tokens, outputs, dim) float32, C-contiguous, unless `embedding_type` says
+        otherwise. Raises ImageError for an array that does not hold a picture and
+        BackendCrashedError when the runtime fails.
         """
 
     def close(self) -> None:

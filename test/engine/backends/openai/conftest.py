@@ -8,8 +8,8 @@ from typing import Any
 from chat_server import chat_server, ChatServer
 import pytest
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 
 QUICK = {'connect_timeout': 2.0, 'first_token_timeout': 10.0, 'token_timeout': 5.0, 'retries': 0}
 
@@ -36,11 +36,11 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def make_engine(server: ChatServer, lines: list[str]) -> Iterator[Callable[..., Engine]]:
+def make_engine(server: ChatServer, lines: list[str]) -> Iterator[Callable[..., LocalEngine]]:
     """Give a function that loads an engine with these settings."""
-    engines: list[Engine] = []
+    engines: list[LocalEngine] = []
 
-    def make(context: int = 0, **settings: Any) -> Engine:
+    def make(context: int = 0, **settings: Any) -> LocalEngine:
         values = {'base_url': server.url, **QUICK, **settings}
         options = EngineSettings('openai', openai=OpenAISettings(**values), context=context)
         engines.append(load_engine(options, lines.append))

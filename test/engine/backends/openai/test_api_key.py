@@ -10,8 +10,8 @@ from chat_server import ChatServer, Exchange
 import pytest
 from vlm_npu_ros.engine.backends.openai.api_key import read_key
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import BackendUnavailableError, VlmError
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest
 
 SECRET = 'sk-very-secret-0123456789'
@@ -61,7 +61,7 @@ def test_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_server_gets_the_key_or_no_header(
-    make_engine: Callable[..., Engine], server: ChatServer, monkeypatch: pytest.MonkeyPatch
+    make_engine: Callable[..., LocalEngine], server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_engine().answer(QUESTION)
     assert [server.requests.get().headers.get('authorization') for _ in range(2)] == [None, None]
@@ -72,7 +72,7 @@ def test_server_gets_the_key_or_no_header(
 
 
 def test_key_is_in_no_error_and_in_no_log(
-    make_engine: Callable[..., Engine],
+    make_engine: Callable[..., LocalEngine],
     server: ChatServer,
     lines: list[str],
     monkeypatch: pytest.MonkeyPatch,

@@ -14,7 +14,6 @@ from chat_server import Answer, chat_server, ChatServer, Exchange, PATIENCE, say
 import cv2
 import numpy as np
 import pytest
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -24,9 +23,10 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Sampling, Turn
 
-MakeEngine = Callable[..., Engine]
+MakeEngine = Callable[..., LocalEngine]
 PICTURE = np.full((48, 64, 3), (200, 30, 60), np.uint8)
 QUESTION = GenerationRequest('what do you see?', ())
 YES_NO = GenerationRequest('is it red?', (), choices=('yes', 'no'))

@@ -14,16 +14,16 @@ import time
 
 from chat_server import chat_server, ChatServer, Exchange
 import pytest
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendUnavailableError,
     ModelFileError,
     VlmError,
 )
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest
 
-MakeEngine = Callable[..., Engine]
+MakeEngine = Callable[..., LocalEngine]
 QUESTION = GenerationRequest('what do you see?', ())
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from chat_server import ChatServer, Exchange
 import pytest
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import BackendCrashedError, RequestError
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
 
 QUESTION = GenerationRequest('is it red?', (), choices=('yes', 'no'))
@@ -51,7 +51,7 @@ def logprobs(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_junk_is_a_typed_error(
-    make_engine: Callable[..., Engine], server: ChatServer, event: object
+    make_engine: Callable[..., LocalEngine], server: ChatServer, event: object
 ) -> None:
     server.answer = send(event)
     with pytest.raises(BackendCrashedError, match='sent no whole answer'):
@@ -68,7 +68,7 @@ def test_junk_is_a_typed_error(
     ],
 )
 def test_odd_events_are_taken(
-    make_engine: Callable[..., Engine], server: ChatServer, event: object
+    make_engine: Callable[..., LocalEngine], server: ChatServer, event: object
 ) -> None:
     server.answer = send(event)
     chunks: list[Chunk] = list(make_engine().generate(QUESTION))
@@ -76,7 +76,7 @@ def test_odd_events_are_taken(
 
 
 def test_tokens_that_are_held_are_not_counted_again(
-    make_engine: Callable[..., Engine], server: ChatServer
+    make_engine: Callable[..., LocalEngine], server: ChatServer
 ) -> None:
     usage = {
         'prompt_tokens': 600, 'completion_tokens': 2, 'total_tokens': 602,
@@ -89,7 +89,7 @@ def test_tokens_that_are_held_are_not_counted_again(
 
 @pytest.mark.parametrize(('prompt', 'new'), [(5, -1), (10**30, 1), (5, 10**30)])
 def test_counts_that_can_not_be_are_estimated(
-    make_engine: Callable[..., Engine], server: ChatServer, prompt: int, new: int
+    make_engine: Callable[..., LocalEngine], server: ChatServer, prompt: int, new: int
 ) -> None:
     usage = {'prompt_tokens': prompt, 'completion_tokens': new}
     server.answer = send(choice(), {'choices': [], 'usage': usage})
@@ -99,7 +99,7 @@ def test_counts_that_can_not_be_are_estimated(
 
 
 def test_half_a_character_is_a_question_mark(
-    make_engine: Callable[..., Engine], server: ChatServer
+    make_engine: Callable[..., LocalEngine], server: ChatServer
 ) -> None:
     server.list_models = lambda exchange: exchange.reply(200, {'data': [{'id': 'tiny\ud800'}]})
     server.answer = send(choice(delta={'content': 'a \ud800 b'}))

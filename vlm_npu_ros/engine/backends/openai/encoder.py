@@ -44,8 +44,8 @@ class JpegEncoder(VisionEncoder):
     quality: 1..100.
     """
 
-    makes = JpegImage
-    works_alone = False
+    embedding_type = JpegImage
+    needs_npu = False
 
     def __init__(self, longest: int, quality: int) -> None:
         self._longest, self._quality = longest, quality

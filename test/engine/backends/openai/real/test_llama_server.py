@@ -22,9 +22,9 @@ from asked_node import asked_node
 import numpy as np
 import pytest
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
-from vlm_npu_ros.engine.engine import Engine
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ContextError, RequestError
 from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Sampling, Turn
 
 PYTHON = os.environ.get('VLM_NPU_ROS_LLAMA', '')
@@ -74,13 +74,13 @@ def _wait_for(server: subprocess.Popen[bytes], address: str) -> None:
 
 
 @pytest.fixture(scope='module')
-def engine(url: str) -> Iterator[Engine]:
+def engine(url: str) -> Iterator[LocalEngine]:
     engine = load_engine(EngineSettings('openai', openai=OpenAISettings(url, retries=0)))
     yield engine
     engine.close()
 
 
-def test_answer_streams(engine: Engine) -> None:
+def test_answer_streams(engine: LocalEngine) -> None:
     assert engine.model_name == 'tiny'
     *pieces, last = engine.generate(QUESTION)
     assert len(pieces) > 1 and ''.join(piece.text for piece in pieces)
@@ -89,20 +89,20 @@ def test_answer_streams(engine: Engine) -> None:
     assert 1 < last.figures.new_tokens <= 20
 
 
-def test_same_seed_same_answer(engine: Engine) -> None:
+def test_same_seed_same_answer(engine: LocalEngine) -> None:
     drawn = replace(QUESTION, sampling=Sampling(1.0, 40, 0.9, seed=7))
     assert engine.answer(drawn) == engine.answer(drawn)
     assert engine.answer(QUESTION) == engine.answer(QUESTION)
 
 
-def test_dialogue_is_read(engine: Engine) -> None:
+def test_dialogue_is_read(engine: LocalEngine) -> None:
     *_, short = engine.generate(QUESTION)
     *_, long = engine.generate(replace(QUESTION, turns=(Turn('a ball?', 'yes'), Turn('b?', 'no'))))
     assert short.figures and long.figures
     assert long.figures.prompt_tokens > short.figures.prompt_tokens
 
 
-def test_abort(engine: Engine) -> None:
+def test_abort(engine: LocalEngine) -> None:
     chunks: list[Chunk] = []
     for chunk in engine.generate(replace(QUESTION, max_new_tokens=400)):
         chunks.append(chunk)
@@ -133,7 +133,7 @@ def test_way_that_the_server_lacks_is_passed_over(url: str) -> None:
     engine.close()
 
 
-def test_too_long_a_question(engine: Engine) -> None:
+def test_too_long_a_question(engine: LocalEngine) -> None:
     with pytest.raises(ContextError, match=str(CONTEXT)):
         engine.answer(replace(QUESTION, question='word ' * CONTEXT))
     assert engine.context == CONTEXT
@@ -141,7 +141,7 @@ def test_too_long_a_question(engine: Engine) -> None:
     assert engine.fit(replace(QUESTION, turns=turns)).dropped_turns == 1
 
 
-def test_model_without_vision(engine: Engine) -> None:
+def test_model_without_vision(engine: LocalEngine) -> None:
     image = engine.encode(np.zeros((48, 64, 3), np.uint8))
     with pytest.raises(BackendUnavailableError, match='answered 500'):
         engine.answer(replace(QUESTION, images=(image,)))

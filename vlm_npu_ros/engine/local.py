@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 import math
 import threading
 import time
@@ -14,6 +14,7 @@ import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.reader import AnswerReader, Decision
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
+from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -21,19 +22,6 @@ from vlm_npu_ros.engine.types import (
     ImageEmbedding,
     Verdict,
 )
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """
-    A request that was made to fit.
-
-    images: which ones of the request are left.
-    """
-
-    request: GenerationRequest
-    images: tuple[int, ...]
-    dropped_turns: int
 
 
 def evenly(count: int, wanted: int) -> list[int]:
@@ -98,17 +86,13 @@ class NpuLock:
             self._changed.notify_all()
 
 
-class Engine:
+class LocalEngine(Engine):
     """
     Answers questions about pictures with the models of one backend.
 
-    Safe to call from several threads; generations follow one another. Whatever a backend raises
-    that is no VlmError reaches the caller as BackendCrashedError.
-
-    restarts, failure, memory: as in IsolatedEngine; this one lives and dies with its process.
+    It is loaded when it is made. Whatever a backend raises that is not a VlmError reaches the
+    caller as BackendCrashedError.
     """
-
-    restarts, failure, memory = 0, '', 0
 
     def __init__(self, encoder: VisionEncoder, language_model: LanguageModel) -> None:
         self._encoder = encoder
@@ -128,17 +112,17 @@ class Engine:
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
         """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
-        turn = self._npu.encoding() if self._encoder.works_alone else nullcontext()
+        turn = self._npu.encoding() if self._encoder.needs_npu else nullcontext()
         with turn, _typed_errors('The vision encoder'):
             self._check_open()
             started = time.perf_counter()
             data = self._encoder.encode(rgb)
-            if not self._encoder.makes.is_sound(data):
+            if not self._encoder.embedding_type.is_sound(data):
                 raise BackendCrashedError(
                     f'The vision encoder returned {data.dtype} {data.shape}, '
                     'expected float32 (tokens, outputs, dim)'
                 )
-            return self._encoder.makes(data, time.perf_counter() - started)
+            return self._encoder.embedding_type(data, time.perf_counter() - started)
 
     def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
         """
@@ -171,14 +155,8 @@ class Engine:
         """Return the tokens of images, turns and question, at most."""
         return self._language_model.tokens(self._instructed(request))
 
-    def fit(self, request: GenerationRequest, limit: int = 0) -> Fitted:
-        """
-        Return the request with as many turns and images as the context has room for.
-
-        The oldest turns go first; without any left, the images are thinned out evenly. What does
-        not fit even then ends in ContextError when it is generated.
-        limit: tokens of images, turns and question; 0 = what the context leaves.
-        """
+    def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
+        """Leave out turns and images that the context has no room for."""
         room = self.context - request.max_new_tokens
         room = min(limit, room) if limit else room
         fitted, count = request, len(request.images)
@@ -194,7 +172,7 @@ class Engine:
             most = bisect_right(range(1, count), room, key=lambda n: self.tokens(thinned(n)))
             kept = evenly(count, max(most, 1))
             fitted = thinned(len(kept))
-        return Fitted(fitted, tuple(kept), len(request.turns) - len(fitted.turns))
+        return FittedRequest(fitted, tuple(kept), len(request.turns) - len(fitted.turns))
 
     def _instructed(self, request: GenerationRequest) -> GenerationRequest:
         """Return the request with a question that asks for one of its choices."""
@@ -240,10 +218,6 @@ class Engine:
         likely = probabilities[index] >= request.min_probability
         return Verdict(index if likely else None, probabilities[index])
 
-    def answer(self, request: GenerationRequest) -> str:
-        """Return the whole answer."""
-        return ''.join(chunk.text for chunk in self.generate(request))
-
     def abort(self) -> None:
         """End the running generation at its next token; nothing happens if there is none."""
         self._language_model.abort()
@@ -251,12 +225,6 @@ class Engine:
     def pause(self) -> None:
         """End the running generation; an encoding can not be ended here."""
         self.abort()
-
-    def resume(self) -> None:
-        """Do nothing: an engine in this process works whenever it is asked to."""
-
-    def restore(self, embedding: ImageEmbedding) -> None:
-        """Do nothing: an embedding is not lost here."""
 
     def close(self) -> None:
         """

@@ -13,7 +13,6 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedTimings,
 )
 from vlm_npu_ros.engine.choices.instructions import Instructions, YES_NO
-from vlm_npu_ros.engine.engine import Engine, evenly, NpuLock
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ContextError,
@@ -22,6 +21,7 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
+from vlm_npu_ros.engine.local import evenly, LocalEngine, NpuLock
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -194,7 +194,7 @@ def test_encodings_run_again_after_a_wait_for_a_generation_was_interrupted() -> 
 # Encoding
 
 def test_encodes() -> None:
-    embedding = Engine(FakeEncoder(), FakeLanguageModel()).encode(PICTURE)
+    embedding = LocalEngine(FakeEncoder(), FakeLanguageModel()).encode(PICTURE)
     assert embedding.data is EMBEDDING
     assert 0 <= embedding.encode_seconds < PATIENCE
 
@@ -213,16 +213,16 @@ def test_encodes() -> None:
 ], ids=lambda result: f'{type(result).__name__} {np.shape(result)}')
 def test_encoder_that_fails_is_a_crashed_backend(result: object) -> None:
     with pytest.raises(BackendCrashedError, match='The vision encoder'):
-        Engine(FakeEncoder(result), FakeLanguageModel()).encode(PICTURE)
+        LocalEngine(FakeEncoder(result), FakeLanguageModel()).encode(PICTURE)
 
 
 def test_bad_image_stays_a_bad_image() -> None:
     with pytest.raises(ImageError, match='no pixels'):
-        Engine(FakeEncoder(ImageError('no pixels')), FakeLanguageModel()).encode(PICTURE)
+        LocalEngine(FakeEncoder(ImageError('no pixels')), FakeLanguageModel()).encode(PICTURE)
 
 
 def test_encoding_waits_for_the_end_of_an_answer(pool: ThreadPoolExecutor) -> None:
-    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    engine = LocalEngine(FakeEncoder(), FakeLanguageModel())
     changed = watch(engine._npu)
     answer = engine.generate(request())
     assert next(answer) == Chunk('word')
@@ -236,7 +236,7 @@ def test_encoding_waits_for_the_end_of_an_answer(pool: ThreadPoolExecutor) -> No
 # Generation
 
 def test_answers_in_chunks_and_as_a_whole() -> None:
-    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['a red ball']))
+    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['a red ball']))
     assert engine.model_name == 'scripted'
     chunks = list(engine.generate(request()))
     assert ''.join(chunk.text for chunk in chunks) == 'a red ball'
@@ -248,7 +248,7 @@ def test_answers_in_chunks_and_as_a_whole() -> None:
 @pytest.mark.parametrize('question', ['', ' ', '\t\n', '\u2003'])
 def test_empty_question_is_refused(question: str) -> None:
     with pytest.raises(RequestError, match='empty'):
-        Engine(FakeEncoder(), FakeLanguageModel()).answer(request(question))
+        LocalEngine(FakeEncoder(), FakeLanguageModel()).answer(request(question))
 
 
 @pytest.mark.parametrize('options, message', [
@@ -260,7 +260,7 @@ def test_empty_question_is_refused(question: str) -> None:
 ])
 def test_bad_option_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        Engine(FakeEncoder(), FakeLanguageModel()).answer(request(**options))
+        LocalEngine(FakeEncoder(), FakeLanguageModel()).answer(request(**options))
 
 
 @pytest.mark.parametrize('error, raised', [
@@ -271,7 +271,7 @@ def test_bad_option_is_refused(options: dict[str, object], message: str) -> None
 def test_error_in_an_answer_is_typed_and_leaves_the_engine_usable(
     error: Exception, raised: type[VlmError],
 ) -> None:
-    engine = Engine(FakeEncoder(), model := FakeLanguageModel(error))
+    engine = LocalEngine(FakeEncoder(), model := FakeLanguageModel(error))
     answer = engine.generate(request())
     assert next(answer) == Chunk('word')
     with pytest.raises(raised):
@@ -282,7 +282,7 @@ def test_error_in_an_answer_is_typed_and_leaves_the_engine_usable(
 
 
 def test_crash_names_the_part_and_the_cause() -> None:
-    engine = Engine(FakeEncoder(), FakeLanguageModel(OSError('no such device')))
+    engine = LocalEngine(FakeEncoder(), FakeLanguageModel(OSError('no such device')))
     with pytest.raises(
         BackendCrashedError, match='The language model failed: OSError: no such device',
     ):
@@ -290,7 +290,7 @@ def test_crash_names_the_part_and_the_cause() -> None:
 
 
 def test_iterator_that_is_closed_early_frees_the_npu() -> None:
-    engine = Engine(FakeEncoder(), model := FakeLanguageModel())
+    engine = LocalEngine(FakeEncoder(), model := FakeLanguageModel())
     answer = engine.generate(request())
     next(answer)
     answer.close()
@@ -299,7 +299,7 @@ def test_iterator_that_is_closed_early_frees_the_npu() -> None:
 
 
 def test_iterator_that_is_never_started_holds_nothing() -> None:
-    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    engine = LocalEngine(FakeEncoder(), FakeLanguageModel())
     answer = engine.generate(request())
     assert engine.encode(PICTURE).data is EMBEDDING
     answer.close()
@@ -307,7 +307,7 @@ def test_iterator_that_is_never_started_holds_nothing() -> None:
 
 def test_two_threads_get_their_own_answers(pool: ThreadPoolExecutor) -> None:
     answers = {name: ' '.join(f'{name}{i}' for i in range(50)) for name in 'ab'}
-    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(answers))
+    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(answers))
     start = threading.Barrier(2)
 
     def ask(name: str) -> list[str]:
@@ -319,7 +319,7 @@ def test_two_threads_get_their_own_answers(pool: ThreadPoolExecutor) -> None:
 
 
 def test_second_answer_begins_after_the_end_of_the_first(pool: ThreadPoolExecutor) -> None:
-    engine = Engine(FakeEncoder(), model := FakeLanguageModel())
+    engine = LocalEngine(FakeEncoder(), model := FakeLanguageModel())
     changed = watch(engine._npu)
     first = engine.generate(request())
     next(first)
@@ -334,7 +334,7 @@ def test_second_answer_begins_after_the_end_of_the_first(pool: ThreadPoolExecuto
 # Abort
 
 def test_abort_ends_the_answer_and_not_the_next_one(pool: ThreadPoolExecutor) -> None:
-    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['one two', 'three'], SLOW))
+    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['one two', 'three'], SLOW))
     answer = engine.generate(request())
     assert next(answer).text == 'one'
     rest = pool.submit(list, answer)
@@ -345,7 +345,7 @@ def test_abort_ends_the_answer_and_not_the_next_one(pool: ThreadPoolExecutor) ->
 
 
 def test_abort_of_nothing_does_nothing() -> None:
-    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['one two']))
+    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['one two']))
     engine.abort()
     assert engine.answer(request()) == 'one two'
 
@@ -354,14 +354,14 @@ def test_abort_of_nothing_does_nothing() -> None:
 
 def test_close_frees_both_models_and_may_be_repeated() -> None:
     encoder, model = FakeEncoder(), FakeLanguageModel()
-    engine = Engine(encoder, model)
+    engine = LocalEngine(encoder, model)
     engine.close()
     assert encoder.closed and model.closed
     engine.close()
 
 
 def test_closed_engine_refuses() -> None:
-    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    engine = LocalEngine(FakeEncoder(), FakeLanguageModel())
     engine.close()
     with pytest.raises(InactiveError, match='closed'):
         engine.encode(PICTURE)
@@ -371,7 +371,7 @@ def test_closed_engine_refuses() -> None:
 
 
 def test_close_ends_what_runs_and_what_waits(pool: ThreadPoolExecutor) -> None:
-    engine = Engine(encoder := FakeEncoder(), ScriptedLanguageModel(['one two'], SLOW))
+    engine = LocalEngine(encoder := FakeEncoder(), ScriptedLanguageModel(['one two'], SLOW))
     changed = watch(engine._npu)
     answer = engine.generate(request())
     assert next(answer).text == 'one'
@@ -401,7 +401,7 @@ def test_close_waits_for_an_encoding(pool: ThreadPoolExecutor) -> None:
             assert not self.closed
             return super().encode(rgb)
 
-    engine = Engine(encoder := SlowEncoder(), FakeLanguageModel())
+    engine = LocalEngine(encoder := SlowEncoder(), FakeLanguageModel())
     changed = watch(engine._npu)
     encoding = pool.submit(engine.encode, PICTURE)
     assert begun.wait(PATIENCE)
@@ -423,7 +423,7 @@ def test_close_waits_for_an_encoding(pool: ThreadPoolExecutor) -> None:
 def test_answer_ends_where_it_decides(
     choices: tuple[str, ...], answer: str, said: str, verdict: int | None, reason: FinishReason
 ) -> None:
-    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel([answer]))
+    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel([answer]))
     chunks = list(engine.generate(request(choices=choices)))
     assert ''.join(chunk.text for chunk in chunks) == said
     assert chunks[-1].verdict == Verdict(verdict)
@@ -435,14 +435,14 @@ def test_answer_ends_where_it_decides(
 def test_model_is_asked_for_one_of_the_choices() -> None:
     model = ScriptedLanguageModel({'Yes or no: is it red?': 'yes'})
     model.instructions = Instructions('Yes or no: {question}', '{question}')
-    engine = Engine(ScriptedEncoder(), model)
+    engine = LocalEngine(ScriptedEncoder(), model)
     typed = request('is it red?', choices=YES_NO)
     assert engine.answer(typed) == 'yes'
     assert engine.tokens(typed) == engine.tokens(request('Yes or no: is it red?'))
 
 
 def test_cancelled_answer_decides_nothing() -> None:
-    engine = Engine(ScriptedEncoder(), ScriptedLanguageModel(['it is so'], SLOW))
+    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['it is so'], SLOW))
     answer = engine.generate(request(choices=YES_NO))
     next(answer)
     engine.abort()
@@ -462,7 +462,7 @@ class ScoringModel(ScriptedLanguageModel):
 
 @pytest.mark.parametrize('least, verdict', [(0.7, Verdict(0, 0.75)), (0.8, Verdict(None, 0.75))])
 def test_scores_decide_where_there_are_some(least: float, verdict: Verdict) -> None:
-    engine = Engine(ScriptedEncoder(), ScoringModel(['It is blue.']))
+    engine = LocalEngine(ScriptedEncoder(), ScoringModel(['It is blue.']))
     typed = request(choices=('red', 'blue'), min_probability=least)
     assert list(engine.generate(typed))[-1].verdict == verdict
 
@@ -485,7 +485,7 @@ def frames(count: int) -> tuple[ImageEmbedding, ...]:
 def test_request_is_made_to_fit(
     images: int, turns: int, limit: int, left: list[int], dropped: int,
 ) -> None:
-    engine = Engine(FakeEncoder(), FakeLanguageModel())
+    engine = LocalEngine(FakeEncoder(), FakeLanguageModel())
     said = tuple(Turn(f'q{i}', f'a{i}') for i in range(turns))
     request = GenerationRequest('?', frames(images), 50, turns=said)
     fitted = engine.fit(request, limit)

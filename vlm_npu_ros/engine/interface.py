@@ -1,0 +1,161 @@
+"""The seam between what asks questions and what answers them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from vlm_npu_ros.engine.breaker import Breaker
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Source
+
+
+@dataclass(frozen=True)
+class FittedRequest:
+    """
+    A request that was made to fit.
+
+    images: indices of the images of the original request that are left.
+    """
+
+    request: GenerationRequest
+    images: tuple[int, ...]
+    dropped_turns: int
+
+
+class EngineMember(Protocol):
+    """
+    One backend of a chain, as its users see it; `Member` implements it.
+
+    answered: number of questions that it has answered.
+    """
+
+    name: str
+    breaker: Breaker
+    answered: int
+
+    @property
+    def engine(self) -> Engine | None:
+        """None until it is loaded."""
+
+    @property
+    def source(self) -> Source:
+        """Names of the backend and of its model."""
+
+    @property
+    def obstacle(self) -> str:
+        """Why other backends are asked first; '' if they are not."""
+
+
+class Engine(ABC):
+    """
+    Answers questions about pictures; safe to use from several threads.
+
+    LocalEngine runs the models in this process, IsolatedEngine in a child process, and
+    FallbackEngine asks one of several such engines.
+
+        engine.load()
+        image = engine.encode(rgb)
+        fitted = engine.fit(GenerationRequest('What is on the table?', (image,)))
+        for chunk in engine.generate(fitted.request):
+            print(chunk.text, end='', flush=True)
+        engine.close()
+
+    All errors are VlmErrors.
+    """
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str:
+        """Name of the model that answers."""
+
+    @property
+    @abstractmethod
+    def context(self) -> int:
+        """Size of the context, in tokens, that question, images, dialogue and answer share."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a question would not have to wait for a restart."""
+        return True
+
+    @property
+    def failure(self) -> str:
+        """Why no question can be answered now; '' if questions can be."""
+        return ''
+
+    @property
+    def restarts(self) -> int:
+        """How many times processes of the engine were restarted."""
+        return 0
+
+    @property
+    def memory(self) -> int:
+        """Resident bytes of the engine's own processes."""
+        return 0
+
+    @property
+    def members(self) -> tuple[EngineMember, ...]:
+        """Backends of a chain in order of preference; () for an engine of one backend."""
+        return ()
+
+    def load(self) -> None:
+        """
+        Load the models, unless they were loaded when the engine was made.
+
+        Raises BackendError, or InactiveError if the engine is closed meanwhile.
+        """
+
+    @abstractmethod
+    def encode(self, rgb: np.ndarray) -> ImageEmbedding:
+        """
+        Encode a picture, (height, width, 3) uint8 RGB.
+
+        Raises ImageError for an array of another kind, BackendError if the encoder fails.
+        """
+
+    def restore(self, embedding: ImageEmbedding) -> None:
+        """Make sure that a question about an embedding need not encode its picture again."""
+
+    @abstractmethod
+    def tokens(self, request: GenerationRequest) -> int:
+        """Count the tokens of images, turns and question; an upper bound."""
+
+    @abstractmethod
+    def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
+        """
+        Leave out turns and images that the context has no room for.
+
+        The oldest turns go first; without any left, the images are thinned out evenly. A request
+        that does not fit even then ends in ContextError when it is generated.
+        limit: tokens of images, turns and question; 0 = what the context leaves.
+        """
+
+    @abstractmethod
+    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+        """
+        Answer in chunks, the last of which has a finish reason.
+
+        With choices, the answer ends at the words that decide for one of them, and the last chunk
+        says which.
+        """
+
+    def answer(self, request: GenerationRequest) -> str:
+        """Generate the whole answer."""
+        return ''.join(chunk.text for chunk in self.generate(request))
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End the running generation, if there is one."""
+
+    def pause(self) -> None:
+        """End the running generation and whatever waits for the engine, until `resume`."""
+
+    def resume(self) -> None:
+        """Take questions again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the models; may be called twice."""
