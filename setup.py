@@ -12,4 +12,5 @@ def share(folder: str) -> list[tuple[str, list[str]]]:
     ]
 
 
-setup(data_files=share('config') + share('resource/demo_model'))
+folders = ('config', 'resource/demo_model', 'resource/pictures')
+setup(data_files=[entry for folder in folders for entry in share(folder)])

@@ -32,7 +32,7 @@ def test_other_files_are_shown_beside_one_that_is_none(
     files = [str(other), str(DATA / 'tiny_float.rknn'), str(DATA / 'tiny_encrypted.rknn')]
     assert main(['inspect', *files]) == 1
     out, err = capsys.readouterr()
-    assert str(other) in err and 'no .rknn, .rkllm or .onnx file' in err
+    assert str(other) in err and 'not a .rknn, .rkllm or .onnx file' in err
     assert 'normalised already' in out and 'not told: encrypted' in out
 
 
@@ -42,4 +42,4 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert found['kind'] == 'rknn' and found['facts']['metadata'] == {'model': 'demo'}
     assert found['facts']['tokens'] == 64 and found['facts']['folded'] is True
     assert found['memory']['at_least'] == found['size'] > 0
-    assert failed['path'] == '/nowhere.onnx' and 'can not be read' in failed['error']
+    assert failed['path'] == '/nowhere.onnx' and 'cannot be read' in failed['error']

@@ -11,8 +11,8 @@ import sys
 import textwrap
 from typing import Any
 
-from vlm_npu_ros.convert.inspect import inspect_file, Inspected
-from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.engine.model_files.inspect import inspect_file, Inspected
 
 _KINDS = {
     'rknn': 'vision encoder for a Rockchip NPU',
@@ -37,13 +37,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what each file is; return 1 if one is no model file."""
+    """Print what each file is; return 1 if that cannot be told of one of them."""
     failed = False
     listed: list[dict[str, Any]] = []
     for path in args.files:
         try:
             found = inspect_file(path)
-        except ModelFileError as error:
+        except VlmError as error:
             failed = True
             listed.append({'path': str(path), 'error': str(error)})
             print(f'vlm-npu: {error}', file=sys.stderr)

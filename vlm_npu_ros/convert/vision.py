@@ -13,18 +13,16 @@ import sys
 import tempfile
 from typing import Any, Iterator
 
-import cv2
-import numpy as np
 from vlm_npu_ros.convert.checkpoint import Checkpoint
 from vlm_npu_ros.convert.errors import CheckFailedError, ConversionError, UsageError
 from vlm_npu_ros.convert.metadata import custom_string, metadata
 from vlm_npu_ros.convert.recipes import recipe_of
 from vlm_npu_ros.convert.stages import Progress, run_stage
-from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.models import load_profile, ModelProfile
+from vlm_npu_ros.engine.share import share_dir
 
 # That have an NPU which librkllmrt.so knows.
 PLATFORMS = ('rk3588', 'rk3576', 'rk3562', 'rv1126b')
@@ -43,7 +41,7 @@ class VisionJob:
     size: side of the square that the encoder reads; 0 = what the .onnx file has, or for a folder
         the first that the profile knows.
     python, export_python: with rknn-toolkit2, and with torch and transformers.
-    pictures: folder of pictures for the check; None = rendered scenes.
+    pictures: folder of pictures for the check; None = three rendered scenes.
     splits: patterns of names of MatMuls, and into how many to split each.
     keep: folder for what is made on the way; None = it is thrown away.
     """
@@ -74,7 +72,7 @@ def convert_vision(job: VisionJob, progress: Progress) -> dict[str, Any]:
         size = size or next(iter(profile.image.tokens))
     recipe = recipe_of(profile.name, family)
     with _work_folder(job.keep) as folder:
-        pictures = _pictures(job.pictures, folder)
+        pictures = _pictures(job.pictures or share_dir() / 'resource' / 'pictures')
         graph, exported = job.source.absolute(), dict[str, Any]()
         if family:
             graph = folder / 'vision.onnx'
@@ -140,21 +138,15 @@ def _work_folder(keep: Path | None) -> Iterator[Path]:
         yield keep.absolute()
 
 
-def _pictures(folder: Path | None, work: Path) -> Sequence[Path]:
-    """Return pictures for the check; render some into `work` if there is no folder of them."""
-    if folder is None:
-        paths = [work / f'scene_{seed}.png' for seed in range(_FEWEST)]
-        for seed, path in enumerate(paths):
-            scene = render(random_scene(np.random.default_rng(seed)), 640, 480)
-            cv2.imwrite(str(path), cv2.cvtColor(scene, cv2.COLOR_RGB2BGR))
-        return paths
+def _pictures(folder: Path) -> Sequence[Path]:
+    """List pictures for the check; raise UsageError where there are too few."""
     try:
         found = sorted(p.absolute() for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
     except OSError as error:
-        raise UsageError(f'{folder} is no folder of pictures: {error}') from error
+        raise UsageError(f'{folder} is not a folder of pictures: {error}') from error
     if len(found) < _FEWEST:
         raise UsageError(
-            f'{folder} has {len(found)} JPEG and PNG pictures: the check wants {_FEWEST} or more'
+            f'{folder} has {len(found)} JPEG and PNG pictures: the check needs {_FEWEST} or more'
         )
     return found[:_MOST]
 

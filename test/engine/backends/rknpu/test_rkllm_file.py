@@ -27,7 +27,7 @@ def test_file_of_another_kind_is_told(content: bytes, what: str, tmp_path: Path)
 
 
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match='can not be read'):
+    with pytest.raises(ModelFileError, match='cannot be read'):
         check_rkllm(tmp_path / 'model.rkllm')
 
 

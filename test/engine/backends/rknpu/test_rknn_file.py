@@ -131,7 +131,7 @@ def test_other_content_is_named(text: bytes, message: str, tmp_path: Path) -> No
     DATA / 'tiny.onnx',
 ], ids=['by torch', 'by onnx'])
 def test_onnx_file_is_named(path: Path) -> None:
-    with pytest.raises(ModelFileError, match='is an ONNX file. Convert it with rknn-toolkit2'):
+    with pytest.raises(ModelFileError, match='is an ONNX file. Convert it for the NPU'):
         RknnFile.read(path)
 
 

@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-import re
 
 from vlm_npu_ros.engine.errors import ModelFileError
-
-# The format is not published, so only files of other formats can be told.
-_OTHERS = (
-    (rb'\x7fELF', 'a library or program', 'Name the model instead'),
-    (rb'RKNN|CYPTRKNN|RKCE', 'a .rknn vision encoder', 'Are the two files swapped?'),
-    (rb'GGUF', 'a GGUF file (llama.cpp)', 'Convert the model with rkllm-toolkit'),
-    (rb'version https://git-lfs', 'a git-LFS pointer', 'Run `git lfs pull` beside it'),
-    (rb'(?i)\s*<(!doctype|html|\?xml)', 'a web page', 'Download the file itself'),
-    (rb'PK\x03\x04', 'a ZIP archive or a PyTorch checkpoint', 'Convert it first'),
-    (rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]', 'an ONNX file', 'Convert it first'),
-)
+from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of
 
 
 def check_rkllm(path: Path) -> int:
-    """Return the size of the file in bytes; raise ModelFileError if it is no language model."""
+    """Return the bytes of the file; raise ModelFileError if it cannot be a language model."""
     try:
         size = os.path.getsize(path)
         with open(path, 'rb') as file:
-            head = file.read(64)
+            head = file.read(ENOUGH)
     except (OSError, ValueError) as error:
-        raise ModelFileError(f'{path} can not be read: {error}') from error
+        raise ModelFileError(f'{path} cannot be read: {error}') from error
     if size == 0:
         raise ModelFileError(f'{path} is empty', 'Copy or download it again')
-    for mark, what, remedy in _OTHERS:
-        if re.match(mark, head):
-            raise ModelFileError(f'{path} is not a .rkllm language model: it is {what}', remedy)
+    what, remedy = kind_of(head)  # the format is not published: only others can be recognised
+    if what:
+        raise ModelFileError(f'{path} is not a .rkllm language model: it is {what}', remedy)
     return size

@@ -24,6 +24,7 @@ import struct
 from typing import Any
 
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.kinds import kind_of, SWAPPED
 
 _HEADER = 64  # bytes
 _ENCRYPTED = (b'CYPTRKNN', b'RKCE')
@@ -162,8 +163,14 @@ def _is_whole(path: Path, data: mmap.mmap) -> bool:
     if head.startswith(_ENCRYPTED):
         return False
     if not head.startswith(b'RKNN'):
-        what, remedy = _other_format(path, head)
-        raise ModelFileError(f'{path} is not a .rknn vision encoder: {what}', remedy)
+        what, remedy = kind_of(head)
+        if not what and path.suffix == '.rkllm':
+            what, remedy = 'a language model by its name', SWAPPED
+        raise ModelFileError(
+            f'{path} is not a .rknn vision encoder: it '
+            + (f'is {what}' if what else f"begins with '{head[:8].hex(' ')}', not with 'RKNN'"),
+            remedy or 'Copy or download it again',
+        )
     try:
         (body,) = struct.unpack_from('<Q', data, 16)
         (trailer,) = struct.unpack_from('<Q', data, _HEADER + body)
@@ -178,25 +185,6 @@ def _is_whole(path: Path, data: mmap.mmap) -> bool:
             'Copy or download it again and compare the sizes',
         )
     return True
-
-
-def _other_format(path: Path, head: bytes) -> tuple[str, str]:
-    """Guess what a file without the mark of .rknn files is, and say what to do about it."""
-    if head.startswith(b'version https://git-lfs'):
-        return 'it is a git-LFS pointer, not the file itself', 'Run `git lfs pull` beside it'
-    if re.match(rb'\s*<(!doctype|html|\?xml)', head, re.IGNORECASE):
-        return 'it is a web page', 'Download the file itself, not the page about it'
-    if path.suffix == '.rkllm':
-        return 'its name is that of a language model', 'Are encoder and language model swapped?'
-    if head.startswith(b'GGUF'):
-        return 'it is a GGUF file (llama.cpp)', 'Convert the vision part with rknn-toolkit2'
-    if head.startswith(b'PK\3\4'):
-        return 'it is a ZIP archive or a PyTorch checkpoint', 'Unpack or convert it first'
-    # Protobuf: ir_version (a small number), then another field of ModelProto.
-    if re.match(rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]', head):
-        return 'it is an ONNX file', 'Convert it with rknn-toolkit2'
-    begins = f"it begins with '{head[:8].hex(' ')}', not with 'RKNN'"
-    return begins, 'Copy or download it again'
 
 
 def _root_texts(data: mmap.mmap) -> dict[int, str]:

@@ -1,21 +1,20 @@
-"""What a model file is, as far as it tells without any runtime: .rknn, .rkllm, .onnx."""
+"""What a model file is, and which model it may be of: .rknn, .rkllm, .onnx."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 import json
 from pathlib import Path
 import re
 from typing import Any
 
-from vlm_npu_ros.convert.onnx_file import OnnxFile
 from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
 from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of, ONNX, RKNN
+from vlm_npu_ros.engine.model_files.onnx_graph import read_onnx
 from vlm_npu_ros.engine.models import AUTO, find_model, known_models, load_profile, ModelProfile
-
-_ONNX = re.compile(rb'\x08[\x01-\x1f][\x12\x1a\x22\x2a\x32\x3a\x42]')  # as of other readers
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Memory:
     An estimate of the memory that a model takes when it is loaded.
 
     estimate: how it is made.
-    published_gb: what somebody saw for both models together; source: who.
+    published_gb: what was measured for both models together; source: by whom.
     """
 
     at_least: int
@@ -53,23 +52,28 @@ class Inspected:
 
 
 def inspect_file(path: Path) -> Inspected:
-    """Return what a file is; raise ModelFileError if it is none of the three kinds."""
+    """
+    Read what a file says about itself.
+
+    Raises ModelFileError if it is none of the three kinds or damaged, and BackendUnavailableError
+    for an .onnx file where the package onnx is not installed.
+    """
     try:
         with open(path, 'rb') as file:
-            head = file.read(64)
+            head = file.read(ENOUGH)
     except (OSError, ValueError) as error:
-        raise ModelFileError(f'{path} can not be read: {error}') from error
-    suffix = path.suffix.lower()
-    if head.startswith((b'RKNN', b'CYPTRKNN', b'RKCE')):
+        raise ModelFileError(f'{path} cannot be read: {error}') from error
+    suffix, (kind, _) = path.suffix.lower(), kind_of(head)
+    if kind == RKNN:
         return _rknn(path)
-    if _ONNX.match(head):
+    if kind == ONNX:
         return _onnx(path)
     if suffix == '.rknn':
         RknnFile.read(path)  # says what is there instead
     if suffix == '.rkllm':
         return _rkllm(path)
     raise ModelFileError(
-        f'{path} is no .rknn, .rkllm or .onnx file: '
+        f'{path} is not a .rknn, .rkllm or .onnx file: '
         + (f"it begins with '{head[:8].hex(' ')}'" if head else 'it is empty')
     )
 
@@ -111,23 +115,16 @@ def _rkllm(path: Path) -> Inspected:
 
 
 def _onnx(path: Path) -> Inspected:
-    file = OnnxFile.read(path)
-    missing = [str(p) for p in file.data if not p.is_file()]
+    facts = read_onnx(path)
+    missing = [name for name in facts['data'] if not Path(name).is_file()]
     if missing:
-        raise ModelFileError(f'{path} keeps weights in {", ".join(missing)}: not there')
-    size = sum(p.stat().st_size for p in (path, *file.data))
-    models, matched = _models_of_graph(file)
+        raise ModelFileError(f'{path} keeps weights in {", ".join(missing)}, which is missing')
+    size = sum(Path(name).stat().st_size for name in (path, *facts['data']))
+    models, matched = _models_of_graph(path, facts)
     return Inspected(path, 'onnx', size, models, matched, Memory(
         size, 'its weights; converting it with rknn-toolkit2 takes 6 to 8 times as much '
         '(docs/conversion.md)',
-    ), {
-        'inputs': [asdict(t) for t in file.inputs],
-        'outputs': [asdict(t) for t in file.outputs],
-        'opset': file.opset,
-        'producer': file.producer,
-        'parameters': file.parameters,
-        'data': [str(p) for p in file.data],
-    })
+    ), facts)
 
 
 def _memory(size: int, estimate: str, models: tuple[str, ...]) -> Memory:
@@ -139,7 +136,7 @@ def _memory(size: int, estimate: str, models: tuple[str, ...]) -> Memory:
 
 
 def _metadata(custom_string: str) -> Any:
-    """Return what a converter wrote into the file: JSON, other text, or None."""
+    """Parse what a converter wrote into the file: JSON, other text, or None."""
     try:
         return json.loads(custom_string)
     except (ValueError, RecursionError):
@@ -156,7 +153,7 @@ def _models_by_name(path: Path) -> tuple[tuple[str, ...], str]:
 
 
 def _models(file: RknnFile) -> tuple[tuple[str, ...], str]:
-    """Return the profiles that an encoder may be of: the one it names, or those that it fits."""
+    """Find the profiles that an encoder may be of: the one it names, or those that it fits."""
     metadata = _metadata(file.custom_string)
     if isinstance(metadata, dict) and 'model' in metadata:
         try:
@@ -182,17 +179,17 @@ def _fits(file: RknnFile, profile: ModelProfile) -> bool:
     return True
 
 
-def _models_of_graph(file: OnnxFile) -> tuple[tuple[str, ...], str]:
-    """Return the profiles that a graph would fit, were it converted with their mean and std."""
+def _models_of_graph(path: Path, facts: dict[str, Any]) -> tuple[tuple[str, ...], str]:
+    """Find the profiles that a graph would fit if it were converted with their mean and std."""
     attributes: dict[str, dict[str, Any]] = {
-        t.name: {'shape': list(t.shape), 'layout': 'nchw', 'mean': [0], 'std': [1]}
-        for t in file.inputs
+        tensor['name']: {'shape': tensor['shape'], 'layout': 'nchw', 'mean': [0], 'std': [1]}
+        for tensor in facts['inputs']
     }
-    for i, t in enumerate(file.outputs):
-        attributes[t.name] = {'is_output': True, 'idx': i, 'shape': list(t.shape)}
+    for i, tensor in enumerate(facts['outputs']):
+        attributes[tensor['name']] = {'is_output': True, 'idx': i, 'shape': tensor['shape']}
     try:
         encoder = RknnFile.from_attributes(
-            file.path, attributes, layout='nchw', platform='', toolkit='', custom_string=''
+            path, attributes, layout='nchw', platform='', toolkit='', custom_string=''
         )
     except (ModelFileError, TypeError):  # not square, or sides that are not constant
         return (), ''

@@ -4,14 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 import shutil
 
+import onnx
 import pytest
-from vlm_npu_ros.convert.inspect import inspect_file
 from vlm_npu_ros.convert.metadata import custom_string, metadata
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.inspect import inspect_file
 from vlm_npu_ros.engine.models import load_profile
 
-DATA = Path(__file__).parents[1] / 'data'
+DATA = Path(__file__).parents[2] / 'data'
 
 
 def test_rknn_file() -> None:
@@ -112,14 +113,13 @@ def test_onnx_file() -> None:
     found = inspect_file(DATA / 'tiny_four.onnx')
     assert (found.kind, found.models) == ('onnx', ())
     assert found.facts['inputs'] == [
-        {'name': 'pixel', 'dtype': 'float32', 'shape': (1, 3, 32, 32)}
+        {'name': 'pixel', 'dtype': 'float32', 'shape': [1, 3, 32, 32]}
     ]
     assert [t['name'] for t in found.facts['outputs']] == ['4820', '1669', '2720', '3771']
     assert found.facts['opset'] == 17
 
 
 def test_onnx_file_without_the_file_of_its_weights_is_an_error(tmp_path: Path) -> None:
-    onnx = pytest.importorskip('onnx')
     path = tmp_path / 'tower.onnx'
     onnx.save(
         onnx.load(DATA / 'tiny.onnx'), path, save_as_external_data=True, location='tower.data',
@@ -133,12 +133,12 @@ def test_onnx_file_without_the_file_of_its_weights_is_an_error(tmp_path: Path) -
 
 
 @pytest.mark.parametrize('name, data, words', [
-    ('notes.txt', b'nothing of the kind', 'no .rknn, .rkllm or .onnx file'),
+    ('notes.txt', b'nothing of the kind', 'not a .rknn, .rkllm or .onnx file'),
     ('empty', b'', 'it is empty'),
     ('vision.rknn', b'version https://git-lfs.github.com/spec/v1', 'git lfs pull'),
     ('llm.rkllm', b'<!DOCTYPE html>', 'web page'),
     ('vision.rknn', b'RKNN'.ljust(64, b'\1'), 'cut short'),
-    ('graph.onnx', b'\x08\x08\x12\x07pytorch', 'no ONNX file'),
+    ('graph.onnx', b'\x08\x08\x12\x07pytorch', 'not an ONNX file'),
 ])
 def test_what_is_none_of_these_is_an_error(
     name: str, data: bytes, words: str, tmp_path: Path
@@ -151,5 +151,5 @@ def test_what_is_none_of_these_is_an_error(
 
 
 def test_missing_file_is_an_error() -> None:
-    with pytest.raises(ModelFileError, match='can not be read'):
+    with pytest.raises(ModelFileError, match='cannot be read'):
         inspect_file(Path('/nowhere.rknn'))

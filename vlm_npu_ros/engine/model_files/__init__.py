@@ -1,0 +1,1 @@
+"""What files of models say about themselves, without any runtime."""
