@@ -88,10 +88,6 @@ def test_answers_to_branch_on(client: VlmClient) -> None:
         assert (answer.choice, answer.choice_index, answer.ok) == ('unclear', -1, True)
     with pytest.raises(ValueError, match='both'):
         client.ask('is it?', yes_no=True, choices=['a', 'b'])
-    with pytest.raises(ValueError, match='a list'):
-        client.ask('where?', choices='left,middle')
-    with pytest.raises(ValueError, match='min_confidence'):
-        client.ask('is it?', yes_no=True, min_confidence=2)
 
 
 def test_stream_gives_pieces_and_then_the_answer(client: VlmClient) -> None:
@@ -186,23 +182,6 @@ def test_busy_and_inactive_node(client: VlmClient) -> None:
         assert raised.value.code == ErrorCode.INACTIVE
 
 
-@pytest.mark.parametrize(
-    ('fields', 'words'),
-    [
-        ({'timeout': -1.0}, 'timeout'),
-        ({'max_age': float('nan')}, 'max_age'),
-        ({'window': 2.0**31}, 'window'),
-        ({'max_new_tokens': 2**32}, 'max_new_tokens'),
-        ({'num_frames': -1}, 'num_frames'),
-    ],
-)
-def test_values_that_no_request_can_hold(
-    client: VlmClient, fields: dict[str, float], words: str
-) -> None:
-    with pytest.raises(ValueError, match=words):
-        client.ask('what?', **fields)  # type: ignore[arg-type]
-
-
 def test_text_that_no_message_can_hold_ends_only_its_question(client: VlmClient) -> None:
     with asked_node() as (_, robot):
         robot.publish()
@@ -269,7 +248,7 @@ def test_no_node_is_told_within_the_bound() -> None:
 
 @pytest.mark.parametrize('name', ['', 'a b', '1x', 'x//y'])
 def test_impossible_names_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match='can not be the name'):
+    with pytest.raises(ValueError, match='cannot be the name'):
         VlmClient(name)
 
 

@@ -126,12 +126,19 @@ def test_wrong_use(arguments: list[str]) -> None:
     assert raised.value.code == 2
 
 
-def test_without_ros_says_what_to_source(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, 'vlm_npu_ros.client', None)
-    assert main(['ask', 'what?']) == 1
-    assert 'source /opt/ros/jazzy/setup.bash' in capsys.readouterr().err
+def test_without_ros_says_what_to_source() -> None:
+    program = (
+        'import sys; sys.modules["rclpy"] = sys.modules["builtin_interfaces"] = None\n'
+        'from vlm_npu_ros.cli.main import main; sys.exit(main(["ask", sys.argv[1]]))'
+    )
+    for argument, status, words in (
+        ('what?', 1, 'source /opt/ros/jazzy/setup.bash'), ('--help', 0, '--max-age SECONDS'),
+    ):
+        outcome = subprocess.run(
+            [sys.executable, '-c', program, argument], capture_output=True, text=True
+        )
+        assert outcome.returncode == status
+        assert words in outcome.stdout + outcome.stderr
 
 
 def test_ctrl_c_cancels_the_question() -> None:

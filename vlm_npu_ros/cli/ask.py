@@ -7,16 +7,16 @@ import concurrent.futures
 from dataclasses import asdict
 import json
 import sys
-import time
 from typing import TYPE_CHECKING
 
+from vlm_npu_ros.client import Answer, AnswerStream, fields, NodeUnavailableError, VlmClientError
 from vlm_npu_ros.engine import errors
 
 if TYPE_CHECKING:
-    from vlm_npu_ros.client import Answer, AnswerStream, VlmClient
+    from vlm_npu_ros.client import VlmClient
 
 NO_ROS = (
-    'ROS 2 with this package is not there ({}): source it first, as in '
+    'ROS 2 with this package is missing ({}): source it first, for example '
     'source /opt/ros/jazzy/setup.bash and source install/setup.bash'
 )
 _CANCEL_SECONDS = 5.0  # that Ctrl-C waits for the node to confirm
@@ -68,42 +68,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what `run` reads."""
+    """Add everything that `run` reads."""
     parser.add_argument('question')
-    parser.add_argument('--camera', default='', help='of the node; several: front,rear')
-    parser.add_argument('--conversation', default='', help='dialogue that this belongs to')
-    parser.add_argument(
-        '--new-conversation', action='store_true', help='forget that dialogue first'
-    )
-    parser.add_argument('--max-age', type=float, default=0.0, help='of the frame, in seconds')
-    parser.add_argument(
-        '--not-before', type=_moment, default=0.0, metavar='{now,STAMP}',
-        help='only a frame from now on (by the system clock), or from a stamp in seconds on',
-    )
-    parser.add_argument('--num-frames', type=int, default=0, help='frames to look at')
-    parser.add_argument('--window', type=float, default=0.0, help='their time span in seconds')
-    parser.add_argument('--timeout', type=float, default=0.0, help='of the answer, in seconds')
-    parser.add_argument('--new-tokens', type=int, default=0, help='longest answer')
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument('--yes-no', action='store_true', help='answer yes, no or unclear')
-    kind.add_argument(
-        '--choices', type=_listed, default=(), metavar='A,B,...',
-        help='answer with one of these, or unclear',
-    )
-    parser.add_argument(
-        '--min-confidence', type=float, default=0.0, metavar='P',
-        help='a choice less likely than this, 0..1, is unclear',
-    )
-    parser.add_argument(
-        '--backend', default='', help="which of the node's backends answers (default: as it says)"
-    )
+    fields.add_arguments(parser)
     parser.add_argument('--json', action='store_true', help='print JSON when it has ended')
     parser.add_argument('--quiet', action='store_true', help='print the answer only')
     add_node_arguments(parser)
 
 
 def add_node_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which node to talk to."""
+    """Add the options that say which node to talk to."""
     parser.add_argument('--node', default='vlm', help='name of the node (default: vlm)')
     parser.add_argument('--namespace', default='', help='namespace of the node')
     parser.add_argument(
@@ -111,18 +85,10 @@ def add_node_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _moment(text: str) -> float:
-    return time.time() if text == 'now' else float(text)
-
-
-def _listed(text: str) -> list[str]:
-    return [choice.strip() for choice in text.split(',')]
-
-
 def run(args: argparse.Namespace) -> int:
     """Ask, show the answer and return the exit code."""
     try:
-        from vlm_npu_ros.client import NodeUnavailableError, VlmClient, VlmClientError
+        from vlm_npu_ros.client import VlmClient
     except ImportError as error:
         return _fail(args, NO_ROS.format(error), _FAULT)
     try:
@@ -145,23 +111,7 @@ def _fail(args: argparse.Namespace, message: str, code: int) -> int:
 
 
 def _ask(client: VlmClient, args: argparse.Namespace) -> int:
-    stream = client.stream(
-        args.question,
-        check=False,
-        camera=args.camera,
-        conversation=args.conversation,
-        new_conversation=args.new_conversation,
-        max_age=args.max_age,
-        not_before=args.not_before,
-        num_frames=args.num_frames,
-        window=args.window,
-        timeout=args.timeout,
-        max_new_tokens=args.new_tokens,
-        yes_no=args.yes_no,
-        choices=args.choices,
-        min_confidence=args.min_confidence,
-        backend=args.backend,
-    )
+    stream = client.stream(args.question, check=False, **fields.given(args))
     try:
         for text in stream:
             if not (args.json or _is_typed(args)):
@@ -174,8 +124,8 @@ def _ask(client: VlmClient, args: argparse.Namespace) -> int:
 
 
 def _is_typed(args: argparse.Namespace) -> bool:
-    """Return whether the choice is printed, and not the text."""
-    return bool(args.yes_no or args.choices)
+    """Tell whether the choice is printed, and not the text."""
+    return not fields.given(args).keys().isdisjoint(('yes_no', 'choices'))
 
 
 def _interrupt(stream: AnswerStream, args: argparse.Namespace) -> int:

@@ -5,6 +5,8 @@ Ask a running vlm node from a Python program.
         print(vlm.ask('is the path clear?').text)
 """
 
+from typing import TYPE_CHECKING
+
 from vlm_npu_ros.client.answer import (
     Answer,
     AnswerFuture,
@@ -13,10 +15,20 @@ from vlm_npu_ros.client.answer import (
     NodeUnavailableError,
     VlmClientError,
 )
-from vlm_npu_ros.client.messages import AskFields, Conversation
-from vlm_npu_ros.client.vlm_client import NodeStatus, VlmClient
+from vlm_npu_ros.client.fields import AskFields
 
 __all__ = [
     'Answer', 'AnswerFuture', 'AnswerStream', 'AskError', 'AskFields', 'Conversation',
     'NodeStatus', 'NodeUnavailableError', 'VlmClient', 'VlmClientError',
 ]
+
+if TYPE_CHECKING:
+    from vlm_npu_ros.client.vlm_client import Conversation, NodeStatus, VlmClient
+else:
+    def __getattr__(name):
+        """Import what needs ROS when it is used: `vlm-npu ask --help` does without."""
+        if name not in __all__:
+            raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        from vlm_npu_ros.client import vlm_client
+
+        return getattr(vlm_client, name)

@@ -33,40 +33,24 @@ class AskError(VlmClientError):
 
 @dataclass(frozen=True)
 class Answer:
-    """
-    How a question has ended.
-
-    ok: the answer is complete (it may have been cut at max_new_tokens).
-    error_code: 0 or one of vlm_npu_ros/msg/ErrorCode; error says it in words.
-    stamp, frame_id: of the newest frame that it is about, in seconds of ROS time; None and ''
-        without one.
-    age: seconds from that stamp to the end of the answer.
-    frame_stamps: of all frames that it is about, oldest first.
-    dropped_turns: turns of the dialogue that were forgotten for this answer.
-    note: what was done otherwise than asked; '' = nothing.
-    finish_reason: eos, length, stop, cancelled, timeout or error.
-    choice: of a question with choices: one of them, yes or no, or unclear; else ''.
-    choice_index: of it in the choices; -1 = unclear, -2 = none.
-    confidence: probability of the choice, 0..1; 0 = unknown.
-    stats: the fields of vlm_npu_ros/msg/GenerationStats.
-    """
+    """How a question has ended: the fields of its result, times in seconds."""
 
     text: str
-    ok: bool
-    error_code: int
-    error: str
-    stamp: float | None
+    ok: bool  # it is complete; it may have been cut at max_new_tokens
+    error_code: int  # 0 or one of vlm_npu_ros/msg/ErrorCode
+    error: str  # the same in words
+    stamp: float | None  # of the newest frame that it is about, in ROS time; None = no frame
     frame_id: str
-    age: float | None
-    frame_stamps: tuple[float, ...]
-    dropped_turns: int
-    note: str
+    age: float | None  # from that stamp to the end of the answer
+    frame_stamps: tuple[float, ...]  # of all frames that it is about, oldest first
+    dropped_turns: int  # turns of the dialogue that were forgotten for it
+    note: str  # what was done otherwise than asked; '' = nothing
     request_id: str
-    finish_reason: str
-    stats: dict[str, Any]
-    choice: str = ''
-    choice_index: int = -2
-    confidence: float = 0.0
+    finish_reason: str  # eos, length, stop, cancelled, timeout or error
+    stats: dict[str, Any]  # the fields of vlm_npu_ros/msg/GenerationStats
+    choice: str = ''  # of a question with choices: one of them, yes or no, or unclear
+    choice_index: int = -2  # of that choice; -1 = unclear, -2 = the question had none
+    confidence: float = 0.0  # probability of the choice, 0..1; 0 = unknown
 
     def raise_for_error(self) -> None:
         """Raise AskError unless the answer is complete."""
@@ -115,7 +99,7 @@ class AnswerStream:
     def __next__(self) -> str:
         piece = self._pieces.get()
         if piece is None:
-            self._pieces.put(None)  # for who asks again
+            self._pieces.put(None)  # for the next call
             self.answer = self.future.result()
             raise StopIteration
         return piece

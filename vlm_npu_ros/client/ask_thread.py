@@ -27,25 +27,25 @@ from vlm_npu_ros.client.answer import (
 from vlm_npu_ros.client.messages import cancelled_answer, make_answer, to_seconds
 
 _DEPTH = QoSProfile(depth=256)  # with the usual 10, the eleventh answer at once is dropped
-_TICK = 0.05  # seconds between looks at what gives no notice: the graph, the clock
-_CENSUS_PERIOD = 1.0  # seconds between looks for a node that went away
-_RETRY = 1.0  # seconds; a node drops its response to a client that it has not found yet
+_TICK = 0.05  # seconds between polls of what sends no notice: the graph, the clock
+_CENSUS_PERIOD = 1.0  # seconds between checks that the node is still there
+_RETRY = 1.0  # seconds; a node that has not found the client yet drops its response
 _ENDED = (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
-_CANCEL_SECONDS = 2.0  # that closing waits for questions to be cancelled
+_CANCEL_SECONDS = 2.0  # seconds that closing waits for questions to be cancelled
 
 
 @dataclass(eq=False)
 class _Question:
-    """A question on its way."""
+    """A question without its answer yet."""
 
     goal: Ask.Goal
     on_text: Callable[[str], None] | None
     check: bool
     future: AnswerFuture
-    deadline: float  # time.monotonic() at which the next thing must have come
+    deadline: float  # time.monotonic() by which the node must react
     goal_id: UUID = field(default_factory=lambda: UUID(uuid=list(uuid.uuid4().bytes)))
     text: str = ''
-    sent: int = 0  # how often
+    sent: int = 0  # times
     send_at: float = 0.0  # time.monotonic() of the next time
     cancelled: bool = False
     handle: Any = None
@@ -54,7 +54,7 @@ class _Question:
 
 class AskThread:
     """
-    Spins a node and is the only one to touch its action client: rclpy 7.1 loses answers else.
+    Spins a node, and alone uses its action client: otherwise rclpy 7.1 loses answers.
 
     name: of the node to ask, absolute. patience: seconds for it to be found and to take a
     question. missing: says why that may have failed, and what to do.
@@ -68,7 +68,7 @@ class AskThread:
         self._patience = patience
         self._missing = missing
         self._lock = threading.Lock()
-        self._closing = self._ended = False  # no more questions; no more anything
+        self._closing = self._ended = False  # no more questions; nothing any more
         self._questions: list[_Question] = []
         self._next_look = self._next_census = 0.0
         self._action = ActionClient(
@@ -99,7 +99,7 @@ class AskThread:
 
     def call(self, client: Any, request: Any, deadline: float) -> Any:
         """
-        Call a service of the node, maybe more than once.
+        Call a service of the node, more than once if need be.
 
         Raises NodeUnavailableError without a response until deadline, of time.monotonic().
         """
@@ -116,7 +116,7 @@ class AskThread:
         return response
 
     def finds(self, deadline: float) -> bool:
-        """Return whether the node takes questions, as soon as that is known."""
+        """Wait until the node takes questions; False if it does not by the deadline."""
         return self._wait_for(self._action.server_is_ready, deadline)
 
     def _wait_for(self, condition: Callable[[], bool], deadline: float) -> bool:
@@ -129,7 +129,7 @@ class AskThread:
         return True
 
     def refuse_inside(self) -> None:
-        """Raise RuntimeError in this thread, which must not wait for itself."""
+        """Raise RuntimeError in the client's own thread, which must not wait for itself."""
         if threading.current_thread() is self._thread:
             raise RuntimeError(
                 'This would wait for the thread that it is called in: on_text of ask_async and '
@@ -137,7 +137,7 @@ class AskThread:
             )
 
     def close(self) -> None:
-        """Cancel the questions that are on their way, and end."""
+        """Cancel the open questions, and end the thread."""
         self.refuse_inside()
         with self._lock:
             self._closing = True
@@ -178,7 +178,7 @@ class AskThread:
                 self._end(question, VlmClientError('The client was closed, or ROS shut down'))
 
     def _look(self) -> None:
-        """Send questions that can be sent; end those for which the wait is in vain."""
+        """Send what can be sent; end questions that have waited too long."""
         now = time.monotonic()
         if now < self._next_look:
             return
@@ -206,11 +206,11 @@ class AskThread:
             if not question.servers & there:
                 self._end(question, NodeUnavailableError(f'{self._name} went away'))
             elif question.handle.status in _ENDED or not question.handle.accepted:
-                self._fetch_result(question)  # again: the response was dropped
+                self._fetch_result(question)  # again: the response may have been dropped
 
     def _give_up(self, question: _Question) -> None:
         if question.handle:
-            message = f'{self._name} has neither answered within the timeout nor said so'
+            message = f'{self._name} has neither answered within the timeout nor reported it'
         elif question.sent:
             message = f'{self._name} has not taken the question within {self._patience:g} s'
         else:
@@ -218,7 +218,7 @@ class AskThread:
         self._end(question, NodeUnavailableError(message))
 
     def _send(self, question: _Question) -> None:
-        """Send the question, or send it again: the node knows it by its id."""
+        """Send the question, perhaps again: the node recognises its id."""
         if not self._action.server_is_ready():
             return
         now = time.monotonic()
@@ -232,7 +232,7 @@ class AskThread:
                 lambda m: self._add(question, m.feedback.partial_answer),
                 question.goal_id,
             )
-        except Exception as error:  # a field that no message can hold
+        except Exception as error:  # a value that no message can hold
             self._end(question, error)
         else:
             taken.add_done_callback(lambda future: self._on_taken(question, future.result()))
@@ -240,7 +240,7 @@ class AskThread:
     def _on_taken(self, question: _Question, handle: Any) -> None:
         if question.handle:
             return
-        if not handle.accepted and question.sent == 1:  # else it was, before
+        if not handle.accepted and question.sent == 1:  # sent again: the first one was
             self._end(question, VlmClientError(f'{self._name} has rejected the question'))
             return
         question.handle = handle
@@ -256,7 +256,7 @@ class AskThread:
         )
 
     def _add(self, question: _Question, text: str) -> None:
-        """Hand on what is new of the answer so far."""
+        """Pass on the new part of the answer so far."""
         new = text[len(question.text):]
         if not new or question.future.done():
             return

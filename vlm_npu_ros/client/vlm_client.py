@@ -20,12 +20,8 @@ from rclpy.utilities import get_default_context
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from vlm_npu_ros.client.answer import Answer, AnswerFuture, AnswerStream, NodeUnavailableError
 from vlm_npu_ros.client.ask_thread import AskThread
-from vlm_npu_ros.client.messages import (
-    AskFields,
-    Conversation,
-    make_conversation,
-    make_goal,
-)
+from vlm_npu_ros.client.fields import AskFields
+from vlm_npu_ros.client.messages import Conversation, make_conversation, make_goal
 from vlm_npu_ros.srv import Conversations
 
 if TYPE_CHECKING:
@@ -40,7 +36,7 @@ class NodeStatus:
     """
     What is known of the node.
 
-    state: of its lifecycle: unconfigured, inactive, active, ...; '' = there is no such node.
+    state: of its lifecycle: unconfigured, inactive, active, ...; '' = no such node.
     ready: it would answer a question now.
     """
 
@@ -51,16 +47,25 @@ class NodeStatus:
 
 class VlmClient:
     """
-    Asks the node `node_name` in `namespace`; a context manager.
+    Asks the node `node_name` in `namespace` about what its cameras see; a context manager.
 
-    Has a node and a thread of its own: its methods may be called in any thread and in callbacks
-    of other nodes. Only in what it calls back itself in its thread (on_text of ask_async,
-    callbacks of futures) the methods that wait raise RuntimeError.
+        with VlmClient() as vlm:
+            vlm.wait_until_ready()
+            if vlm.ask('is the path clear?', yes_no=True, max_age=1.0).choice == 'yes':
+                drive()
+            for piece in vlm.stream('what is in front of me?', camera='front'):
+                print(piece, end='', flush=True)
 
-    context: None takes the default one if it is initialised, else makes one.
+    The keywords of a question are those of AskFields.
+
+    It has a ROS node and a thread of its own, so its methods may be called in any thread and in
+    callbacks of other nodes. Only what runs in its own thread (on_text of ask_async, callbacks of
+    futures) must not call the methods that wait: they raise RuntimeError there.
+
+    context: None takes the default one if it is initialised, or else makes one.
     discovery_timeout: seconds for the node to be found and to take a question, before
         NodeUnavailableError; on a busy machine DDS needs several.
-    Raises ValueError if the names are not of a node.
+    Raises ValueError if the names cannot be those of a node.
     """
 
     def __init__(
@@ -74,14 +79,14 @@ class VlmClient:
         try:
             validate_full_topic_name(self.name)
         except InvalidTopicNameException as error:
-            raise ValueError(f'{self.name!r} can not be the name of a node: {error}') from error
+            raise ValueError(f'{self.name!r} cannot be the name of a node: {error}') from error
         self._patience = discovery_timeout
         self._owns_context = context is None and not rclpy.ok()
         if self._owns_context:
             context = Context()
             rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
         self._context = context or get_default_context()
-        # What is told to the whole program on its command line, such as a name, is not for us.
+        # Names and remappings on the command line are meant for the program, not for this node.
         self._node = Node(
             f'vlm_client_{uuid.uuid4().hex[:8]}', context=self._context,
             use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
@@ -90,7 +95,7 @@ class VlmClient:
         self._memory = self._node.create_client(Conversations, f'{self.name}/conversations')
         self._thread = AskThread(self._node, self.name, discovery_timeout, self._missing)
         self._closed = False
-        # A daemon thread that is inside of ROS when the interpreter ends can crash it.
+        # A daemon thread that is inside ROS code when the interpreter exits can crash it.
         atexit.register(self.close)
 
     def __enter__(self) -> VlmClient:
@@ -105,7 +110,7 @@ class VlmClient:
         self.close()
 
     def close(self) -> None:
-        """Cancel the questions that are on their way, and leave."""
+        """Cancel the open questions, and leave the ROS graph."""
         if self._closed:
             return
         self._thread.close()
@@ -124,7 +129,7 @@ class VlmClient:
         **fields: Unpack[AskFields],
     ) -> Answer:
         """
-        Ask and wait for the answer; fields: see AskFields.
+        Ask and wait for the answer; fields as in AskFields.
 
         on_text: called with each piece of the answer as it comes, in the calling thread.
         check: raise AskError if the answer is not complete, instead of returning it.
@@ -140,7 +145,7 @@ class VlmClient:
     def stream(
         self, question: str, *, check: bool = True, **fields: Unpack[AskFields]
     ) -> AnswerStream:
-        """Ask; return an iterator over the pieces of the answer. Fields and errors as in ask."""
+        """Ask, and iterate over the pieces of the answer; fields and errors as in ask."""
         self._thread.refuse_inside()
         return AnswerStream(
             lambda on_text: self.ask_async(question, on_text=on_text, check=check, **fields)
@@ -155,7 +160,7 @@ class VlmClient:
         **fields: Unpack[AskFields],
     ) -> AnswerFuture:
         """
-        Ask; return the future answer, whose result raises as ask does.
+        Ask without waiting: the result of the future is the answer, or raises as ask does.
 
         on_text is called in the client's thread: it must be quick. An error in it cancels the
         question and ends the future.
@@ -163,7 +168,7 @@ class VlmClient:
         return self._thread.ask(make_goal(question, **fields), on_text, check)
 
     def status(self, timeout: float | None = None) -> NodeStatus:
-        """Return what is known of the node; takes the timeout (discovery_timeout) without one."""
+        """Look for the node and its state; without one, this takes timeout (discovery_timeout)."""
         deadline = time.monotonic() + (self._patience if timeout is None else timeout)
         try:
             response = self._thread.call(self._state, GetState.Request(), deadline)
@@ -173,7 +178,7 @@ class VlmClient:
         return NodeStatus(self.name, state, state == 'active' and self._thread.finds(deadline))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Wait until the node is active; raise NodeUnavailableError if it is not in time."""
+        """Wait until the node is active; raise NodeUnavailableError if it is not by then."""
         deadline = time.monotonic() + timeout
         while not (status := self.status(min(timeout, _STATE_SECONDS))).ready:
             if time.monotonic() > deadline:
@@ -186,7 +191,7 @@ class VlmClient:
     def conversations(
         self, *, clear: Iterable[str] = (), clear_all: bool = False
     ) -> list[Conversation]:
-        """Return the dialogues that the node remembers, without those to clear first."""
+        """List the dialogues that the node remembers, after forgetting those to clear."""
         request = Conversations.Request(clear=list(clear), clear_all=clear_all)
         deadline = time.monotonic() + self._patience
         response = self._thread.call(self._memory, request, deadline)

@@ -1,0 +1,89 @@
+"""The one schema of a question: into requests, from command lines, in the docs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from builtin_interfaces.msg import Duration, Time
+import pytest
+from vlm_npu_ros.action import Ask
+from vlm_npu_ros.client import Answer, AskFields
+from vlm_npu_ros.client.fields import add_arguments, FIELDS, fill, given
+from vlm_npu_ros.client.messages import make_goal
+from vlm_npu_ros.srv import Ask as AskService
+
+DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
+
+
+def test_every_field_of_a_request_can_be_told() -> None:
+    told = {about.in_request or name for name, (_, about) in FIELDS.items()} - {'yes_no'}
+    assert told | {'question', 'answer_type'} == Ask.Goal.get_fields_and_field_types().keys()
+
+
+def test_fields_become_a_request() -> None:
+    expected: dict[str, Any] = {
+        'camera': 'front,rear', 'conversation_id': 'tour', 'new_conversation': True,
+        'max_age': Duration(sec=1, nanosec=500_000_000), 'not_before': Time(sec=7),
+        'num_frames': 4, 'window': Duration(sec=10), 'timeout': Duration(sec=20),
+        'max_new_tokens': 8, 'answer_type': Ask.Goal.CHOICE, 'choices': ['a', 'b'],
+        'min_confidence': 0.5, 'backend': 'onnx',
+    }
+    fields: AskFields = {
+        'camera': 'front,rear', 'conversation': 'tour', 'new_conversation': True, 'max_age': 1.5,
+        'not_before': 7.0, 'num_frames': 4, 'window': 10, 'timeout': 20.0, 'max_new_tokens': 8,
+        'choices': ('a', 'b'), 'min_confidence': 0.5, 'backend': 'onnx',
+    }
+    assert make_goal('what?', **fields) == Ask.Goal(question='what?', **expected)
+    request = AskService.Request(question='what?')
+    fill(request, {**fields, 'not_before': Time(sec=7)})
+    assert request == AskService.Request(question='what?', **expected)
+    assert make_goal('what?', yes_no=True) == Ask.Goal(question='what?', answer_type=1)
+    assert make_goal('what?', yes_no=False, choices=()) == Ask.Goal(question='what?')
+
+
+def test_values_that_no_request_can_hold() -> None:
+    bad: list[tuple[Any, str]] = [
+        ({'timeout': -1.0}, 'timeout must be from 0 to'),
+        ({'max_age': float('nan')}, 'max_age'),
+        ({'window': 2.0**31}, 'window'),
+        ({'not_before': -1}, 'not_before'),
+        ({'max_new_tokens': 2**32}, 'max_new_tokens must be from 0 to 4294967295'),
+        ({'num_frames': -1}, 'num_frames'),
+        ({'min_confidence': 2}, 'min_confidence must be from 0 to 1, not 2'),
+        ({'yes_no': True, 'choices': ['a', 'b']}, 'both'),
+        ({'choices': 'left,middle'}, 'a list'),
+    ]
+    for fields, words in bad:
+        with pytest.raises(ValueError, match=words):
+            make_goal('what?', **fields)
+    with pytest.raises(TypeError, match="'max_agee' is not one of the fields camera, "):
+        make_goal('what?', max_agee=1.0)  # type: ignore[call-arg]
+
+
+def test_options_of_a_command_line() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument('question')
+    add_arguments(parser)
+    assert given(parser.parse_args(['what?'])) == {}
+    arguments = (
+        '--camera front --conversation tour --new-conversation --max-age 1.5 --not-before 7 '
+        '--num-frames 4 --window 10 --timeout 20 --new-tokens 8 --yes-no --min-confidence 0.5 '
+        '--backend onnx'
+    )
+    fields = given(parser.parse_args(['what?', *arguments.split()]))
+    assert fields == {
+        'camera': 'front', 'conversation': 'tour', 'new_conversation': True, 'max_age': 1.5,
+        'not_before': 7.0, 'num_frames': 4, 'window': 10.0, 'timeout': 20.0, 'max_new_tokens': 8,
+        'yes_no': True, 'min_confidence': 0.5, 'backend': 'onnx',
+    }
+    assert given(parser.parse_args(['what?', '--choices', 'a, b'])) == {'choices': ['a', 'b']}
+    for name, (_, about) in FIELDS.items():
+        assert about.help in ' '.join(parser.format_help().split()), name
+
+
+def test_docs_name_every_field() -> None:
+    text = DOCS.read_text()
+    missing = [name for name in (*FIELDS, *Answer.__annotations__) if f'`{name}`' not in text]
+    assert not missing

@@ -1,0 +1,148 @@
+"""
+The fields of a question, written down once: names, types, units, limits and help.
+
+VlmClient, the command line and mission files take them from `AskFields`. A new one needs a line
+there, the same field in srv/Ask.srv and action/Ask.action, and what the node makes of it in
+node/ask_options.py. Needs no ROS.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+import time
+from typing import Annotated, Any, get_args, get_type_hints, Protocol, TypedDict
+
+
+class Stamp(Protocol):
+    """A moment of ROS time: builtin_interfaces/Time."""
+
+    sec: int
+    nanosec: int
+
+
+@dataclass(frozen=True)
+class About:
+    """
+    What a field's name and type leave open.
+
+    help: for people. unit: as help texts of command lines show it.
+    in_request: its name in the request, where it is another one.
+    option: on the command line, where it is not made of the name.
+    most: the largest value, where the request could hold more.
+    """
+
+    help: str
+    unit: str | None = None
+    in_request: str = ''
+    option: str = ''
+    most: float | None = None
+
+
+class AskFields(TypedDict, total=False):
+    """What can be said with a question; without a field, the node's own default applies."""
+
+    camera: Annotated[str, About('camera of the node, or several: front,rear', 'NAME')]
+    conversation: Annotated[
+        str, About('dialogue that the question belongs to', 'NAME', in_request='conversation_id')
+    ]
+    new_conversation: Annotated[bool, About('forget that dialogue first')]
+    max_age: Annotated[float, About('oldest frame to answer from', 'SECONDS')]
+    not_before: Annotated[
+        float | Stamp,
+        About('only a frame stamped at or after this: now (by the system clock), or a stamp in '
+              'seconds of ROS time', '{now,STAMP}'),
+    ]
+    num_frames: Annotated[int, About('frames to look at, evenly spaced', 'COUNT')]
+    window: Annotated[float, About('time span of those frames, ending now', 'SECONDS')]
+    timeout: Annotated[float, About('for the whole answer, waiting included', 'SECONDS')]
+    max_new_tokens: Annotated[int, About('longest answer', 'TOKENS', option='--new-tokens')]
+    yes_no: Annotated[bool, About('answer yes, no or unclear')]
+    choices: Annotated[
+        Sequence[str], About('answer with one of these, or unclear', 'A,B,...')
+    ]
+    min_confidence: Annotated[
+        float, About('a choice less likely than this, 0 to 1, is unclear', 'P', most=1)
+    ]
+    backend: Annotated[str, About("which of the node's backends answers", 'NAME')]
+
+
+FIELDS: dict[str, tuple[Any, About]] = {
+    name: get_args(hint)
+    for name, hint in get_type_hints(AskFields, include_extras=True).items()
+}
+_TIMES = ('builtin_interfaces/Duration', 'builtin_interfaces/Time')
+_MOST = {**dict.fromkeys(_TIMES, 2**31 - 1), 'uint32': 2**32 - 1}
+_NANOSECONDS = 1_000_000_000
+
+
+def fill(request: Any, fields: AskFields) -> None:
+    """
+    Write fields into a request of the Ask service, or a goal of the action.
+
+    Raises ValueError for a value that it cannot hold, TypeError for a field that there is not.
+    """
+    choices, yes_no = fields.get('choices', ()), fields.get('yes_no', False)
+    if isinstance(choices, str):
+        raise ValueError(f'choices must be a list of texts, not the text {choices!r}')
+    if yes_no and choices:
+        raise ValueError('yes_no and choices are both given')
+    if yes_no or choices:
+        request.answer_type = request.YES_NO if yes_no else request.CHOICE
+    types = request.get_fields_and_field_types()
+    for name, value in fields.items():
+        if name not in FIELDS:
+            raise TypeError(f'{name!r} is not one of the fields {", ".join(FIELDS)}')
+        about = FIELDS[name][1]
+        target = about.in_request or name
+        if target in types:  # yes_no is told by answer_type
+            most = about.most or _MOST.get(types[target])
+            setattr(request, target, _fitting(name, value, getattr(request, target), most))
+
+
+def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
+    """Turn a value into the type of the field's zero, seconds into a message of time."""
+    if isinstance(value, type(zero)) and hasattr(zero, 'sec'):
+        return value
+    if most is not None and not 0 <= value <= most:  # NaN is not
+        raise ValueError(f'{name} must be from 0 to {most}, not {value}')
+    if hasattr(zero, 'sec'):
+        sec, nanosec = divmod(round(value * _NANOSECONDS), _NANOSECONDS)
+        return type(zero)(sec=sec, nanosec=nanosec)
+    return list(value) if isinstance(zero, list) else value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each field; `given` takes them from what was parsed."""
+    either = parser.add_mutually_exclusive_group()
+    for name, (kind, about) in FIELDS.items():
+        how: dict[str, Any] = (
+            {'action': 'store_true'} if kind is bool else
+            {'type': _PARSERS[kind], 'metavar': about.unit}
+        )
+        (either if name in ('yes_no', 'choices') else parser).add_argument(
+            about.option or f'--{name.replace("_", "-")}',
+            dest=name, default=argparse.SUPPRESS, help=about.help, **how,
+        )
+
+
+def given(args: argparse.Namespace) -> AskFields:
+    """Take the fields that were given on a command line."""
+    fields: Any = {name: value for name, value in vars(args).items() if name in FIELDS}
+    return fields
+
+
+def _moment(text: str) -> float:
+    """Read a time on a command line: now, by the system clock, or seconds."""
+    return time.time() if text == 'now' else float(text)
+
+
+def _listed(text: str) -> list[str]:
+    """Read a list on a command line: a,b,c."""
+    return [item.strip() for item in text.split(',')]
+
+
+_PARSERS: dict[Any, Any] = {
+    str: str, int: int, float: float, Sequence[str]: _listed, float | Stamp: _moment,
+}
