@@ -17,7 +17,7 @@ from vlm_npu_ros.nav.mission import make_pose, Mission, Question, Waypoint
 from vlm_npu_ros.nav.patrol.patrol import Progress
 from vlm_npu_ros.nav.patrol.report import Answered, Visit
 
-IS_CLEAR = Question('is the path clear?', yes_no=True, expect='yes')
+IS_CLEAR = Question('is the path clear?', {'yes_no': True}, 'yes')
 FAST = 1000.0  # metres a second
 
 

@@ -49,10 +49,16 @@ def test_all_that_a_file_can_say(tmp_path: Path) -> None:
     assert yaw_of(dock.pose) == pytest.approx(1.57)
     assert dock.questions == (
         Question('what do you see?'),
-        Question('is the gate shut?', True, expect='yes', timeout=20.0, camera='front'),
         Question(
-            'how many pallets?', choices=('1', '2', 'many'), expect='2', max_age=2.0,
-            max_new_tokens=8, min_confidence=0.8,
+            'is the gate shut?', {'yes_no': True, 'timeout': 20.0, 'camera': 'front'}, 'yes'
+        ),
+        Question(
+            'how many pallets?',
+            {
+                'choices': ('1', '2', 'many'), 'max_age': 2.0, 'max_new_tokens': 8,
+                'min_confidence': 0.8,
+            },
+            '2',
         ),
     )
     assert [question.kind for question in dock.questions] == ['text', 'yes_no', 'choice']
@@ -79,8 +85,8 @@ def waypoint(question: str) -> str:
 @pytest.mark.parametrize('text, words', [
     ('', 'the mission: must have fields'),
     ('[1, 2]', 'the mission: must have fields'),
-    ('a: [', 'this is no YAML'),
-    ('a: 2020-99-99', 'this is no YAML'),
+    ('a: [', 'this is not YAML'),
+    ('a: 2020-99-99', 'this is not YAML'),
     ('{}', 'waypoints is missing'),
     ('waypoints: []', 'no waypoints'),
     ('waypoints: dock', 'waypoints must be a list'),
@@ -100,7 +106,7 @@ def waypoint(question: str) -> str:
     (waypoint('{yes_no: true}'), 'ask is missing'),
     (waypoint('{ask: what, yes_no: please}'), 'yes_no must be true or false'),
     (waypoint('{ask: what, choices: red}'), 'choices must be a list'),
-    (waypoint('{ask: what, choices: [on, off]}'), 'True is no choice: write it in quotes'),
+    (waypoint('{ask: what, choices: [on, off]}'), 'True is not a choice: write it in quotes'),
     (waypoint('{ask: what, choices: [a, b], yes_no: true}'), 'both'),
     (waypoint('{ask: what, choices: [a, b], expect: c}'), "expect is 'c': .* one of a, b"),
     (waypoint('{ask: what, yes_no: true, expect: maybe}'), 'must be one of yes, no'),
@@ -116,11 +122,11 @@ def test_bad_files_are_refused_with_the_place(text: str, words: str) -> None:
 
 
 def test_files_that_can_not_be_read(tmp_path: Path) -> None:
-    with pytest.raises(MissionFileError, match='can not be read: .*none.yaml'):
+    with pytest.raises(MissionFileError, match='cannot be read: .*none.yaml'):
         load_mission(tmp_path / 'none.yaml')
     path = tmp_path / 'binary.yaml'
     path.write_bytes(b'\xff\xfe\xff')
-    with pytest.raises(MissionFileError, match='can not be read'):
+    with pytest.raises(MissionFileError, match='cannot be read'):
         load_mission(path)
     path.write_text('waypoints: []')
     with pytest.raises(MissionFileError, match=r'binary.yaml: the mission has no waypoints'):

@@ -121,16 +121,17 @@ def _clear(scene: Scene, rng: np.random.Generator) -> tuple[Question, str]:
     """Ask for yes or no; a path that is not clear is an alarm."""
     asked = random_question(scene, rng, 'path_clear', held_out=True)
     truth = 'no' if scene.blocking else 'yes'
-    return Question(asked.text, yes_no=True, expect='yes'), truth
+    return Question(asked.text, {'yes_no': True}, 'yes'), truth
 
 
 def _choice(scene: Scene, rng: np.random.Generator) -> tuple[Question, str]:
     """Ask what colour a thing is, or where."""
     thing = next(thing for thing in scene.objects if len(scene.of(thing.shape)) == 1)
     if rng.random() < 0.5:
-        return Question(f'what colour is the {thing.shape}?', choices=tuple(COLOURS)), thing.colour
+        colours = tuple(COLOURS)
+        return Question(f'what colour is the {thing.shape}?', {'choices': colours}), thing.colour
     choices = tuple(PLACE.values())
-    return Question(f'where is the {thing.shape}?', choices=choices), PLACE[thing.side]
+    return Question(f'where is the {thing.shape}?', {'choices': choices}), PLACE[thing.side]
 
 
 def _description(scene: Scene, rng: np.random.Generator) -> tuple[Question, str]:

@@ -20,8 +20,8 @@ from vlm_npu_ros.nav.mission import make_pose, Question, Waypoint
 from vlm_npu_ros.nav.patrol.patrol import Patrol
 
 WHAT = Question('what do you see?')
-COLOUR = Question('what colour is the box?', choices=('green', 'red'))
-IMPATIENT = Question('what do you see?', timeout=0.3)
+COLOUR = Question('what colour is the box?', {'choices': ('green', 'red')})
+IMPATIENT = Question('what do you see?', {'timeout': 0.3})
 SLOW = {'scripted__answers': ['one two three four'], 'scripted__decode_rate': 0.5}
 
 
