@@ -1,0 +1,31 @@
+"""What other programs rely on: a change of an interface is a conscious one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import re
+
+ROOT = Path(__file__).parents[1]
+KNOWN = Path(__file__).parent / 'data' / 'interfaces.txt'
+
+
+def test_fields_types_and_constants_are_the_known_ones() -> None:
+    """
+    Compare the interface files, without comments, with those that were released.
+
+    After a change that is meant: write `found` into test/data/interfaces.txt, and tell users in
+    CHANGELOG.md: older programs cannot talk to a node with other types.
+    """
+    found = ''
+    for path in sorted(p for kind in ('action', 'msg', 'srv') for p in (ROOT / kind).iterdir()):
+        text = re.sub(' *#.*', '', path.read_text())
+        lines = (' '.join(line.split()) for line in text.splitlines())
+        found += f'[{path.relative_to(ROOT)}]\n' + ''.join(f'{line}\n' for line in lines if line)
+    assert found == KNOWN.read_text()
+
+
+def test_service_and_action_agree_in_all_but_feedback() -> None:
+    service = (ROOT / 'srv' / 'Ask.srv').read_text().split('\n', 1)[1]
+    action, _, feedback = (ROOT / 'action' / 'Ask.action').read_text().rpartition('---\n')
+    assert action.split('\n', 1)[1] == service
+    assert 'partial_answer' in feedback
