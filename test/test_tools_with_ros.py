@@ -8,8 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NEEDED = (
-    'bash', 'cat', 'cut', 'dirname', 'env', 'flock', 'id', 'mkdir', 'readlink', 'rm', 'sed', 'sha256sum',
-    'uname',
+    'bash', 'cat', 'cut', 'dirname', 'env', 'flock', 'head', 'id', 'mkdir', 'readlink', 'rm',
+    'sed', 'sha256sum', 'uname',
 )
 BUILD_TOOLS = ('c++', 'cc', 'cmake', 'make')
 
