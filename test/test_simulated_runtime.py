@@ -367,7 +367,7 @@ def test_what_the_callback_returns(
     assert (said.states, said.returned) == ([states], [status])
 
 
-# --- what can not be loaded ---
+# --- what cannot be loaded ---
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_another_picture(vlm_npu: Run, picture: Path, other_picture: Path) -> No
         answers = [re.search(r'I see[^.]*', shown) for shown in (first, other)]
         assert answers[0] and answers[1] and answers[0][0] != answers[1][0]
         assert tokens_read(other) == tokens_read(first)
-        assert 'vlm-npu: /nowhere.png can not be read' in session.ask('<image> /nowhere.png what?')
+        assert 'vlm-npu: /nowhere.png cannot be read' in session.ask('<image> /nowhere.png what?')
         assert tokens_read(session.ask('where is it?')) < 32  # the dialogue is as it was
         again = session.ask('<image>')
         assert 'other scene.png, encoded in' in again and 'tokens read' not in again

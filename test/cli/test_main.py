@@ -45,7 +45,7 @@ def test_reads_questions_from_a_pipe(picture: Path) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
-        (['chat', '/nowhere.png'], '/nowhere.png can not be read'),
+        (['chat', '/nowhere.png'], '/nowhere.png cannot be read'),
         (['chat', '/dev/null'], 'JPEG'),
         (['chat', '{large}'], '1 to 64000000 pixels'),
         (['chat', '{broken}'], 'cut short'),
@@ -54,7 +54,7 @@ def test_reads_questions_from_a_pipe(picture: Path) -> None:
         (['chat', '{picture}', '-q', 'what?', '--new-tokens', '99999'], 'context'),
         (['chat', '{picture}', '-q', '  '], 'question is empty'),
         (['chat', '{picture}', '/nowhere.onnx', '/no.onnx'], '/nowhere.onnx'),
-        (['chat', '{picture}', '/nowhere.rknn', '/nowhere.rkllm'], '/nowhere.rkllm can not'),
+        (['chat', '{picture}', '/nowhere.rknn', '/nowhere.rkllm'], '/nowhere.rkllm cannot'),
         (['chat', '{picture}', '/nowhere.rknn'], 'language_model_path'),
     ],
 )

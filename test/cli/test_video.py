@@ -55,7 +55,7 @@ def test_on_a_simulated_board(vlm_npu: Run, video: Path, board: list[str]) -> No
 
 
 @pytest.mark.parametrize('arguments, words', [
-    (['/nowhere.mp4'], '/nowhere.mp4 can not be read'),
+    (['/nowhere.mp4'], '/nowhere.mp4 cannot be read'),
     (['{broken}'], 'broken.avi is not a video that OpenCV can read'),
     (['{video}', '{video}'], 'give it alone'),
     (['{video}', '--frames', '0'], '0 frames'),

@@ -62,7 +62,7 @@ def test_only_the_files_of_the_index_count(tmp_path: Path) -> None:
     ('model.safetensors', b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'),
     ('model.safetensors', b'', 'no weights that can be read'),
     ('model.safetensors', struct.pack('<Q', 2) + b'[]', 'no weights that can be read'),
-    ('model.safetensors.index.json', b'{}', 'index.json can not be read'),
+    ('model.safetensors.index.json', b'{}', 'index.json cannot be read'),
 ])
 def test_damaged_file_is_named(name: str, data: bytes, words: str, tmp_path: Path) -> None:
     write_weights(tmp_path / 'model.safetensors', (2, 2))

@@ -194,7 +194,7 @@ def test_missing_toolkit_is_exit_code_3(
 def test_wheel_is_named_that_fits(version: str, arch: str, wheel: str, fits: bool) -> None:
     advice = llm._advice('python', version, arch)
     assert f'rkllm_toolkit-1.3.0-{wheel}-linux_x86_64.whl' in advice
-    assert ('can not have it' in advice) != fits
+    assert ('cannot have it' in advice) != fits
 
 
 def test_step_that_the_toolkit_refuses_is_an_error(
@@ -271,7 +271,7 @@ def test_emitted_script_converts_on_another_machine(
     made = json.loads((other / 'llm.rkllm').read_text())
     assert made['samples'] == ['text'] and made['model'] == str(elsewhere)
     without = script(sys.executable)
-    assert without.returncode == 3 and 'rkllm-toolkit can not be used' in without.stderr
+    assert without.returncode == 3 and 'rkllm-toolkit cannot be used' in without.stderr
     (elsewhere / 'config.json').write_text('{"model_type": "another"}')
     wrong = script(toolkit)
     assert wrong.returncode == 1 and 'not of the model' in wrong.stderr

@@ -66,7 +66,7 @@ def test_long_silence_is_filled(python: Callable, monkeypatch: pytest.MonkeyPatc
 
 def test_it_runs_the_module_with_the_arguments() -> None:
     # rknn.py asks for more arguments than these.
-    with pytest.raises(UsageError, match='(?s)rknn can not do this.*required: --recipe') as caught:
+    with pytest.raises(UsageError, match='(?s)rknn cannot do this.*required: --recipe') as caught:
         run_stage('rknn', ['graph.onnx'], sys.executable, ignore)
     assert 'rknn.py' in str(caught.value)
 
@@ -117,7 +117,7 @@ def test_missing_library_names_extra_and_pins(python: Callable) -> None:
         run_stage('rknn', [], python('sys.exit(3)'), ignore)
     with pytest.raises(ToolkitMissingError, match=r'\[convert-export\].*transformers'):
         run_stage('export', [], python('sys.exit(3)'), ignore)
-    with pytest.raises(ToolkitMissingError, match='/nowhere/python can not be run'):
+    with pytest.raises(ToolkitMissingError, match='/nowhere/python cannot be run'):
         run_stage('rknn', [], '/nowhere/python', ignore)
 
 

@@ -282,5 +282,5 @@ def test_worst_of_the_pictures_counts() -> None:
 
 
 def test_stage_runs_in_the_given_python(job: VisionJob, tmp_path: Path) -> None:
-    with pytest.raises(ToolkitMissingError, match='/absent can not be run'):
+    with pytest.raises(ToolkitMissingError, match='/absent cannot be run'):
         convert_vision(replace(job, python=str(tmp_path / 'absent')), ignore)

@@ -108,7 +108,7 @@ def test_a_picture_that_can_not_be_saved(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
     status, output = Program(tmp_path, '--output', 'file/demo.png').end()
     assert status == 1
-    assert 'The demo failed: the picture can not be saved' in output
+    assert 'The demo failed: the picture cannot be saved' in output
     assert 'Starting' not in output
 
 

@@ -84,7 +84,7 @@ def test_file_that_is_not_pinned_may_be_any(tmp_path: Path) -> None:
 @pytest.mark.parametrize('name', ['not_there', '.'])
 def test_file_that_can_not_be_read_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
-    with pytest.raises(ModelFileError, match='can not be read') as caught:
+    with pytest.raises(ModelFileError, match='cannot be read') as caught:
         pinned(tmp_path, f'{{encoder: {HASH}}}').check(lambda line: None, encoder=path)
     assert str(path) in str(caught.value)
 

@@ -285,7 +285,7 @@ def test_closed_npu_device_is_a_failure(tree: Tree) -> None:
     board = tree()
     device = board.root / 'dev/dri/renderD129'
     device.unlink()
-    device.symlink_to('gone')  # which root can not open either
+    device.symlink_to('gone')  # which root cannot open either
     failed = only_failure(board, settings())
     assert str(device) in failed.found
     assert 'usermod -aG render,video' in failed.remedy

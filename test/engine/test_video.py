@@ -74,9 +74,9 @@ def test_what_is_no_video(
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match='nowhere.mp4 can not be read: No such file'):
+    with pytest.raises(ImageError, match='nowhere.mp4 cannot be read: No such file'):
         frames_of(tmp_path / 'nowhere.mp4', 4)
-    with pytest.raises(ImageError, match='can not be read: Is a directory'):
+    with pytest.raises(ImageError, match='cannot be read: Is a directory'):
         frames_of(tmp_path, 4)
     with pytest.raises(ImageError, match='1 or more'):
         frames_of(write_video(tmp_path / 'a.avi'), 0)

@@ -18,7 +18,7 @@ _REASONS = (
     'is not known', 'depth image', 'pixels or more', 'needs a step', 'bytes of data',
     'shares its colour', 'neither JPEG nor PNG', 'cut short', 'says that it is', 'is damaged',
     'no header chunk', 'no frame header', 'holds no picture', 'is animated', 'scans',
-    'can not be decoded', 'can not be converted',
+    'cannot be decoded', 'cannot be converted',
 )
 
 

@@ -404,7 +404,7 @@ def test_cv_bridge_is_passed_by_when_the_last_row_lacks_its_padding(bridge: Stan
     TypeError('CvBridgeError'), ValueError('shape'), RuntimeError('colour'), cv2.error('code'),
 ])
 def test_cv_bridge_errors_become_image_errors(error: Exception) -> None:
-    with pytest.raises(ImageError, match="cv_bridge can not convert A 12x8 .*'bgra8'") as caught:
+    with pytest.raises(ImageError, match="cv_bridge cannot convert A 12x8 .*'bgra8'") as caught:
         convert_with_cv_bridge(StandInBridge(error), message('bgra8'))
     assert caught.value.__cause__ is error
 

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from vlm_npu_ros.engine.backends.onnx.tokenizer import SPECIAL_TOKENS, Tokenizer
 from vlm_npu_ros.engine.share import share_dir
 
-_HEADS = 4  # can not be read off the weights
+_HEADS = 4  # cannot be read off the weights
 _LAYOUT = 1
 
 

@@ -14,7 +14,7 @@ from vlm_npu_ros.convert.errors import ConversionError
 from vlm_npu_ros.convert.vision import convert_vision, PLATFORMS, VisionJob
 
 _EPILOG = """\
-The stages may run in Pythons of their own, because what they need can not be installed together:
+The stages may run in Pythons of their own, because what they need cannot be installed together:
   --export-python  torch and transformers: from MODEL_DIR to ONNX (not for an .onnx file)
   --python         rknn-toolkit2: from ONNX to .rknn, checked in its simulator
 The simulator must give what onnxruntime gives for each picture, to a cosine of 0.9999 in each

@@ -46,7 +46,7 @@ def _history() -> Iterator[None]:
     try:
         yield
     finally:
-        # A history that can not be kept is no reason to fail.
+        # A history that cannot be kept is no reason to fail.
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             readline.write_history_file(path)

@@ -27,7 +27,7 @@ def live_markdown(console: Console) -> Iterator[Callable[[str], None]]:
         def push(piece: str) -> None:
             nonlocal text
             text += piece
-            # What has scrolled off can not change any more.
+            # What has scrolled off cannot change any more.
             live.update(_Rendered(text, console.size.height - 1))
 
         try:

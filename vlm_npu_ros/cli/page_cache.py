@@ -19,7 +19,7 @@ def is_warm(path: Path) -> bool | None:
         size = os.fstat(descriptor).st_size
         places = [i * max(size - 1, 0) // (_SAMPLES - 1) for i in range(_SAMPLES)]
         return sum(_is_held(descriptor, place) for place in places) >= _WARM * _SAMPLES
-    except OSError:  # a file system that can not tell
+    except OSError:  # a file system that cannot tell
         return None
     finally:
         os.close(descriptor)

@@ -98,6 +98,6 @@ def _picture(path: Path) -> np.ndarray:
     try:
         return decode_image(path.read_bytes(), apply_orientation=True)
     except OSError as error:
-        raise ImageError(f'{path} can not be read: {error.strerror}') from error
+        raise ImageError(f'{path} cannot be read: {error.strerror}') from error
     except ImageError as error:
         raise ImageError(f'{path}: {error}') from error

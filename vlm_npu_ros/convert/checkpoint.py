@@ -41,7 +41,7 @@ class Checkpoint:
             data = path.read_bytes()
         except OSError as error:
             raise ModelFileError(
-                f'{folder} is no Hugging Face model: {path} can not be read: {error}'
+                f'{folder} is no Hugging Face model: {path} cannot be read: {error}'
             ) from error
         try:
             config = json.loads(data)
@@ -69,7 +69,7 @@ def _parameters(folder: Path) -> int:
         try:
             needed = set(json.loads(index.read_bytes())['weight_map'].values())
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ModelFileError(f'{index} can not be read: {error}') from error
+            raise ModelFileError(f'{index} cannot be read: {error}') from error
         missing = needed - {w.name for w in weights}
         if missing:
             raise ModelFileError(f'{folder} is not complete: {", ".join(sorted(missing))} missing')

@@ -70,7 +70,7 @@ def export(folder: Path, size: int, output: Path, family: str | None = None) -> 
         _say('loading')
         tower = towers.load_tower(folder, size)
     except (ValueError, LookupError, RuntimeError) as error:
-        raise UsageError(f'{folder} can not be loaded: {error}') from error
+        raise UsageError(f'{folder} cannot be loaded: {error}') from error
     pixels = torch.zeros(1, 3, size, size)
     with torch.no_grad():
         embeddings = tower(pixels)

@@ -85,7 +85,7 @@ class LlmConversion:
     rkllm_python: str = sys.executable
 
     def check(self) -> None:
-        """Raise UsageError where an argument can not be right, before anything is loaded."""
+        """Raise UsageError where an argument cannot be right, before anything is loaded."""
         if self.profile.backend != 'rknpu' or self.profile.image is None:
             raise UsageError(f'the model {self.profile.name} is not one for an NPU')
         if self.platform not in DTYPES:
@@ -187,7 +187,7 @@ def _advice(python: str, version: str, arch: str) -> str:
         'It is not on PyPI. Download '
         f'rkllm_toolkit-1.3.0-{tag}-{tag}-linux_x86_64.whl from rkllm-toolkit/packages/ of '
         'github.com/airockchip/rknn-llm (release-v1.3.0).\n'
-        + ('' if fits else 'This Python or machine can not have it. ')
+        + ('' if fits else 'This Python or machine cannot have it. ')
         + f'There are wheels for Python {_WHEELS[0]} to {_WHEELS[-1]} on x86_64 Linux alone; '
         'Python 3.12 needs BUILD_CUDA_EXT=0 when it is installed.\n'
         'It pins torch 2.6.0 and transformers 5.8.0, rknn-toolkit2 wants torch up to 2.4.0: give '
@@ -305,7 +305,7 @@ def _read(path: Path) -> np.ndarray:
     try:
         return decode_image(path.read_bytes(), apply_orientation=True)
     except OSError as error:
-        raise ModelFileError(f'{path} can not be read: {error}') from error
+        raise ModelFileError(f'{path} cannot be read: {error}') from error
 
 
 def framed_texts(path: Path, template: ChatTemplate | None) -> list[dict[str, str]]:

@@ -31,7 +31,7 @@ def main() -> int:
     try:
         from rkllm.api import RKLLM
     except ImportError as error:
-        print(f'error: rkllm-toolkit can not be used: {error}', file=sys.stderr)
+        print(f'error: rkllm-toolkit cannot be used: {error}', file=sys.stderr)
         return MISSING
     check_transformers(job['transformers'])
     # The toolkit leaves files in the current folder, and the calibration data names its samples

@@ -100,7 +100,7 @@ def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors='replace',
         )
     except OSError as error:
-        raise ToolkitMissingError(f'{command[0]} can not be run as a Python: {error}') from error
+        raise ToolkitMissingError(f'{command[0]} cannot be run as a Python: {error}') from error
     with process:
         try:
             yield process
@@ -175,12 +175,12 @@ def _prefix(module: str, seconds: float, memory: int | None) -> str:
 def _error(module: str, python: str, status: int, log: list[str]) -> ConversionError:
     if status == ToolkitMissingError.exit_code:
         remedy = f'. Install what it needs: {INSTALL[module]}' if module in INSTALL else ''
-        text = f'The stage {module} can not run in {python}{remedy}{_last(log)}'
+        text = f'The stage {module} cannot run in {python}{remedy}{_last(log)}'
         return ToolkitMissingError(text)
     if status == CheckFailedError.exit_code:
         return CheckFailedError(f'The check failed:{_last(log)}')
     if status == UsageError.exit_code:
-        return UsageError(f'The stage {module} can not do this:{_last(log)}')
+        return UsageError(f'The stage {module} cannot do this:{_last(log)}')
     if status < 0:
         name = signal.Signals(-status).name
         hint = ': is there enough memory?' if -status == signal.SIGKILL else ''

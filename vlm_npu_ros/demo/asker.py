@@ -102,7 +102,7 @@ class Asker:
         )
 
     def wait_for_vlm(self) -> None:
-        """Wait until the vlm node is active; raise NoAnswerError if it can not be configured."""
+        """Wait until the vlm node is active; raise NoAnswerError if it cannot be configured."""
         self._until(self._state.service_is_ready, 'The vlm node', START_SECONDS)
         started = time.monotonic()
         state = None

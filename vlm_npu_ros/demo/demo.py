@@ -50,7 +50,7 @@ def main() -> int:
         screen.say('\nStopped.')
         return 130
     except OSError as error:
-        problem = f'the picture can not be saved: {error}'
+        problem = f'the picture cannot be saved: {error}'
     if problem:
         screen.say(f'The demo failed: {problem}', 'red')
     return 1 if problem else 0

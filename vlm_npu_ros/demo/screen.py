@@ -19,7 +19,7 @@ class DemoScreen:
     """Lines of progress, questions with their answers as they come, and a table of them all."""
 
     def __init__(self) -> None:
-        # A terminal that can not show a tick shall show something else, not an error.
+        # A terminal that cannot show a tick shall show something else, not an error.
         if hasattr(sys.stdout, 'reconfigure'):
             sys.stdout.reconfigure(errors='replace')
         self._console = Console(highlight=False, markup=False, emoji=False)

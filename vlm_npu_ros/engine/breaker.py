@@ -1,4 +1,4 @@
-"""When a backend that has failed is asked again."""
+"""Circuit breaker: decides when a backend that has failed is asked again."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ _LONGEST = 60.0  # seconds between two attempts
 
 
 class BreakerState(str, Enum):
-    """What a breaker lets through."""
+    """Which questions a breaker lets through."""
 
-    CLOSED = 'closed'  # everything
-    OPEN = 'open'  # nothing, for a while
-    HALF_OPEN = 'half-open'  # one question, to find out
+    CLOSED = 'closed'  # all
+    OPEN = 'open'  # none, for a while
+    HALF_OPEN = 'half-open'  # one, as a trial
 
 
 class Breaker:
     """
     Keeps questions away from a backend that fails; safe to use from several threads.
 
-    After so many failures in a row it opens, after some of them at once. When it has been open for
-    `retry_after` seconds it is half-open: a success closes it, a failure opens it for twice as
-    long, up to 60 s.
+    It opens after `failures` failures in a row. After `retry_after` seconds it is half-open: a
+    success closes it, a failure opens it for twice as long, up to 60 s.
     """
 
     def __init__(
@@ -37,12 +36,12 @@ class Breaker:
         self.reason = ''  # of the last one
         self._limit, self._retry_after, self._clock = failures, retry_after, clock
         self._pause = retry_after
-        self._until: float | None = None  # it is half-open from then on; None = closed
+        self._until: float | None = None  # half-open from then on; None = closed
         self._lock = threading.Lock()
 
     @property
     def state(self) -> BreakerState:
-        """Return the state now."""
+        """The current state."""
         until = self._until
         if until is None:
             return BreakerState.CLOSED
@@ -50,20 +49,20 @@ class Breaker:
 
     @property
     def remaining(self) -> float:
-        """Return the seconds for which it stays open."""
+        """Seconds until it is half-open; 0 if it is not open."""
         until = self._until
         return 0.0 if until is None else max(until - self._clock(), 0.0)
 
     def succeed(self) -> None:
-        """Take a success: close."""
+        """Report a success: the breaker closes."""
         with self._lock:
             self.failures, self._until, self._pause = 0, None, self._retry_after
 
     def fail(self, reason: str, at_once: bool = False) -> None:
         """
-        Take a failure.
+        Report a failure.
 
-        at_once: open after this one, it needs no others.
+        at_once: open now, however many failures there were.
         """
         with self._lock:
             self.failures += 1
@@ -74,5 +73,5 @@ class Breaker:
             closed = state is BreakerState.CLOSED
             if closed and not (at_once or self.failures >= self._limit):
                 return
-            if state is not BreakerState.OPEN:  # there, a question had no other choice
+            if state is not BreakerState.OPEN:  # if it was open, the question had no other backend
                 self._until = self._clock() + self._pause

@@ -1,4 +1,4 @@
-"""Dialogues: what was said about which frames."""
+"""Dialogues: frames and what was said about them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Generic, TypeVar
 
 from vlm_npu_ros.engine.types import Turn
 
-# What a person or a program may write into a question; everything else there is plain text.
+# Commands that a question may contain; all other tags in it are plain text.
 _COMMAND = re.compile(r'<(image|clear|exit)>')
 
 Frame = TypeVar('Frame')
 
 
 def commands(question: str) -> tuple[str, frozenset[str]]:
-    """Return the question without its commands, and which of image, clear and exit it held."""
+    """Split a question into its text and the commands (image, clear, exit) found in it."""
     found = frozenset(_COMMAND.findall(question))
     return ' '.join(_COMMAND.sub(' ', question).split()) if found else question, found
 
@@ -28,8 +28,7 @@ class Conversation(Generic[Frame]):
     """
     One dialogue.
 
-    frames: that it is about, oldest first.
-    turns: what was said about them.
+    frames: the frames that it is about, oldest first.
     used: time.monotonic() of the last answer.
     """
 
@@ -43,35 +42,35 @@ class Conversations(Generic[Frame]):
     """
     All dialogues by their keys; safe to use from several threads.
 
-    count: returns how many are kept; the one that was used longest ago goes first.
-    idle: returns after how many seconds without an answer one is forgotten.
+    count: gives the number of dialogues to keep; the least recently used one is dropped first.
+    idle: gives the seconds without an answer after which a dialogue is forgotten.
     """
 
     def __init__(self, count: Callable[[], int], idle: Callable[[], float]) -> None:
         self._count, self._idle = count, idle
-        self._kept: dict[str, Conversation[Frame]] = {}  # the last used one comes last
+        self._kept: dict[str, Conversation[Frame]] = {}  # least recently used first
         self._lock = threading.Lock()
 
     def get(self, key: str) -> Conversation[Frame] | None:
-        """Return the dialogue, unless it is unknown or was idle too long."""
+        """Return the dialogue; None if it is unknown or was idle for too long."""
         with self._lock:
             self._drop_old()
             return self._kept.get(key)
 
     def keep(self, conversation: Conversation[Frame]) -> None:
-        """Remember the dialogue as it is now."""
+        """Store the dialogue and mark it as used now."""
         with self._lock:
             self._kept.pop(conversation.key, None)
             self._kept[conversation.key] = replace(conversation, used=time.monotonic())
             self._drop_old()
 
     def forget(self, *keys: str) -> int:
-        """Forget dialogues; return how many there were."""
+        """Forget dialogues and return how many of them existed."""
         with self._lock:
             return sum(self._kept.pop(key, None) is not None for key in keys)
 
     def newest_first(self) -> list[Conversation[Frame]]:
-        """Return all dialogues, the last used first."""
+        """Return all dialogues, most recently used first."""
         with self._lock:
             self._drop_old()
             return list(reversed(self._kept.values()))

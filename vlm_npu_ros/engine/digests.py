@@ -1,4 +1,4 @@
-"""Hashes of model files: a profile may pin the files that it is about."""
+"""Hashes of model files, by which a profile pins its files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CHUNK = 1 << 20  # bytes
 @dataclass(frozen=True)
 class Digests:
     """
-    The SHA-256 of each file, as sha256sum prints it; None = any file will do.
+    The SHA-256 of each file as sha256sum prints it; None = any file.
 
-    Raises ValueError for what can not be one.
+    Raises ValueError for anything else.
     """
 
     encoder: str | None = None
@@ -35,7 +35,7 @@ class Digests:
                 )
 
     def check(self, progress: Callable[[str], None], **paths: Path) -> None:
-        """Raise ModelFileError if a file, given by its field's name, is not the pinned one."""
+        """Raise ModelFileError unless each file, given by field name, is the pinned one."""
         for name, path in paths.items():
             expected = getattr(self, name)
             if expected is None:
@@ -56,5 +56,5 @@ def _sha256(path: Path) -> str:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise ModelFileError(f'{path} can not be read: {error}') from error
+        raise ModelFileError(f'{path} cannot be read: {error}') from error
     return digest.hexdigest()

@@ -269,7 +269,7 @@ def _unreadable(name: str, path: Path) -> Check:
         reason, remedy = 'this user may not', f'`sudo chmod a+r {path}`'
     else:
         reason, remedy = 'there is no such file', 'Copy the file there, or name another one'
-    return Check(name, 'fail', f'{path} can not be read: {reason}', remedy, ModelFileError)
+    return Check(name, 'fail', f'{path} cannot be read: {reason}', remedy, ModelFileError)
 
 
 def _profile(
@@ -368,13 +368,13 @@ def _device_files(board: Board) -> Iterator[Check]:
     names = ', '.join(map(str, closed))
     if npu and set(npu) <= set(closed):
         yield Check(
-            'device files', 'fail', f'{names} can not be opened',
+            'device files', 'fail', f'{names} cannot be opened',
             '`sudo usermod -aG render,video $USER`, then log in again', BackendUnavailableError,
         )
     elif closed:
         # Vendor images keep the heaps to root, and nothing says that the runtimes want them.
         yield Check(
-            'device files', 'warn', f'{names} can not be opened',
+            'device files', 'warn', f'{names} cannot be opened',
             'Should a model not load: `sudo usermod -aG render,video $USER`, and give these files '
             'to the group video (docs/board.md has the lines)',
         )

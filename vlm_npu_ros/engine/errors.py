@@ -1,5 +1,5 @@
 """
-Every error that a question, a frame or a model can end in.
+Errors of questions, frames and models, each with its ROS error code.
 
 VlmError (9500)
  +-- NoFrameError (9501)
@@ -18,7 +18,7 @@ VlmError (9500)
       +-- ModelFileError (9512)
       +-- UnsupportedRuntimeError (9513)
 
-`code` is the ROS error_code: msg/ErrorCode.msg holds the same table.
+`code` is the ROS error_code: msg/ErrorCode.msg has the same table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class VlmError(Exception):
     """
     Base of all; raised itself only for a fault of this package.
 
-    what: what went wrong. remedy: what to do about it, as a sentence; '' if nobody can tell.
+    what: what went wrong. remedy: what to do about it, as a sentence; '' = unknown.
     `str` joins both for people; programs read the fields instead of parsing the text.
     """
 
@@ -55,7 +55,7 @@ class StaleFrameError(VlmError):
 
 
 class ImageError(VlmError):
-    """An image is empty, cut short or in an unknown encoding."""
+    """An image is empty, truncated or in an unknown encoding."""
 
     code = 9503
 
@@ -73,13 +73,13 @@ class ContextError(RequestError):
 
 
 class NotSupportedError(RequestError):
-    """The request is understood, but this version cannot do it yet."""
+    """The request is valid, but not possible with this runtime."""
 
     code = 9514
 
 
 class BusyError(VlmError):
-    """Others are first, or a newer question took its place."""
+    """The queue is full, or a newer question took its place."""
 
     code = 9506
 
@@ -97,23 +97,23 @@ class AnswerTimeoutError(VlmError):
 
 
 class CancelledError(VlmError):
-    """The caller cancelled the question, or has gone."""
+    """The client cancelled the question, or has disappeared."""
 
     code = 9509
 
 
 class BackendError(VlmError):
-    """Base of what a model backend reports."""
+    """Base of the errors of a model backend."""
 
 
 class BackendCrashedError(BackendError):
-    """The model runtime failed while it worked."""
+    """The model runtime failed while it was working."""
 
     code = 9510
 
 
 class BackendUnavailableError(BackendError):
-    """The model runtime, or a library that it needs, is missing."""
+    """The model runtime, its server or a library is not available."""
 
     code = 9511
 
@@ -125,6 +125,6 @@ class ModelFileError(BackendError):
 
 
 class UnsupportedRuntimeError(BackendError):
-    """The runtime, driver or platform is not one that this package speaks."""
+    """The runtime, driver or platform is not supported."""
 
     code = 9513

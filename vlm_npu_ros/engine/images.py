@@ -1,5 +1,5 @@
 """
-Pictures on their way to the vision encoder: decode a file, fit it into a square.
+Images for the vision encoder: decode a file, fit it into a square.
 
 An image is an array of shape (height, width, 3), dtype uint8, in RGB order.
 """
@@ -17,19 +17,19 @@ from vlm_npu_ros.engine.errors import ImageError
 
 PADDING = 128
 MAX_PIXELS = 64_000_000
-# Each scan of a JPEG goes over all of its pixels, and takes a hundred bytes; encoders make ten.
+# A scan of a JPEG covers all of its pixels in as little as a hundred bytes; encoders write ten.
 _MOST_SCANS = 100
 
 
 def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     """
-    Fit an image into a square, with its proportions kept and grey around it.
+    Fit an image into a square, keeping its proportions, with grey around it.
 
-    Rockchip's demo pads the image to a square first and then resizes the square; here the image
-    is resized first and then padded, which touches far fewer pixels. The margins are whole
-    pixels here, so the picture's edges are not blended with the padding, and lie within half a
-    pixel of where the demo has them; where an odd difference of sides puts the demo off centre,
-    by another half of a source pixel. Its padding of 127.5 is 128 in 8 bits (`cv::saturate_cast`).
+    Rockchip's demo pads the image to a square first and then resizes it; here the image is resized
+    first, which touches far fewer pixels. The margins are whole pixels, so the edges of the image
+    are not blended with the padding. They lie within half a pixel of those of the demo, plus half
+    a source pixel where an odd difference of sides puts the demo off centre. The demo's padding of
+    127.5 is 128 in 8 bits (`cv::saturate_cast`).
 
     :param rgb: (height, width, 3) uint8; may be read-only or have gaps between its rows.
     :param size: side of the square in pixels, as the encoder takes it.
@@ -50,14 +50,14 @@ def resize(
     rgb: np.ndarray, size: tuple[int, int], interpolation: int, out: np.ndarray | None = None
 ) -> np.ndarray:
     """
-    Do as cv2.resize, and quickly so where the image is a view of BGR.
+    Resize as cv2.resize does, but fast for an RGB view of a BGR image.
 
-    OpenCV would copy such a view first. Its channels are put in order when it has its new size,
-    which is the smaller one.
+    OpenCV would copy such a view first. Here its channels are reordered after resizing, when there
+    are fewer pixels.
 
-    :param rgb: (height, width, 3) uint8; `bgr[:, :, ::-1]`, too.
+    :param rgb: (height, width, 3) uint8, or such a view: `bgr[:, :, ::-1]`.
     :param size: width and height.
-    :param out: takes the result, (height, width, 3) uint8.
+    :param out: array to write the result to, (height, width, 3) uint8.
     :return: the result, (height, width, 3) uint8.
     """
     if rgb.strides[2] > 0:
@@ -68,23 +68,24 @@ def resize(
 
 def normalise(rgb: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """
-    Return the pixels as a graph wants them that does not normalise: (rgb / 255 - mean) / std.
+    Normalise pixels for a graph that does not do it itself: (rgb / 255 - mean) / std.
 
     :param rgb: (height, width, 3) uint8.
-    :param mean: of red, green and blue, scaled to 0..1; std likewise, and more than 0.
+    :param mean: of red, green and blue, scaled to 0..1.
+    :param std: likewise, greater than 0.
     :return: a new C-contiguous (height, width, 3) float32 array.
     """
     offset = -np.divide(mean, std)
-    # One pass for each channel's factor and offset: numpy is slow where the last axis is short.
+    # One pass applies factor and offset of each channel; numpy is slow if the last axis is short.
     matrix = np.column_stack([np.diag(np.divide(1 / 255, std)), offset])
     return cv2.transform(rgb.astype(np.float32), matrix)
 
 
 def shrink(rgb: np.ndarray, size: int) -> np.ndarray:
     """
-    Return an image whose longer side is at most `size` pixels, with its proportions kept.
+    Reduce an image so that its longer side has at most `size` pixels; never enlarge it.
 
-    rgb: (height, width, 3) uint8. Raises ImageError if it is empty or something else.
+    rgb: (height, width, 3) uint8. Raises ImageError for anything else, and for an empty image.
     """
     _check_pixels(rgb)
     height, width = rgb.shape[:2]
@@ -112,17 +113,16 @@ def decode_image(
     """
     Decode a JPEG or PNG file.
 
-    The sizes that the file states are looked at first, so that a few bytes that unpack to
-    gigabytes, or take minutes, are refused before anything is unpacked. 16-bit samples are reduced
-    to 8 bits, grey becomes RGB, an alpha channel is dropped. Bytes lost in the middle of a JPEG
-    can not be noticed.
+    The sizes in the file are checked first, so that a few bytes that would unpack to gigabytes, or
+    take minutes, are rejected before anything is unpacked. 16-bit samples are reduced to 8 bits,
+    grey becomes RGB, an alpha channel is dropped. Bytes lost in the middle of a JPEG go unnoticed.
 
     :param data: the file's bytes (as an array: uint8).
-    :param max_pixels: the largest width x height that is decoded.
-    :param apply_orientation: turn the image as its EXIF tag asks. Right for a photograph; wrong
-        for a camera on a robot, whose calibration and frames mean the sensor's own pixel grid.
+    :param max_pixels: largest width x height to decode.
+    :param apply_orientation: rotate the image as its EXIF tag says. Right for a photograph; wrong
+        for a camera on a robot, whose calibration refers to the sensor's own pixel grid.
     :return: a new (height, width, 3) uint8 array in RGB order.
-    :raises ImageError: not JPEG or PNG, cut short, damaged, too large or too laborious.
+    :raises ImageError: not JPEG or PNG, truncated, damaged, too large or too slow to decode.
     """
     data = bytes(data)
     form = _form_of(data)
@@ -137,9 +137,9 @@ def decode_image(
 
 class _Form(NamedTuple):
     """
-    How the files of one format begin and tell their size.
+    Signature and header of a file format.
 
-    check: raises ImageError for a file that is cut short, or made to take memory or time.
+    check: raises ImageError for a file that is truncated, or made to cost memory or time.
     """
 
     name: str
@@ -149,7 +149,7 @@ class _Form(NamedTuple):
 
 
 def _margin(length: float, size: int) -> int:
-    """Return the margin that centres `length` in `size` to half a pixel, and leaves a pixel."""
+    """Return the margin that centres `length` in `size`; at least a pixel of it remains."""
     return min(round((size - length) / 2), (size - 1) // 2)
 
 
@@ -171,10 +171,10 @@ def _png_size(data: bytes) -> tuple[int, int, int]:
 
 def _check_png(data: bytes, position: int) -> None:
     """
-    Raise ImageError unless all chunks are there (PNG specification, 5.3 and 5.6).
+    Raise ImageError unless all chunks are complete (PNG specification, 5.3 and 5.6).
 
-    OpenCV takes as much memory as a chunk says that it is long, before it reads it, searches for
-    the picture beyond the end too, and crashes on damaged animations (4.12).
+    OpenCV (4.12) allocates the length that a chunk claims before it reads it, searches for image
+    data beyond the end, and crashes on damaged animations.
     """
     name, found = b'', set()
     while name != b'IEND' and position + 12 <= len(data):
@@ -191,9 +191,9 @@ def _check_png(data: bytes, position: int) -> None:
 
 # Start of frame: C0 to CF without C4 (DHT), C8 (JPG) and CC (DAC). ITU-T T.81, table B.1.
 _FRAME_MARKERS = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
-# TEM, RST0 to RST7 and SOI are followed by no length.
+# TEM, RST0 to RST7 and SOI have no length field.
 _BARE_MARKERS = frozenset([0x01, *range(0xd0, 0xd9)])
-# Of fill bytes, any number of 0xff before a marker, only the last one matters.
+# Any number of fill bytes (0xff) may precede a marker; the last one counts.
 _MARKER = re.compile(rb'\xff([\x01-\xfe])', re.DOTALL)
 _SCAN, _END = b'\xff\xda', b'\xff\xd9'
 
@@ -238,7 +238,7 @@ def _decode(data: bytes, name: str, apply_orientation: bool) -> np.ndarray:
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         if bgr is None:
-            raise ImageError(f'The {name} image is damaged: it can not be decoded.')
+            raise ImageError(f'The {name} image is damaged: it cannot be decoded.')
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     except (cv2.error, MemoryError) as error:
-        raise ImageError(f'The {name} image can not be decoded: {str(error).strip()}') from error
+        raise ImageError(f'The {name} image cannot be decoded: {str(error).strip()}') from error

@@ -223,7 +223,7 @@ class LocalEngine(Engine):
         self._language_model.abort()
 
     def pause(self) -> None:
-        """End the running generation; an encoding can not be ended here."""
+        """End the running generation; an encoding cannot be ended here."""
         self.abort()
 
     def close(self) -> None:

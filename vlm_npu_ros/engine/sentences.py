@@ -1,12 +1,12 @@
-"""An answer's sentences, each as soon as it is complete: for text-to-speech."""
+"""Splits an answer into sentences while it is written, for text-to-speech."""
 
 from __future__ import annotations
 
 from enum import Enum
 import re
 
-LONGEST = 300  # characters of a sentence; a longer one is given out in parts
-_FULL_WIDTH = '。！？｡．'  # end a sentence without white space behind them
+LONGEST = 300  # characters of a sentence; a longer one comes in parts
+_FULL_WIDTH = '。！？｡．'  # end a sentence without white space after them
 _MARKS = '.!?…؟۔।॥' + _FULL_WIDTH
 _OPENERS = '“‘«'  # of quotations, and in some languages closers
 _CLOSERS = '"\'”’»›)]}*_`」』）】》〉］｝' + _OPENERS
@@ -34,7 +34,7 @@ _CLAUSE_END = re.compile(r'[,;:–—،؛](?=\s)|[，、；：]')
 
 
 class _End(Enum):
-    """Whether a sentence ends where white space follows."""
+    """Whether a sentence ends if white space follows."""
 
     YES = 'yes'
     NO = 'no'
@@ -44,7 +44,7 @@ class _End(Enum):
 
 class SentenceSplitter:
     """
-    Cuts a text that comes in pieces into sentences; how it is cut into pieces makes no difference.
+    Cuts a text that comes in pieces into sentences; the size of the pieces does not matter.
 
     A sentence ends at its mark (and closing quotes or brackets) before white space, at the end of
     a line, and after full-width marks as soon as another character follows. Runs of white space
@@ -53,20 +53,20 @@ class SentenceSplitter:
     """
 
     def __init__(self) -> None:
-        self._text = ''  # of the sentence that has begun
+        self._text = ''  # of the unfinished sentence
 
     def push(self, text: str) -> list[str]:
-        """Take the next piece; return the sentences that are complete now, without outer space."""
+        """Add a piece; return the sentences that are now complete, without space around them."""
         ended = [part for character in text for part in self._take(character)]
         return [sentence for part in ended if (sentence := part.strip())]
 
     def finish(self) -> str:
-        """Return the rest, '' if there is none, and begin anew."""
+        """Return the rest (it may be '') and start again."""
         rest, self._text = self._text.strip(), ''
         return rest
 
     def _take(self, character: str) -> tuple[str, ...]:
-        """Take a character; return the part that it ends, if any."""
+        """Add a character; return the part that it ends, if any."""
         text = self._text
         if character in _LINE_ENDS:
             self._text = ''
@@ -97,7 +97,7 @@ def _is_space(character: str) -> bool:
 
 
 def _ends_before(text: str, character: str) -> bool:
-    """Return whether the sentence ends before this character, which is no white space."""
+    """Return whether the sentence ends before this character, which is not white space."""
     if _is_space(text[-1]):
         end = _end(text[:-1])
         return (
@@ -110,7 +110,7 @@ def _ends_before(text: str, character: str) -> bool:
 
 
 def _end(text: str) -> _End:
-    """Return whether a text is a whole sentence, white space following."""
+    """Return whether a text is a whole sentence if white space follows."""
     words, marks, closers = _split(text)
     if not marks:
         return _End.NO
@@ -120,7 +120,7 @@ def _end(text: str) -> _End:
 
 
 def _split(text: str) -> tuple[str, str, str]:
-    """Return the words, the marks behind them and the closing quotes or brackets behind those."""
+    """Split a text into words, the marks after them and the closing quotes or brackets."""
     closed = text.rstrip(_CLOSERS + _NO_BREAK)
     words = closed.rstrip(_MARKS)
     return words, closed[len(words):], text[len(closed):]
@@ -143,7 +143,7 @@ def _end_at_full_stop(words: str) -> _End:
 
 
 def _last_clause(text: str) -> int:
-    """Return where to cut a text: after a clause, else after a word, else before the last one."""
+    """Return where to cut a text: after a clause, a word or LONGEST characters."""
     clauses = [found.end() for found in _CLAUSE_END.finditer(text, LONGEST // 3)]
     space = max((i for i, character in enumerate(text) if character.isspace()), default=0)
     return max(clauses, default=space) or LONGEST

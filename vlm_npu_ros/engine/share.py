@@ -1,4 +1,4 @@
-"""Where the package's own data files are."""
+"""Location of the package's data files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def share_dir() -> Path:
     """
     Return the folder that holds config/ and resource/.
 
-    It is share/vlm_npu_ros of the prefix that this module is installed in (colcon or pip), or
+    That is share/vlm_npu_ros of the prefix that this module is installed in (colcon or pip), or
     the repository that it runs from.
     """
     for folder in Path(__file__).resolve().parents:

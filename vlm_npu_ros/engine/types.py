@@ -1,4 +1,4 @@
-"""What goes into the models and what comes out."""
+"""Requests to the models, and what comes back: embeddings, chunks, figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ImageEmbedding:
 
     data: (tokens, outputs, dim) float32, C-contiguous; outputs is 1 unless the encoder feeds
         several layers of the language model (deepstack).
-    encode_seconds: what it took to make.
+    encode_seconds: wall time of the encoding.
     """
 
     data: np.ndarray
@@ -34,24 +34,24 @@ class ImageEmbedding:
 
     @staticmethod
     def is_sound(data: np.ndarray) -> bool:
-        """Return whether that is what `data` must be."""
+        """Return whether `data` has the shape, type and layout described above."""
         return data.ndim == 3 and data.dtype == np.float32 and data.flags.c_contiguous
 
     @property
     def tokens(self) -> int:
-        """Return the number of prompt tokens that the image takes."""
+        """Number of prompt tokens that the image takes."""
         return int(self.data.shape[0])
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that it takes."""
+        """Memory of the embedding in bytes."""
         return self.data.nbytes
 
 
 def same_images(
     first: tuple[ImageEmbedding, ...], second: tuple[ImageEmbedding, ...]
 ) -> bool:
-    """Return whether both are the very same embeddings, not only equal ones."""
+    """Return whether both hold the same embedding objects, not only equal ones."""
     return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
 
 
@@ -60,10 +60,10 @@ class Sampling:
     """
     How the next token is drawn.
 
-    temperature: 0 takes the most likely token always (greedy).
-    top_k: draw among this many most likely tokens; 0 = all.
-    top_p: draw among the most likely tokens that hold this share of probability; 1 = all.
-    seed: None draws differently every time.
+    temperature: 0 always takes the most likely token (greedy).
+    top_k: number of most likely tokens to draw from; 0 = all.
+    top_p: draw from the most likely tokens that together have this probability; 1 = all.
+    seed: of the random numbers; None = different every time.
     """
 
     temperature: float = 0.0
@@ -74,7 +74,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Turn:
-    """A question of a dialogue, and the answer that was given."""
+    """A question of a dialogue and its answer."""
 
     question: str
     answer: str
@@ -83,10 +83,10 @@ class Turn:
 @dataclass(frozen=True)
 class Verdict:
     """
-    What an answer decides for.
+    The choice that an answer decides for.
 
-    index: into the choices of the request; None = for none of them, it is unclear.
-    probability: that the model gave to this choice, 0..1; None where it does not tell.
+    index: into the choices of the request; None = unclear.
+    probability: of this choice according to the model, 0..1; None = not reported.
     """
 
     index: int | None
@@ -96,15 +96,16 @@ class Verdict:
 @dataclass(frozen=True)
 class GenerationRequest:
     """
-    A question about images, in the order in which the model shall see them.
+    A question about images, in the order in which the model sees them.
 
-    turns: what was said about these images before, the oldest first.
-    keep: whether a question may follow that goes on from this one; what the model has read then
-        stays where it is.
-    video: the images are frames of one video, oldest first, not pictures of their own.
-    choices: the answer is to be one of these, and ends as soon as it is.
-    min_probability: a choice less likely than this is unclear, where the backend tells.
-    backend: which one of a chain shall answer; '' = the first that can.
+    turns: what was said about these images before, oldest first.
+    keep: a follow-up may come, so the backend keeps what the model has read.
+    video: the images are frames of one video, oldest first, not separate pictures.
+    choices: the allowed answers; generation stops at the words that decide.
+    min_probability: a choice less likely than this is unclear, if the backend reports it.
+    backend: the one of a chain to ask; '' = the first that can answer.
+
+    >>> GenerationRequest('Is the path clear?', (embedding,), choices=('yes', 'no'))
     """
 
     question: str
@@ -119,23 +120,23 @@ class GenerationRequest:
     backend: str = ''
 
     def with_images(self, images: tuple[ImageEmbedding, ...]) -> GenerationRequest:
-        """Return the same question about other images."""
+        """Copy the request with other images."""
         return replace(self, images=images)
 
 
 @dataclass(frozen=True)
 class GenerationFigures:
-    """What a generation cost, as the backend measured it; seconds of wall time."""
+    """Cost of a generation as measured by the backend; times are seconds of wall time."""
 
     image_tokens: int  # among prompt_tokens
-    prompt_tokens: int  # read for this answer; not what was still held of a dialogue
+    prompt_tokens: int  # read for this answer, without what was still held of a dialogue
     new_tokens: int
     prefill_seconds: float
     decode_seconds: float
 
     @property
     def tokens_per_second(self) -> float:
-        """Return the speed of writing; 0 if that was too short to tell."""
+        """Speed of writing; 0 if the answer was too short to measure."""
         if self.decode_seconds <= 0 or self.new_tokens < 2:
             return 0.0
         return (self.new_tokens - 1) / self.decode_seconds
@@ -143,7 +144,7 @@ class GenerationFigures:
 
 @dataclass(frozen=True)
 class Source:
-    """Who wrote an answer: names of a backend and of its model."""
+    """The backend and the model that wrote an answer, by name."""
 
     backend: str
     model: str
@@ -152,10 +153,10 @@ class Source:
 @dataclass(frozen=True)
 class Chunk:
     """
-    A piece of an answer; the last one says why the answer ended and what it cost.
+    A piece of an answer; the last one has the finish reason and the figures.
 
-    verdict: in the last one, of a request with choices; None if it was cancelled.
-    source: who wrote it, where there is a chain of backends.
+    verdict: in the last one, if the request has choices; None if it was cancelled.
+    source: the backend that wrote it, in a chain of backends.
     """
 
     text: str

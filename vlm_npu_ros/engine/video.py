@@ -53,7 +53,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
     try:
         path.open('rb').close()
     except OSError as error:
-        raise ImageError(f'{path} can not be read: {error.strerror}') from error
+        raise ImageError(f'{path} cannot be read: {error.strerror}') from error
     # OpenCV warns on standard error of what is an error here.
     level = cv2.getLogLevel()
     cv2.setLogLevel(_ERRORS_ONLY)

@@ -1,4 +1,4 @@
-"""From the fields of a request, a Watch goal or a parameter to a question that was checked."""
+"""Checks the fields of a request, a Watch goal or a parameter, and turns them into a question."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.srv import Ask
 
-MAX_QUESTION = 20_000  # characters; no context of these models holds more
+MAX_QUESTION = 20_000  # characters; more than fits any context of these models
 MAX_ID = 100  # characters of a conversation_id
 MAX_CHOICES = 64
 MAX_CHOICE = 100  # characters
-_TYPED_TOKENS = 32  # of an answer that is to be one word; a chatty model decides within them
+_TYPED_TOKENS = 32  # of an answer with choices; even a chatty model decides within them
 
 
 @dataclass(frozen=True)
 class AskOptions:
     """
-    A question that was checked.
+    A checked question.
 
-    request: for the model; images, turns and sampling are filled in when its turn has come.
+    request: for the model; images, turns and sampling are filled in when the question begins.
     cameras, freshness: which frames it may be about. timeout: seconds.
-    num_frames, window: so many frames, spread over so many nanoseconds.
-    goes_on: it is about what its dialogue is about, if there is that dialogue.
+    num_frames, window: number of frames, and the nanoseconds over which they are spread.
+    goes_on: it continues its dialogue, if the node still remembers it.
     """
 
     request: GenerationRequest
@@ -45,7 +45,7 @@ class AskOptions:
 
 
 def shared_fields(source: Any, *but: str) -> Ask.Request:
-    """Make a request of something with fields of the same names and meanings, `but` these."""
+    """Copy the fields of `source` that a request has as well, except `but`."""
     names = [name for name in Ask.Request.get_fields_and_field_types() if name not in but]
     return Ask.Request(**{name: getattr(source, name) for name in names if hasattr(source, name)})
 
@@ -56,7 +56,7 @@ def check_request(
     """
     Check a request of the service or a goal of the action; raise RequestError.
 
-    A field at its zero takes the node's default. cameras: those of the node, the default first.
+    A field at zero takes the node's default. cameras: names of the node's cameras, default first.
     """
     _refuse_contradictions(request)
     question, found = commands(request.question.strip())
@@ -119,7 +119,7 @@ def _backend(wanted: str, known: Collection[str]) -> str:
 
 
 def _choices(request: Any) -> tuple[str, ...]:
-    """Clean up what the answer is to be one of; () = free text."""
+    """Return the allowed answers, cleaned up; () = free text."""
     if request.answer_type == request.TEXT:
         return ()
     if request.answer_type == request.YES_NO:
@@ -136,7 +136,7 @@ def _choices(request: Any) -> tuple[str, ...]:
             )
         if choice.casefold() in known:
             raise RequestError(
-                f'{reprlib.repr(choice)} is given twice, or is {UNCLEAR!r}, which is always there'
+                f'{reprlib.repr(choice)} is given twice, or is {UNCLEAR!r}, which is always valid'
             )
         known.add(choice.casefold())
     return choices
@@ -149,7 +149,7 @@ def _confidence(value: float) -> float:
 
 
 def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int, int]:
-    """Check num_frames and window; the latter is returned in nanoseconds."""
+    """Return num_frames and window, checked; window in nanoseconds."""
     num_frames, window = max(request.num_frames, 1), _nanoseconds('window', request.window)
     if num_frames > 1 and cameras > 1:
         raise RequestError('Ask about several frames of one camera, or about several cameras')
@@ -166,7 +166,7 @@ def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int
 
 def _refuse_contradictions(request: Any) -> None:
     if request.answer_type not in (request.TEXT, request.YES_NO, request.CHOICE):
-        raise RequestError(f'answer_type {request.answer_type} is none of TEXT, YES_NO, CHOICE')
+        raise RequestError(f'answer_type {request.answer_type} is not one of TEXT, YES_NO, CHOICE')
     if request.choices and request.answer_type != request.CHOICE:
         raise RequestError('choices are given, but answer_type is not CHOICE')
     if request.new_conversation and not request.conversation_id:

@@ -46,7 +46,7 @@ def to_rgb(msg: Image | CompressedImage) -> np.ndarray:
     try:
         return compressed_to_rgb(msg) if isinstance(msg, CompressedImage) else image_to_rgb(msg)
     except (cv2.error, MemoryError) as error:
-        raise ImageError(f'The image can not be converted: {error}') from error
+        raise ImageError(f'The image cannot be converted: {error}') from error
 
 
 def image_to_rgb(msg: Image) -> np.ndarray:
@@ -119,7 +119,7 @@ def convert_with_cv_bridge(bridge: ImageBridge, msg: Image) -> np.ndarray:
     try:
         return bridge.imgmsg_to_cv2(msg, desired_encoding='rgb8')
     except (TypeError, ValueError, RuntimeError, cv2.error) as error:
-        raise ImageError(f'cv_bridge can not convert {_describe(msg)}: {error}') from error
+        raise ImageError(f'cv_bridge cannot convert {_describe(msg)}: {error}') from error
 
 
 def convert_plain(msg: Image) -> np.ndarray:

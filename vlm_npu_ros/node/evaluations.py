@@ -1,4 +1,4 @@
-"""Questions that are asked again and again, each once for all who want its answers."""
+"""Repeats questions in the background; subscribers to the same question share its answers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraFeed
 
-_RETRY = 1.0  # seconds from a question that failed to the next one
-_LASTING = (RequestError, InactiveError)  # errors that the next look would end with, too
+_RETRY = 1.0  # seconds from a failed question to the next one
+_LASTING = (RequestError, InactiveError)  # errors that would recur at the next look
 
 
 class Subscriber(Protocol):
     """
-    Who wants the answers to a question; called by one thread, and must be quick.
+    Receives the answers to a question; called in one thread, and must return quickly.
 
-    period: seconds from one look to the next, at least; 0 = look at each new embedding.
+    period: minimum seconds from one look to the next; 0 = look at each new embedding.
     deadline: when it ends, time.monotonic(); infinite = never.
     """
 
@@ -38,25 +38,25 @@ class Subscriber(Protocol):
     deadline: float
 
     def looked(self, ask: Ask) -> None:
-        """Take a question that has ended, with an answer or an error that may pass."""
+        """Receive a question that has ended, with an answer or a temporary error."""
 
     def ended(self, error: VlmError) -> None:
-        """Take why no answer comes any more."""
+        """Receive the reason why no more answers will come."""
 
 
 class _Evaluation:
-    """One question and those who want its answers."""
+    """One question and its subscribers."""
 
     def __init__(self, options: AskOptions) -> None:
         self.options = options
         self.subscribers: list[Subscriber] = []
-        self.ask: Ask | None = None  # that is open
+        self.ask: Ask | None = None  # the open one
         self.last = 0  # stamp of the newest frame that was looked at, nanoseconds
-        self.begun = -math.inf  # the last look, time.monotonic()
-        self.due = 0.0  # the next one, at the earliest
+        self.begun = -math.inf  # start of the last look, time.monotonic()
+        self.due = 0.0  # earliest time of the next one, time.monotonic()
 
     def begin(self, on_done: Callable[[_Evaluation, Ask], None]) -> Ask:
-        """Return the question, about a frame newer than the last one."""
+        """Create the next question, about a frame newer than the last one."""
         freshness = replace(
             self.options.freshness, not_before=self.last + 1 if self.last else 0
         )
@@ -69,7 +69,7 @@ class _Evaluation:
         return self.ask
 
     def settle(self, ask: Ask, now: float) -> None:
-        """Take the end of the question, and find out when to ask it again."""
+        """Record the end of the question and schedule the next one."""
         self.ask = None
         self.begun = ask.times.begun or now
         self.due = self.begun + min((s.period for s in self.subscribers), default=0.0)
@@ -81,14 +81,14 @@ class _Evaluation:
 
 class Evaluations:
     """
-    Asks each question again and again in the background, while anybody wants its answers.
+    Asks each question repeatedly in the background while it has subscribers.
 
     Subscribers with the same question share its answers: it is asked as often as the one with
     the shortest period wants. It looks at no frame twice, and of itself it wants no more frames
     encoded than encode_rate allows.
 
     feeds: the cameras by name.
-    rate: returns the parameter encode_rate.
+    rate: gives the parameter encode_rate.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Evaluations:
         self._queue = queue
         self._feeds = feeds
         self._rate = rate
-        # Held for a moment only, and nothing of the queue is called meanwhile.
+        # Held only briefly, and never while the queue is called.
         self._wake = threading.Condition()
         self._evaluations: dict[tuple[Any, ...], _Evaluation] = {}
         self._ended: list[tuple[_Evaluation, Ask]] = []
@@ -107,11 +107,11 @@ class Evaluations:
 
     @property
     def count(self) -> int:
-        """Return the number of questions that are asked again and again."""
+        """The number of questions being repeated."""
         return len(self._evaluations)
 
     def join(self, options: AskOptions, subscriber: Subscriber) -> None:
-        """Ask this question from now on, for one more subscriber."""
+        """Add a subscriber to this question, and ask it from now on."""
         with self._wake:
             if not self._closed:
                 key = _key(options)
@@ -123,7 +123,7 @@ class Evaluations:
         subscriber.ended(InactiveError('The node is being deactivated'))
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Give a subscriber no more answers; a question that nobody wants is ended."""
+        """Remove a subscriber; a question without subscribers is ended."""
         unwanted: list[Ask] = []
         with self._wake:
             for key, evaluation in list(self._evaluations.items()):
@@ -135,7 +135,7 @@ class Evaluations:
         self._end(unwanted, CancelledError('Nobody wants the answer any more'))
 
     def frames_changed(self) -> None:
-        """Look again: a frame was encoded."""
+        """Look at the newest frame, because one was encoded."""
         outdated: list[Ask] = []
         with self._wake:
             for evaluation in self._evaluations.values():
@@ -178,7 +178,7 @@ class Evaluations:
             for subscriber in late:
                 self.leave(subscriber)
                 subscriber.ended(
-                    AnswerTimeoutError('The timeout has come: allow more, or 0 for no end')
+                    AnswerTimeoutError('The timeout has passed: allow more, or 0 for no limit')
                 )
             for evaluation, ask in ended:
                 self._settle(evaluation, ask)
@@ -191,7 +191,7 @@ class Evaluations:
     def _settle(self, evaluation: _Evaluation, ask: Ask) -> None:
         """Tell the subscribers how a question has ended."""
         with self._wake:
-            if evaluation.ask is not ask:  # it was let go
+            if evaluation.ask is not ask:  # it was dropped
                 return
             evaluation.settle(ask, time.monotonic())
             subscribers = list(evaluation.subscribers)
@@ -206,21 +206,21 @@ class Evaluations:
 
     def _is_due(self, evaluation: _Evaluation, now: float) -> bool:
         """
-        Return whether to ask now: a frame is there, or it is time to want one.
+        Return whether to ask now: there is a new frame, or it is time to request one.
 
-        The frames that a question waits for are encoded at once, whatever encode_rate says.
+        Frames that a question waits for are encoded at once, whatever encode_rate says.
         """
         if evaluation.ask or now < evaluation.due:
             return False
         return now >= self._wanting(evaluation) or self._has_new(evaluation)
 
     def _wanting(self, evaluation: _Evaluation) -> float:
-        """Return when to want a frame, time.monotonic()."""
+        """Return when to request a frame, time.monotonic()."""
         rate = self._rate()
         return evaluation.begun + (1 / rate if rate > 0 else 0.0)
 
     def _patience(self, now: float) -> float | None:
-        """Return after how many seconds something is due without being told; None = never."""
+        """Return the seconds until something is due by time alone; None = never."""
         times = [s.deadline for e in self._evaluations.values() for s in e.subscribers]
         for evaluation in self._evaluations.values():
             if not evaluation.ask:
@@ -230,7 +230,7 @@ class Evaluations:
         return None if first == math.inf else min(max(first - now, 0.0), threading.TIMEOUT_MAX)
 
     def _stamps(self, evaluation: _Evaluation) -> list[int]:
-        """Return those of the newest frames of its cameras; 0 = there is none."""
+        """Return the stamps of the newest frames of its cameras; 0 = no frame."""
         frames = [self._feeds[camera].frame for camera in evaluation.options.cameras]
         return [frame.stamp if frame else 0 for frame in frames]
 
@@ -244,11 +244,11 @@ class Evaluations:
 
 
 def _let_go(evaluation: _Evaluation) -> list[Ask]:
-    """Forget the open question of an evaluation; return it, if there is one."""
+    """Detach the open question of an evaluation; return it, if there is one."""
     ask, evaluation.ask = evaluation.ask, None
     return [ask] if ask else []
 
 
 def _key(options: AskOptions) -> tuple[Any, ...]:
-    """Tell what questions with the same answers have in common."""
+    """Return what is equal for questions with the same answers."""
     return options.request, options.cameras

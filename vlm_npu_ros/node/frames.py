@@ -1,4 +1,4 @@
-"""Encoded frames of a camera: the newest one, the recent ones, and which may answer a question."""
+"""Encoded frames of a camera: the newest one, recent ones, and which fit a question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NANOSECONDS = 1_000_000_000
 
 @dataclass(frozen=True)
 class CachedFrame:
-    """A frame that the language model can read at once."""
+    """An encoded frame, ready for the language model."""
 
     camera: str
     header: Header
@@ -25,9 +25,9 @@ class CachedFrame:
 @dataclass(frozen=True)
 class View:
     """
-    Frames, oldest first or camera by camera, and what was said about them.
+    The frames of a question, oldest first or camera by camera, and the turns about them.
 
-    note: what is otherwise than asked.
+    note: how they differ from what was asked for.
     """
 
     frames: tuple[CachedFrame, ...]
@@ -36,18 +36,18 @@ class View:
 
     @property
     def newest(self) -> CachedFrame:
-        """Return the newest frame."""
+        """The newest frame."""
         return max(self.frames, key=lambda frame: frame.stamp)
 
     @property
     def is_video(self) -> bool:
-        """Return whether these are several frames of one camera."""
+        """Whether these are several frames of one camera."""
         return len(self.frames) > 1 and len({frame.camera for frame in self.frames}) == 1
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """How fresh a frame must be; nanoseconds."""
+    """How fresh a frame must be, in nanoseconds."""
 
     max_age: int
     not_before: int = 0
@@ -56,15 +56,15 @@ class Freshness:
         """
         Return whether a question may be answered from this frame.
 
-        Clocks of camera and robot differ a little; a frame from further ahead than max_age is one
-        from before the clock was set back.
+        The clocks of camera and robot may differ a little; a frame that is further ahead than
+        max_age is from before the clock was set back.
         """
         if frame is None:
             return False
         return frame.stamp >= self.not_before and abs(now - frame.stamp) <= self.max_age
 
     def complaint(self, camera: str, topic: str, frame: CachedFrame | None, now: int) -> VlmError:
-        """Return the error that says why this frame does not do."""
+        """Return the error that says why this frame does not fit."""
         if frame is None:
             return NoFrameError(
                 f'Camera {camera!r} has delivered no usable frame yet: is {topic} published?'
@@ -83,9 +83,9 @@ class Freshness:
 @dataclass(frozen=True)
 class HistoryLimits:
     """
-    What is kept of one camera besides its newest frame.
+    Limits of the frames kept of one camera.
 
-    period: between two frames, nanoseconds. span: the oldest frame's age. size: bytes.
+    period: between two frames, nanoseconds. span: largest age, nanoseconds. size: bytes.
     """
 
     period: int
@@ -95,19 +95,19 @@ class HistoryLimits:
 
 class History:
     """
-    The recent frames of one camera, oldest first, the newest one always among them.
+    The recent frames of one camera, always including the newest one.
 
-    One thread adds, others may look at any time: the frames are replaced, never changed.
+    One thread adds; others may read at any time, because the tuple is replaced, never changed.
     """
 
     def __init__(self) -> None:
         self._frames: tuple[CachedFrame, ...] = ()
         self._due = 0  # stamp of the next frame to keep
-        self._passing = False  # the newest one is there for its freshness only
+        self._passing = False  # the newest one is between two periods and will not be kept
 
     @property
     def newest(self) -> CachedFrame | None:
-        """Return the newest frame."""
+        """The newest frame; None = there is no frame."""
         frames = self._frames
         return frames[-1] if frames else None
 
@@ -115,12 +115,12 @@ class History:
         return len(self._frames)
 
     def add(self, frame: CachedFrame, limits: HistoryLimits) -> None:
-        """Take a new frame, and let go of what the limits do not allow."""
+        """Add a frame, and drop those that exceed the limits."""
         frames = list(self._frames)
         if frames and frame.stamp <= frames[-1].stamp:
-            # The clock was set back, or a recording began anew.
+            # The clock was set back, or a recording was restarted.
             frames, self._due, self._passing = [], 0, False
-        # Frames do not come on the tick: the nearest one is as good, and the ticks stay.
+        # Frames do not come exactly on the tick: the nearest one is kept, and the ticks stay.
         gap = frame.stamp - frames[-1].stamp if frames else 0
         slack = min(gap // 2, limits.period // 4)
         if self._passing:
@@ -143,18 +143,18 @@ class History:
 
     def spread(self, wanted: int, window: int, period: int) -> list[CachedFrame]:
         """
-        Return up to `wanted` frames, evenly spaced, the newest one last.
+        Return up to `wanted` frames, evenly spaced, oldest first.
 
-        They span `window` nanoseconds or, because the spacing is a whole number of periods, a
-        little less; nothing older than that is taken.
+        They span `window` nanoseconds or a little less, because the spacing is a whole number of
+        periods (nanoseconds, too).
         """
         frames = self._frames
         if not frames or wanted == 1:
             return list(frames[-1:])
-        # A hundredth for what was rounded to nanoseconds.
+        # Add a hundredth because of rounding to nanoseconds.
         step = max(int(window / (wanted - 1) / period + 0.01), 1) * period
         newest, stamps = frames[-1].stamp, [frame.stamp for frame in frames]
-        # However many are wanted: no target lies before the oldest frame.
+        # No target lies before the oldest frame, however many are wanted.
         wanted = min(wanted, (newest - stamps[0]) // step + 2)
         chosen: list[CachedFrame] = []
         for target in range(newest, newest - wanted * step, -step):

@@ -1,4 +1,4 @@
-"""The topic of whole sentences."""
+"""The topic of sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vlm_npu_ros.node.ask import Ask, Piece
 
 
 class SentencePublisher:
-    """Publishes the sentences of one answer as they are completed."""
+    """Publishes each sentence of one answer when it is complete."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
@@ -17,7 +17,7 @@ class SentencePublisher:
         self._sequence = 0
 
     def take(self, ask: Ask, piece: Piece) -> None:
-        """Take the next piece of the answer."""
+        """Add the next piece of the answer."""
         for sentence in self._splitter.push(piece.delta):
             self._publish(ask, sentence, '')
         if piece.finish_reason:

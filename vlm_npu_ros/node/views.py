@@ -1,4 +1,4 @@
-"""What a question looks at: the newest frame, several, or what its dialogue is about."""
+"""The frames of a question: the newest one, several, or those of its dialogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS, View
 
 
 class Views:
-    """Finds the view of each question, and remembers that of each dialogue."""
+    """Selects the frames of each question, and remembers those of each dialogue."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class Views:
         self._conversations = conversations
 
     def view_for(self, ask: Ask) -> View | None:
-        """Return what the question looks at; None while there is nothing that fits."""
+        """Return the frames and turns of a question; None while no frame fits."""
         options = ask.options
         if options.goes_on:
             conversation = self._conversations.get(options.conversation_id)
@@ -47,13 +47,13 @@ class Views:
         note = ''
         if len(frames) < options.num_frames:
             note = (
-                f'{len(frames)} of {options.num_frames} frames: no more are kept of the last '
+                f'{len(frames)} of {options.num_frames} frames: the cache has no more of the last '
                 f'{options.window / NANOSECONDS:.1f} s'
             )
         return View(tuple(frames), note=note)
 
     def forget_before(self, ask: Ask) -> int:
-        """Forget the dialogue that the question begins anew; return the number of its turns."""
+        """Forget the dialogue that the question restarts; return the number of its turns."""
         options = ask.options
         if options.goes_on or not options.conversation_id:
             return 0
@@ -62,7 +62,7 @@ class Views:
         return len(conversation.turns) if conversation else 0
 
     def remember(self, ask: Ask, view: View, end: str) -> None:
-        """Add the question and its answer, with this end, to the dialogue that they belong to."""
+        """Add the question and its answer, followed by `end`, to its dialogue, if it has one."""
         key = ask.options.conversation_id
         if key:
             turns = (*view.turns, Turn(ask.options.request.question, ask.answer + end))
@@ -73,14 +73,14 @@ class Views:
         return any(self._feeds[camera].encoding for camera in ask.options.cameras)
 
     def complaint(self, ask: Ask) -> VlmError:
-        """Return the error of a question that never got its frame."""
+        """Return the error of a question that got no frame."""
         now = self._node.get_clock().now().nanoseconds
         freshness = ask.options.freshness
         feeds = [self._feeds[camera] for camera in ask.options.cameras]
         feed = next((f for f in feeds if not freshness.admits(f.frame, now)), feeds[0])
         if feed.fault:
             return ImageError(
-                f'The frames of camera {feed.settings.name!r} ({feed.topic}) can not be read: '
+                f'The frames of camera {feed.settings.name!r} ({feed.topic}) cannot be read: '
                 f'{feed.fault}'
             )
         return freshness.complaint(feed.settings.name, feed.topic, feed.frame, now)

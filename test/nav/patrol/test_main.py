@@ -111,7 +111,7 @@ def test_output_that_can_not_be_written_is_found_before_the_drive(
     tmp_path: Path, file: Path, navigators: list[Navigator], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(['--mission', str(file), '--output', str(file)]) == 1
-    assert 'the report can not be written' in capsys.readouterr().err
+    assert 'the report cannot be written' in capsys.readouterr().err
     assert not navigators
 
 
@@ -175,7 +175,7 @@ def test_a_report_that_can_not_be_written(
     (tmp_path / 'file').write_text('')
     patrol = Patrol(mission(waypoint('hall')), Navigator(), vlm, camera)
     assert run_and_save(patrol, tmp_path / 'file', print) == 1
-    assert 'the report can not be written' in capsys.readouterr().err
+    assert 'the report cannot be written' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('reached, answered, code', [

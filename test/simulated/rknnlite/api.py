@@ -9,7 +9,7 @@ numbers that depend on the picture.
     SIMRKNN_RUN_FAILS=1    each run fails, which RKNNLite hides: outputs stay as they were
     SIMRKNN_NAN=1          outputs are not finite
     SIMRKNN_ZERO=1         outputs are zeros
-    SIMRKNN_NONE=1         outputs can not be fetched
+    SIMRKNN_NONE=1         outputs cannot be fetched
     SIMRKNN_INIT_RAISES=1  librknnrt.so is too old
     SIMRKNN_NO_QUERY=1     the private queries are gone
     SIMRKNN_SEGV=1         a run is a SIGSEGV

@@ -31,7 +31,7 @@ A second one leaves at once.
 exit codes:
   {_FINE:<3}  all reached, all answered, all as expected
   {FAULT:<3}  the mission could not begin, or its report could not be written
-  {_USE:<3}  wrong use, or the mission file can not be read
+  {_USE:<3}  wrong use, or the mission file cannot be read
   {_INCOMPLETE:<3}  a waypoint was not reached, or a question not answered
   {_ALARM:<3}  an answer is not as expected, or unclear where one was expected
   {INTERRUPTED}  Ctrl-C
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         args.output.mkdir(parents=True, exist_ok=True)  # now, and not when all is done
     except OSError as error:
-        return _fail(f'the report can not be written: {error}', FAULT)
+        return _fail(f'the report cannot be written: {error}', FAULT)
     # Our own handlers: rclpy's would cut the connections before anything is cancelled.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -171,7 +171,7 @@ def _save(report: Report, folder: Path) -> str:
     try:
         save(report, folder)
     except OSError as error:
-        return f'the report can not be written: {error}'
+        return f'the report cannot be written: {error}'
     return ''
 
 

@@ -18,7 +18,7 @@ class PatrolScreen(Progress):
     """Lines of progress."""
 
     def __init__(self) -> None:
-        # A terminal that can not show a tick shall show something else, not an error.
+        # A terminal that cannot show a tick shall show something else, not an error.
         if hasattr(sys.stdout, 'reconfigure'):
             sys.stdout.reconfigure(errors='replace')
         self.console = Console(highlight=False, markup=False, emoji=False)

@@ -208,8 +208,8 @@ def status(number: int, text: str = 'so it is', **headers: str) -> Answer:
         (nothing_at_all, ContextError, '64'),
         (no_end, BackendCrashedError, 'without saying why'),
         (error_in_the_stream, BackendCrashedError, 'out of memory'),
-        (drop_within_a_character, BackendUnavailableError, 'can not be reached'),
-        (Exchange.drop, BackendUnavailableError, 'can not be reached'),
+        (drop_within_a_character, BackendUnavailableError, 'cannot be reached'),
+        (Exchange.drop, BackendUnavailableError, 'cannot be reached'),
         (status(400), RequestError, 'answered 400: so it is'),
         (status(401), BackendUnavailableError, 'environment variable OPENAI_API_KEY'),
         (status(403), BackendUnavailableError, 'valid key'),
@@ -281,7 +281,7 @@ def test_retry_after_is_waited_for(make_engine: MakeEngine, server: ChatServer) 
 def test_server_that_has_gone(make_engine: MakeEngine) -> None:
     with chat_server() as gone:
         engine = make_engine(base_url=gone.url)
-    with pytest.raises(BackendUnavailableError, match='can not be reached: .*Refused'):
+    with pytest.raises(BackendUnavailableError, match='cannot be reached: .*Refused'):
         engine.answer(QUESTION)
 
 

@@ -76,7 +76,7 @@ def test_server_without_a_list(
         (lambda exchange: exchange.fail(503, 'loading'), BackendUnavailableError, 'loading'),
         (lambda exchange: exchange.reply(200, b'<html>'), VlmError, 'no whole answer'),
         (Exchange.wait_for_disconnect, AnswerTimeoutError, 'did not list its models within 0.5'),
-        (Exchange.drop, BackendUnavailableError, 'can not be reached'),
+        (Exchange.drop, BackendUnavailableError, 'cannot be reached'),
     ],
 )
 def test_server_that_fails(

@@ -262,7 +262,7 @@ def test_embedding_is_that_of_the_picture_whatever_the_caller_does_with_an_earli
 def test_camera_that_shows_the_same_picture_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, picture = RknnEncoder(FOLDED, profile()), noise(1, 32, 32)
     first = encoder.encode(picture)
-    # The runtime can not be told from one that rounds a faint change away.
+    # The runtime cannot be told from one that rounds a faint change away.
     monkeypatch.setenv('SIMRKNN_RUN_FAILS', '1')
     np.testing.assert_array_equal(encoder.encode(picture), first)
     faint = picture.copy()

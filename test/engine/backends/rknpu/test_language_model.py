@@ -310,7 +310,7 @@ def test_answer_that_nobody_reads_on_frees_the_runtime(
     assert text(model.generate(request(image))) == expected
 
 
-@pytest.mark.parametrize('version', VERSIONS[1:])  # the oldest can not clear
+@pytest.mark.parametrize('version', VERSIONS[1:])  # the oldest cannot clear
 def test_earlier_image_is_forgotten(
     version: str, load: Load, fifty: list[tuple[ImageEmbedding, str]],
     monkeypatch: pytest.MonkeyPatch,

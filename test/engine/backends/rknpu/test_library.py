@@ -45,7 +45,7 @@ def test_file_that_does_not_load_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / 'librkllmrt.so'
     path.write_bytes(b'\x7fELF\x02' + bytes(100))
     runtime = RuntimeLibrary(path, '1.2.3', ABIS['D'], '')
-    with pytest.raises(BackendUnavailableError, match='can not be loaded'):
+    with pytest.raises(BackendUnavailableError, match='cannot be loaded'):
         RkllmLibrary(runtime)
 
 

@@ -117,7 +117,7 @@ def test_file_that_is_no_library_is_refused(content: bytes, tmp_path: Path) -> N
 
 
 def test_unreadable_library_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BackendUnavailableError, match='can not be read'):
+    with pytest.raises(BackendUnavailableError, match='cannot be read'):
         identify(tmp_path / 'librkllmrt.so')
 
 

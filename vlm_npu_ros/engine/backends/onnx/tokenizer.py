@@ -19,7 +19,7 @@ class Tokenizer:
     """
     Tokens 0 to 255 are bytes, then the special tokens, then the pieces.
 
-    Any text can be encoded, and no text encodes to a special token: what a user types can not
+    Any text can be encoded, and no text encodes to a special token: what a user types cannot
     become a control tag.
     """
 

@@ -15,7 +15,7 @@ def read_key(settings: OpenAISettings) -> str:
     """
     Return the key from the file or else from the environment variable; '' = there is none.
 
-    Raises BackendUnavailableError if the file can not be read, or by others as well.
+    Raises BackendUnavailableError if the file cannot be read, or by others as well.
     """
     path, variable = settings.api_key_file, settings.api_key_env
     if path:
@@ -44,5 +44,5 @@ def _read_private(path: str) -> str:
             return file.read(_MOST).decode(errors='replace').strip()
     except OSError as error:
         raise BackendUnavailableError(
-            f'The key file {path} (openai.api_key_file) can not be read: {error.strerror}'
+            f'The key file {path} (openai.api_key_file) cannot be read: {error.strerror}'
         ) from error

@@ -67,7 +67,7 @@ class Failures:
         if isinstance(error, openai.APIConnectionError) and not begun:
             hint = ': name the authority in SSL_CERT_FILE' if 'CERTIFICATE' in said else ''
             return BackendUnavailableError(
-                f'{self.where} can not be reached: {said}{hint}: start it, or set openai.base_url'
+                f'{self.where} cannot be reached: {said}{hint}: start it, or set openai.base_url'
             )
         hint = 'look into its log' if begun else 'look into its log, or set openai.base_url'
         return BackendCrashedError(f'{self.where} sent no whole answer: {said}: {hint}')

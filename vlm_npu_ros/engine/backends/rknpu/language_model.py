@@ -52,7 +52,7 @@ class RkllmLanguageModel(LanguageModel):
 
     context: tokens, at most what the model was converted for.
     image_size: side in pixels of the square that the encoder reads.
-    sampling: how tokens are drawn; runtimes before 1.3.0 can not change it later.
+    sampling: how tokens are drawn; runtimes before 1.3.0 cannot change it later.
     settings: base_domain_id, cpu_mask, embed_flash and keep_tokens are taken as they are.
     """
 
@@ -180,8 +180,8 @@ class RkllmLanguageModel(LanguageModel):
         """Return the text to run; the runtime frames it, from class B on."""
         if turns and self._template is None:
             raise NotSupportedError(
-                f'The chat template of {self.name} is in its file, where it can not be read: a '
-                'dialogue that another question has displaced can not be taken up again. Begin '
+                f'The chat template of {self.name} is in its file, where it cannot be read: a '
+                'dialogue that another question has displaced cannot be taken up again. Begin '
                 'it anew (new_conversation), or write a template into the profile'
             )
         if not images:

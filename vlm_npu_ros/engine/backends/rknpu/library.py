@@ -27,7 +27,7 @@ class RkllmLibrary:
     A loaded librkllmrt.so.
 
     Functions return the runtime's code, 0 for success. Raises BackendUnavailableError if the
-    file can not be loaded, UnsupportedRuntimeError if its defaults speak of another version.
+    file cannot be loaded, UnsupportedRuntimeError if its defaults speak of another version.
     """
 
     def __init__(self, runtime: RuntimeLibrary) -> None:
@@ -38,7 +38,7 @@ class RkllmLibrary:
             self._library = ctypes.CDLL(str(runtime.path))
         except OSError as error:
             raise BackendUnavailableError(
-                f'{runtime.path} can not be loaded: {error}. It needs libgomp1 and libstdc++6'
+                f'{runtime.path} cannot be loaded: {error}. It needs libgomp1 and libstdc++6'
             ) from error
         structs, abi = self.abi.structs, self.abi
         handle, text = c_void_p, c_char_p

@@ -185,7 +185,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 yield data
     except OSError as error:
-        raise BackendUnavailableError(f'{path} can not be read: {error.strerror}') from error
+        raise BackendUnavailableError(f'{path} cannot be read: {error.strerror}') from error
 
 
 def _digest(data: mmap.mmap) -> str:
