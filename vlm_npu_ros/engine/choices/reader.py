@@ -9,21 +9,16 @@ denies it; a few words more confirm it. A robot acts on the result: what is doub
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from enum import auto, Enum
 
-from vlm_npu_ros.engine.choices import words
+from vlm_npu_ros.engine.choices.lexicon import ENDING, LETTER, lexicon, Mention, Phrase
 from vlm_npu_ros.engine.choices.tokens import END, Kind, Token, Tokeniser
 from vlm_npu_ros.engine.choices.words import Role
 
 _WINDOW = 3  # words behind a choice that may still deny it: "the red box is not ..."
 _CJK_WINDOW = 30  # characters; Japanese and Korean deny at the end of the clause
 _THINK, _THOUGHT = '<think>', '</think>'
-_YES_NO = {
-    'yes': ((words.YES_ANY, Role.NONE), (words.YES_SUBJECT, Role.SUBJECT),
-            (words.YES_END, Role.ASK)),
-    'no': ((words.NO_ANY, Role.NONE), (words.NO_SUBJECT, Role.SUBJECT), (words.NO_END, Role.ASK)),
-}
 
 
 @dataclass(frozen=True)
@@ -39,32 +34,14 @@ class Decision:
     start: int
 
 
-@dataclass(frozen=True)
-class _Mention:
-    """
-    A phrase that names a choice.
+class _Fate(Enum):
+    """What became of a mention."""
 
-    index: None if it names several.
-    verdict: it is a yes or no, which counts only where an answer can begin.
-    end, subject: it counts only before an end of the clause; or before that or a new sentence.
-    letter: it is one letter, maybe an article; it counts before such an end and before "is".
-    """
-
-    index: int | None
-    verdict: bool = False
-    end: bool = False
-    subject: bool = False
-    letter: bool = False
-
-
-@dataclass
-class _Node:
-    """What is known of a phrase, and the phrases that go on from it, by their next token."""
-
-    role: Role = Role.NONE
-    mention: _Mention | None = None
-    known: bool = False
-    longer: dict[str, _Node] = field(default_factory=dict)
+    OPEN = auto()
+    DECIDED = auto()
+    UNCLEAR = auto()
+    DROPPED = auto()
+    VOID = auto()  # dropped, and what follows in its clause counts no more than it
 
 
 @dataclass
@@ -72,16 +49,62 @@ class _Pending:
     """
     A mention that the next words may still change.
 
-    left: how many words that are.
-    listing: what follows may be another one of a list.
+    left: how many words that are; of a yes or no, it is one.
+    first: none has come yet.
+    listing: what follows may be another one of a list; joiner: after this role.
     """
 
-    mention: _Mention
+    mention: Mention
     start: int
     left: int
-    seen: int = 0
+    first: bool = True
     listing: bool = False
-    joiner: Role = Role.NONE
+    joiner: Role = Role.NEUTRAL
+
+    def follow(self, token: Token, phrase: Phrase) -> _Fate:
+        """Read what comes next."""
+        if token.kind is Kind.BREAK:
+            return self._after_break(token.text)
+        role, mention = phrase.role, self.mention
+        first, self.first = self.first, False
+        another = phrase.mention is not None and phrase.mention.index != mention.index
+        if another and (first or self.listing):
+            # "yes or no" says nothing, nor does that "no"
+            return _Fate.VOID if mention.verdict and Role.OR in self.joiner else _Fate.UNCLEAR
+        if first and not mention.counts_before(token, role):
+            return _Fate.DROPPED
+        if role & (Role.OR | Role.AND):
+            self.listing, self.joiner, self.left = True, role, max(self.left, _WINDOW)
+            return _Fate.OPEN
+        return self._after_verdict(role) if mention.verdict else self._after_choice(role)
+
+    def _after_break(self, mark: str) -> _Fate:
+        choice = not self.mention.verdict
+        label = choice and self.first and mark == ':' and self.mention.before != LETTER
+        if mark == '?' or label or (mark == END and self.joiner):
+            return _Fate.DROPPED
+        if choice and mark not in ('.', END):  # "red, blue or green"
+            self.first, self.left, self.listing = False, 1, True
+            return _Fate.OPEN
+        return _Fate.DECIDED
+
+    def _after_verdict(self, role: Role) -> _Fate:
+        if Role.IF in role:
+            return _Fate.DROPPED
+        if Role.NOT in role:
+            return _Fate.UNCLEAR if Role.OR in self.joiner else _Fate.DECIDED
+        return _Fate.DROPPED if Role.NOT_AFTER in role else _Fate.DECIDED
+
+    def _after_choice(self, role: Role) -> _Fate:
+        if Role.NOT in role and Role.OR in self.joiner:
+            return _Fate.UNCLEAR  # "blocked or not"
+        if Role.RATHER in role or (Role.NOT in role and self.listing):
+            return _Fate.DECIDED  # "red and not blue"
+        if role & (Role.NOT | Role.NOT_AFTER):
+            return _Fate.DROPPED
+        if Role.ARTICLE not in role:
+            self.left, self.joiner = self.left - 1, Role.NEUTRAL
+        return _Fate.OPEN if self.left > 0 else _Fate.DECIDED
 
 
 class AnswerReader:
@@ -96,7 +119,7 @@ class AnswerReader:
     """
 
     def __init__(self, choices: tuple[str, ...]) -> None:
-        self._phrases = _lexicon(choices)
+        self._phrases = lexicon(choices)
         self._tokeniser = Tokeniser()
         self._tokens: list[Token] = []  # not yet known to which phrase they belong
         self._length = 0
@@ -107,7 +130,7 @@ class AnswerReader:
         self._pending: _Pending | None = None
         self._denied = self._answering = self._asking = False
         self._clause_begins = self._sentence_begins = True
-        self._before = Role.NONE
+        self._before = Role.NEUTRAL
 
     def add(self, text: str) -> Decision | None:
         """Read the next piece; return a decision as soon as nothing can change it."""
@@ -155,38 +178,35 @@ class AnswerReader:
                 first = self._tokens[0]
                 del self._tokens[:length]
                 if first.kind is not Kind.QUOTE:
-                    self._decision = self._follow(first, phrase) or self._take(first, phrase)
+                    self._decision = self._follow(first, phrase) or self._begin(first, phrase)
 
-    def _phrase(self) -> tuple[_Node, int] | None:
-        """Return the longest phrase that the tokens begin with; None if it may get longer."""
-        node, found = self._phrases, (_Node(), 1)
+    def _phrase(self) -> tuple[Phrase, int] | None:
+        """Find the longest phrase that the tokens begin with; None if it may get longer."""
+        phrase, found = self._phrases, (Phrase(), 1)
         for length, token in enumerate(self._tokens, 1):
-            following = node.longer.get(token.text)
+            following = phrase.longer.get(token.text)
             if following is None:
                 return found
-            node = following
-            if node.known:
-                found = node, length
-        return None if node.longer and self._tokens[-1].text != END else found
+            phrase = following
+            if phrase.known:
+                found = phrase, length
+        return None if phrase.longer and self._tokens[-1].text != END else found
 
-    def _take(self, token: Token, phrase: _Node) -> Decision | None:
-        if token.kind is not Kind.BREAK:
-            return self._words(token, phrase)
-        self._break(token)
-        return None
-
-    def _break(self, token: Token) -> None:
+    def _break(self, mark: str) -> None:
         """Begin a new clause."""
-        if token.text != '(':
+        if mark != '(':
             self._denied = False
         self._answering, self._clause_begins = False, True
-        if token.text not in (',', '('):
+        if mark not in (',', '('):
             self._sentence_begins = True
-            self._asking = token.text == '¿' or (self._asking and token.text == ':')
-        self._before = Role.NONE
+            self._asking = mark == '¿' or (self._asking and mark == ':')
+        self._before = Role.NEUTRAL
 
-    def _words(self, token: Token, phrase: _Node) -> Decision | None:
-        """Read a phrase that has words."""
+    def _begin(self, token: Token, phrase: Phrase) -> Decision | None:
+        """Read a phrase as the start of something new: a clause, a mention, a hedge."""
+        if token.kind is Kind.BREAK:
+            self._break(token.text)
+            return None
         role, mention = phrase.role, phrase.mention
         if self._sentence_begins and Role.ASK in role:
             self._asking = True
@@ -195,8 +215,7 @@ class AnswerReader:
         if Role.BUT in role or (Role.AND in self._before and Role.SUBJECT in role):
             self._denied = False
         if mention and self._pending is None and self._affirmed(mention):
-            cjk = token.kind is Kind.CJK
-            left = 1 if mention.verdict else _CJK_WINDOW if cjk else _WINDOW
+            left = _CJK_WINDOW if token.kind is Kind.CJK else _WINDOW
             self._pending = _Pending(mention, token.start, left)
         if role & (Role.NOT | Role.RATHER):
             self._denied = True
@@ -205,138 +224,25 @@ class AnswerReader:
         self._before = role
         return None
 
-    def _affirmed(self, mention: _Mention) -> bool:
-        """Return whether the words before a mention let it stand."""
+    def _affirmed(self, mention: Mention) -> bool:
+        """Tell whether the words before a mention let it stand."""
         if self._denied or self._asking:
             return False
-        introduced = bool(self._before & (Role.INTRO | Role.BUT)) and not mention.end
-        return not mention.verdict or self._clause_begins or self._answering or introduced
+        introduced = self._before & (Role.INTRO | Role.BUT) and mention.before != ENDING
+        return not mention.verdict or self._clause_begins or self._answering or bool(introduced)
 
-    def _follow(self, token: Token, phrase: _Node) -> Decision | None:
+    def _follow(self, token: Token, phrase: Phrase) -> Decision | None:
         """Read what follows a mention: it decides, is dropped, or waits for more."""
-        pending = self._pending
-        if pending is None:
+        if self._pending is None:
             return None
-        mention, role, first = pending.mention, phrase.role, pending.seen == 0
-        decided = Decision(mention.index, pending.start)
-        if token.kind is Kind.BREAK:
-            return self._follow_break(pending, token, decided)
-        pending.seen += 1
-        other = phrase.mention is not None and phrase.mention.index != mention.index
-        if Role.HEDGE in role:
+        if Role.HEDGE in phrase.role:
             return Decision(None, token.start)
-        if other and (first or pending.listing):
-            if not (mention.verdict and Role.OR in pending.joiner):
-                return Decision(None, pending.start)
-            self._drop(deny=True)  # "yes or no" says nothing, nor does that "no"
-        elif first and not _may_follow(mention, token, role):
-            self._drop()
-        elif role & (Role.OR | Role.AND):
-            pending.listing, pending.joiner = True, role
-            pending.left = 1 if mention.verdict else max(pending.left, _WINDOW)
-        elif Role.IF in role and mention.verdict:
-            self._drop()
-        elif role & Role.NOT and Role.OR in pending.joiner:
-            return Decision(None, pending.start)  # "blocked or not"
-        elif Role.RATHER in role or (role & Role.NOT and (pending.listing or mention.verdict)):
-            return decided  # "red and not blue"
-        elif role & (Role.NOT | Role.NOT_AFTER):
-            self._drop()
-        elif mention.verdict or Role.ARTICLE not in role:
-            pending.left -= 1
-            pending.joiner = Role.NONE
-            return decided if pending.left <= 0 else None
+        fate = self._pending.follow(token, phrase)
+        if fate is _Fate.DECIDED:
+            return Decision(self._pending.mention.index, self._pending.start)
+        if fate is _Fate.UNCLEAR:
+            return Decision(None, self._pending.start)
+        if fate is not _Fate.OPEN:
+            self._pending = None
+            self._denied |= fate is _Fate.VOID
         return None
-
-    def _follow_break(
-        self, pending: _Pending, token: Token, decided: Decision
-    ) -> Decision | None:
-        plain = not pending.mention.verdict
-        label = plain and not pending.mention.letter and pending.seen == 0 and token.text == ':'
-        if token.text == '?' or label or (token.text == END and pending.joiner):
-            self._drop()
-        elif not plain or token.text in ('.', END):
-            return decided
-        else:  # "red, blue or green"
-            pending.seen, pending.left, pending.listing = max(1, pending.seen), 1, True
-        return None
-
-    def _drop(self, deny: bool = False) -> None:
-        self._pending = None
-        self._denied |= deny
-
-
-def _may_follow(mention: _Mention, token: Token, role: Role) -> bool:
-    """Return whether a mention counts before this word."""
-    if not (mention.end or mention.subject or mention.letter):
-        return True
-    if token.kind is Kind.CJK and not token.joined or role & (Role.OR | Role.AND):
-        return True
-    if mention.letter:
-        return Role.BE in role
-    return mention.subject and Role.SUBJECT in role
-
-
-@lru_cache(maxsize=16)
-def _lexicon(choices: tuple[str, ...]) -> _Node:
-    """Return the root of all phrases; a choice hides the hedges that contain it."""
-    root = _Node()
-    folded = [choice.strip().casefold() for choice in choices]
-    verdicts = set(_YES_NO) if set(_YES_NO) <= set(folded) else set()
-    own = [_forms(choice) for choice in choices]
-    plain = [
-        key for name, keys in zip(folded, own, strict=True) if name not in verdicts
-        for key in keys
-    ]
-    for key, role in _common():
-        if Role.HEDGE not in role or not any(_contains(key, part) for part in plain):
-            _insert(root, key).role |= role
-    for index, (name, keys) in enumerate(zip(folded, own, strict=True)):
-        if name in verdicts:
-            for text, after in _YES_NO[name]:
-                mention = _Mention(index, True, after is Role.ASK, after is Role.SUBJECT)
-                for phrase in words.phrases(text):
-                    for key in _forms(phrase):
-                        _insert(root, key).mention = mention
-            continue
-        for key in keys:
-            node = _insert(root, key)
-            letter = len(key) == 1 and len(key[0]) == 1 and name.isalpha() and key[0].isascii()
-            same = node.mention is None or node.mention.index == index
-            end = Role.NOT in node.role
-            node.mention = _Mention(index if same else None, end=end, letter=letter)
-            node.role &= ~Role.HEDGE
-    return root
-
-
-@lru_cache(maxsize=1)
-def _common() -> list[tuple[tuple[str, ...], Role]]:
-    return [
-        (key, role) for role, text in words.WORDS.items()
-        for phrase in words.phrases(text) for key in _forms(phrase)
-    ]
-
-
-def _forms(phrase: str) -> set[tuple[str, ...]]:
-    """Return a phrase's tokens, with the breaks inside it and without."""
-    tokeniser = Tokeniser()
-    tokens = [t for at, char in enumerate(phrase) for t in tokeniser.feed(char, at)]
-    tokens += [*tokeniser.end(len(phrase))][:-1]
-    tokens = [token for token in tokens if token.kind is not Kind.QUOTE]
-    while tokens and tokens[-1].kind is Kind.BREAK:
-        tokens.pop()
-    while tokens and tokens[0].kind is Kind.BREAK:
-        tokens.pop(0)
-    bare = tuple(token.text for token in tokens if token.kind is not Kind.BREAK)
-    return {tuple(token.text for token in tokens), bare} - {()}
-
-
-def _contains(key: tuple[str, ...], part: tuple[str, ...]) -> bool:
-    return any(key[i:i + len(part)] == part for i in range(len(key) - len(part) + 1))
-
-
-def _insert(node: _Node, key: tuple[str, ...]) -> _Node:
-    for text in key:
-        node = node.longer.setdefault(text, _Node())
-    node.known = True
-    return node
