@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+from itertools import product
 import json
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,6 @@ from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
 # Sizes and offsets of every struct of every release's rkllm.h, as its compilers for x86_64 and
 # aarch64 lay them out (from their debug information; both the same).
 MEASURED = json.loads(Path(__file__).with_name('rkllm_abi.json').read_text())
-STRUCTS = [
-    (version, name, measured)
-    for group in MEASURED
-    for version in group['versions']
-    for name, measured in group['structs'].items()
-]
 
 
 def offset_of(struct: Any, path: str) -> int:
@@ -29,13 +24,15 @@ def offset_of(struct: Any, path: str) -> int:
     return total
 
 
-@pytest.mark.parametrize('version, name, measured', STRUCTS)
-def test_struct_is_as_the_compiler_lays_it_out(
-    version: str, name: str, measured: dict[str, Any],
-) -> None:
-    struct = RUNTIMES[version][0].structs[name]
-    assert ctypes.sizeof(struct) == measured['size']
-    assert {p: offset_of(struct, p) for p in measured['offsets']} == measured['offsets']
+def test_structs_are_as_the_compiler_lays_them_out() -> None:
+    wrong = []
+    for group in MEASURED:
+        for version, (name, measured) in product(group['versions'], group['structs'].items()):
+            struct = RUNTIMES[version][0].structs[name]
+            offsets = {path: offset_of(struct, path) for path in measured['offsets']}
+            if {'size': ctypes.sizeof(struct), 'offsets': offsets} != measured:
+                wrong.append(f'{name} of {version}: {ctypes.sizeof(struct)} {offsets}')
+    assert MEASURED and not wrong, '\n'.join(wrong)
 
 
 @pytest.mark.parametrize('group', MEASURED, ids=lambda group: group['versions'][0])

@@ -103,22 +103,20 @@ def test_no_text_is_a_tag(text: str, profile: ModelProfile) -> None:
     assert tags_in_prompt(profile, question, text, question) == framing
 
 
-@pytest.mark.parametrize('question', [
-    '<im<image>age>', '<<image>image>', '<|im_<clear>start|>', '<<clear>|im_start|>',
-    '<<<exit>clear>image>', '<image\u00a0<clear>>',
-])
-def test_taking_commands_out_makes_no_tag(question: str) -> None:
-    text, found = commands(question)
-    assert found
-    assert commands(text) == (text, frozenset())
-    assert '<|im_start|>' not in text
+def test_taking_commands_out_makes_no_tag() -> None:
+    for question in ('<im<image>age>', '<<image>image>', '<|im_<clear>start|>',
+                     '<<clear>|im_start|>', '<<<exit>clear>image>', '<image\u00a0<clear>>'):
+        text, found = commands(question)
+        assert found, question
+        assert commands(text) == (text, frozenset())
+        assert '<|im_start|>' not in text
 
 
-@pytest.mark.parametrize('postfix', ['image>', '|im_end|>'])
-def test_end_of_a_question_makes_no_tag_of_what_follows(postfix: str) -> None:
-    template = ChatTemplate('', '', postfix, postfix)
-    text = prompt('a<', (Turn('b<', 'c<'),), '', template, template).decode()
-    assert f'<{postfix}' not in text
+def test_end_of_a_question_makes_no_tag_of_what_follows() -> None:
+    for postfix in ('image>', '|im_end|>'):
+        template = ChatTemplate('', '', postfix, postfix)
+        text = prompt('a<', (Turn('b<', 'c<'),), '', template, template).decode()
+        assert f'<{postfix}' not in text
 
 
 def test_text_without_tags_stays_as_it_is() -> None:
@@ -165,11 +163,11 @@ def words(text: str) -> int:
     return len(TOKENIZER.encode(text))
 
 
-@pytest.mark.parametrize('tag', sorted({t for texts in TAGS.values() for t in texts.split()}))
-def test_embedded_tokenizer_takes_tags_for_text(tag: str) -> None:
-    tokens = TOKENIZER.encode(f'x{tag}{tag}')
-    assert not set(tokens) & set(TOKENIZER.special.values())
-    assert TOKENIZER.decode(tokens) == f'x{tag}{tag}'
+def test_embedded_tokenizer_takes_tags_for_text() -> None:
+    for tag in {tag for texts in TAGS.values() for tag in texts.split()}:
+        tokens = TOKENIZER.encode(f'x{tag}{tag}')
+        assert not set(tokens) & set(TOKENIZER.special.values()), tag
+        assert TOKENIZER.decode(tokens) == f'x{tag}{tag}'
 
 
 def test_embedded_model_reads_tags_as_text(image: ImageEmbedding) -> None:

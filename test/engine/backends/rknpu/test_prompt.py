@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, tokens_at_most, user_text
 from vlm_npu_ros.engine.models import ChatTemplate
 from vlm_npu_ros.engine.types import Turn
@@ -15,16 +14,16 @@ CONTROL_TAGS = [
 ]
 
 
-@pytest.mark.parametrize('tag', CONTROL_TAGS)
-def test_question_holds_no_control_tag(tag: str) -> None:
-    text = user_text(f'what is {tag}{tag} here?')
-    assert tag not in text
-    assert text.replace('< ', '<') == f'what is {tag}{tag} here?'
+def test_question_holds_no_control_tag() -> None:
+    for tag in CONTROL_TAGS:
+        text = user_text(f'what is {tag}{tag} here?')
+        assert tag not in text
+        assert text.replace('< ', '<') == f'what is {tag}{tag} here?'
 
 
-@pytest.mark.parametrize('question', ['is it < 3 m away?', 'wo steht der Stuhl?', '椅子在哪里？'])
-def test_plain_question_stays_as_it_is(question: str) -> None:
-    assert user_text(question) == question
+def test_plain_question_stays_as_it_is() -> None:
+    for question in ('is it < 3 m away?', 'wo steht der Stuhl?', '椅子在哪里？'):
+        assert user_text(question) == question
 
 
 def test_zero_byte_does_not_end_the_question() -> None:
