@@ -60,7 +60,7 @@ def test_machine_that_is_no_board(
     assert 'no Rockchip board' in capsys.readouterr().out
     with pytest.raises(SystemExit, match='2'):
         main(['doctor', '--sysroot', str(tmp_path / 'typo')])
-    assert 'typo is no folder' in capsys.readouterr().err
+    assert 'typo is not a folder' in capsys.readouterr().err
 
 
 def test_named_library_is_below_the_tree(

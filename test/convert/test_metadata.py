@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from vlm_npu_ros.convert.errors import ConversionError
 from vlm_npu_ros.convert.metadata import custom_string, LONGEST, metadata
+from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.models import find_model, known_models, load_profile, ModelProfile
+from vlm_npu_ros.engine.models import known_models, load_profile, ModelProfile
 
 ON_NPU = [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
 FILES = (Path('encoder.rknn'), Path('language_model.rkllm'))
@@ -85,7 +86,7 @@ def test_partial_metadata_only_names_the_model(name: str) -> None:
 ])
 def test_metadata_that_makes_no_sense_is_an_error(name: str, value: object, words: str) -> None:
     rknn = labelled(load_profile('qwen3-vl-2b'), **{name: value})
-    with pytest.raises(ModelFileError, match=f'encoder.rknn brings .*{words}'):
+    with pytest.raises(ModelFileError, match=f'encoder.rknn is not .*{words}'):
         find_model('auto', *FILES, rknn)
 
 

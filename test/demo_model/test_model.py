@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from sequences import random_sequence, random_sequence_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.share import share_dir
 from vlm_npu_ros.engine.types import GenerationRequest
 

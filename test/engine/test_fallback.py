@@ -31,9 +31,10 @@ from vlm_npu_ros.engine.errors import (
     VlmError,
 )
 from vlm_npu_ros.engine.fallback import FallbackEngine
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.member import Member
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,

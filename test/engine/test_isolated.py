@@ -24,7 +24,7 @@ from simulated.board import board_tree, use
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
+from vlm_npu_ros.engine.backends.scripted import ScriptedSettings
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ContextError,
@@ -35,14 +35,15 @@ from vlm_npu_ros.engine.errors import (
 )
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.process import StageLimits
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Turn
 
 SIMULATED = Path(simulated.__path__[0])
 ONNX = EngineSettings(threads=1)
 SLOW = EngineSettings(
-    backend='scripted', answers=('one two three four',), timings=ScriptedTimings(decode_rate=0.2)
+    'scripted', options=ScriptedSettings(decode_rate=0.2, answers=('one two three four',))
 )
 
 
@@ -106,7 +107,7 @@ def rknpu(files: Path) -> EngineSettings:
         model=str(SIMULATED / 'demo_rknpu.yaml'),
         encoder_path=str(SIMULATED.parent / 'data' / 'demo_encoder.rknn'),
         language_model_path=str(files / 'demo.rkllm'),
-        rknpu=RknpuSettings(library=str(files / '1.2.3' / 'librkllmrt.so')),
+        options=RknpuSettings(library=str(files / '1.2.3' / 'librkllmrt.so')),
     )
 
 
@@ -269,8 +270,8 @@ def test_abort_ends_the_answer_at_once_and_the_next_begins_clean(
 
 
 def test_pause_ends_what_waits_and_refuses_more(start: Callable[..., Started]) -> None:
-    timings = ScriptedTimings(encode_seconds=1.0)
-    engine = start(replace(SLOW, timings=timings)).engine
+    slow = replace(SLOW.options, encode_seconds=1.0)
+    engine = start(replace(SLOW, options=slow)).engine
     errors: queue.SimpleQueue[Exception] = queue.SimpleQueue()
 
     def encode() -> None:
@@ -296,8 +297,8 @@ def test_pause_ends_what_waits_and_refuses_more(start: Callable[..., Started]) -
 
 
 def test_embeddings_that_nobody_needs_are_freed(start: Callable[..., Started]) -> None:
-    timings = ScriptedTimings(image_tokens=200_000)  # 2.4 MB
-    engine = start(replace(SLOW, timings=timings)).engine
+    large = replace(SLOW.options, image_tokens=200_000)  # 2.4 MB
+    engine = start(replace(SLOW, options=large)).engine
     picture = scene(7)[0]
     process = psutil.Process(engine.pid)
 
@@ -373,7 +374,7 @@ def test_handing_a_full_hd_picture_over_is_quick(start: Callable[..., Started]) 
 
 def test_isolation_adds_little_to_the_first_token(start: Callable[..., Started]) -> None:
     """The bar is 2 ms on a quiet machine; here other tests may share the cores."""
-    at_once = EngineSettings(backend='scripted', answers=('one two three',))
+    at_once = EngineSettings('scripted', options=ScriptedSettings(answers=('one two three',)))
     engines = start(at_once).engine, load_engine(at_once)
     picture = scene(8)[0]
     images = [(engine.encode(picture),) for engine in engines]

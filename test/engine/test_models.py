@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.models import find_model, known_models, load_profile, ModelProfile
+from vlm_npu_ros.engine.models import known_models, load_profile, ModelProfile
 from vlm_npu_ros.engine.share import share_dir
 
 DATA = Path(__file__).parents[1] / 'data'
@@ -98,7 +99,7 @@ def test_wrong_value_is_an_error_that_names_the_file(
 def test_no_profile_is_an_error_that_names_the_file(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / 'mine.yaml'
     path.write_bytes(data)
-    with pytest.raises(ModelFileError, match='is no model profile') as caught:
+    with pytest.raises(ModelFileError, match='is not a valid model profile') as caught:
         load_profile(str(path))
     assert str(path) in str(caught.value)
 
@@ -169,7 +170,7 @@ def test_template_may_be_left_to_the_model(old: str, tmp_path: Path) -> None:
     ('ram_gb: 2', 'ram_gb: true', 'published.ram_gb must be a number'),
     ("'1.2.3'", '1.2', 'min_runtime must be text'),
     ("'1.2.3'", "'1.2.9'", 'min_runtime must be one of 1.1.0, .*1.3.0'),
-    ('files: mine', "files: '['", 'files is no regular expression'),
+    ('files: mine', "files: '['", 'files is not a regular expression'),
     ('files: mine\n', '', 'backend rknpu needs files'),
     ("tags: {start: '<s>', end: '</s>', content: '<c>'}\n", '', 'backend rknpu needs tags'),
     ("min_runtime: '1.2.3'\n", '', 'backend rknpu needs min_runtime'),

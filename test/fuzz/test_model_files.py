@@ -22,13 +22,15 @@ from simulated.board import board_tree, use
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
+from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
 from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import BackendError, ModelFileError
 from vlm_npu_ros.engine.images import letterbox
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
-from vlm_npu_ros.engine.models import AUTO, find_model, ImageFormat, load_profile, ModelProfile
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.models import AUTO, ImageFormat, load_profile, ModelProfile
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.share import share_dir
 
 SIMULATED = Path(simulated.__path__[0])
@@ -229,7 +231,7 @@ def load_npu(folder: Path) -> None:
         model=str(folder / 'demo.yaml'),
         encoder_path=str(folder / 'demo.rknn'),
         language_model_path=str(folder / 'demo.rkllm'),
-        rknpu=RknpuSettings(library=str(folder / '1.2.3' / 'librkllmrt.so')),
+        options=RknpuSettings(library=str(folder / '1.2.3' / 'librkllmrt.so')),
     )).close()
 
 

@@ -17,8 +17,9 @@ from robot import Robot, wait_until
 from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt
 from vlm_npu_ros.engine.errors import RequestError, VlmError
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.models import known_models, load_profile
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationRequest, Turn
 
 PEAK = 300  # MiB

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 import os
 import signal
 
@@ -61,10 +62,10 @@ def test_engine_that_restarts_is_an_error(
     assert robot.ask(question='what?').success
     assert int(doctor.wait_for('engine', lambda s: s.level == OK)['memory of the engine, MiB']) > 9
     # One that comes back only after a while: what it should load is gone.
-    node._engine._settings = node.parameters.engine.__class__(backend='nothing')
+    node._engine._settings = replace(node.parameters.engines[0], backend='nothing')
     os.kill(node._engine.pid, signal.SIGKILL)
     values = doctor.wait_for('engine', lambda s: s.level == ERROR and 'nothing' in s.message)
     assert int(values['restarts']) > 0
-    node._engine._settings = node.parameters.engine
+    (node._engine._settings,) = node.parameters.engines
     doctor.wait_for('engine', lambda s: s.level == OK)
     assert robot.ask(question='what?').success

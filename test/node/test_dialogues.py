@@ -14,7 +14,8 @@ from robot import PATIENCE, Robot, wait_for, wait_until
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationRequest, Turn
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.vlm_node import VlmNode

@@ -17,7 +17,8 @@ from simulated.board import board_tree, use
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.choices.instructions import YES_NO
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.vlm_node import VlmNode

@@ -19,8 +19,9 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, Verdict
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.ask import Ask

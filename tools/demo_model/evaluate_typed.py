@@ -26,7 +26,8 @@ from rich.progress import track  # noqa: E402
 from vlm_npu_ros.demo.questions import PLACE, Question, random_question  # noqa: E402
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render, Scene, SHAPES  # noqa: E402
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO  # noqa: E402
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine  # noqa: E402
+from vlm_npu_ros.engine.loading import load_engine  # noqa: E402
+from vlm_npu_ros.engine.settings import EngineSettings  # noqa: E402
 from vlm_npu_ros.engine.types import GenerationRequest, Verdict  # noqa: E402
 
 BARS = {'yes or no': 0.97, 'choice': 0.95, 'unclear': 0.90}

@@ -8,7 +8,8 @@ from asking import Ask
 from builtin_interfaces.msg import Time
 import numpy as np
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationRequest
 
 QUESTIONS = ('What do you see?', 'What is on the left?', 'What is on the right?')

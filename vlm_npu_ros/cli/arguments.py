@@ -1,15 +1,18 @@
-"""Arguments of the commands that ask: told apart by their names, or named as options."""
+"""Arguments of the commands that load models: told apart by their names, or named as options."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.models import AUTO, load_profile
+from vlm_npu_ros.engine.options import options_of
+from vlm_npu_ros.engine.registry import all_backends, find
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
 
 # From here on there is room for the longest answer that the known programs allow by default.
@@ -64,13 +67,33 @@ def add_ask_parser(
         '--temperature', type=float, default=0.0, metavar='T',
         help='0 = always the likeliest token (default)',
     )
-    add('--library', default=RknpuSettings.library, metavar='FILE', help='librkllmrt.so')
-    add('--runtime-version', default='', metavar='V', help='version to take that library for')
+    add_backend_options(parser)
     add('--info', action='store_true', help='print what is loaded')
     add('--quiet', action='store_true', help='print answers and errors only')
     add('--json', action='store_true', help='print each answer as a line of JSON, with figures')
     parser.set_defaults(wrong_use=parser.error)
     return parser
+
+
+def add_backend_options(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each setting of a backend that has a flag."""
+    for backend in all_backends():
+        for name, option in options_of(backend.settings).items():
+            if option.flag:
+                with contextlib.suppress(argparse.ArgumentError):  # another backend has the flag
+                    parser.add_argument(
+                        option.flag, dest=f'{backend.name}.{name}', default=option.default,
+                        type=type(option.default), metavar='VALUE', help=option.about,
+                    )
+
+
+def backend_settings(args: argparse.Namespace, backend: Backend) -> object:
+    """Return the settings of a backend, as the options that it added say."""
+    prefix = f'{backend.name}.'
+    return backend.settings(**{
+        name.removeprefix(prefix): value
+        for name, value in vars(args).items() if name.startswith(prefix)
+    })
 
 
 @dataclass
@@ -130,18 +153,25 @@ def complete(args: argparse.Namespace) -> list[Path]:
 
 def engine_settings(args: argparse.Namespace) -> EngineSettings:
     """Return what to load; raise ModelFileError if no profile has that name."""
-    for_board = args.encoder.lower().endswith('.rknn') or args.language_model
-    for_board = for_board and not args.language_model.lower().endswith('.onnx')
-    model = args.model or (AUTO if for_board else 'demo')
+    finders = [backend for backend in all_backends() if backend.finds_profiles]
+    finder = next((b for b in finders if _are_of(b, args.encoder, args.language_model)), None)
+    model = args.model or (AUTO if finder else EngineSettings.model)
+    backend = (finder or finders[0]) if model == AUTO else find(load_profile(model).backend)
     return EngineSettings(
-        backend='rknpu' if model == AUTO else load_profile(model).backend,
+        backend=backend.name,
         model=model,
         encoder_path=args.encoder,
         language_model_path=args.language_model,
         context=args.context or 0,
         sampling=Sampling(temperature=args.temperature),
-        rknpu=RknpuSettings(library=args.library, runtime_version=args.runtime_version),
+        options=backend_settings(args, backend),
     )
+
+
+def _are_of(backend: Backend, *files: str) -> bool:
+    """Return whether one of the two model files can only be this backend's."""
+    pairs = zip(files, backend.suffixes, strict=True)
+    return any(file.lower().endswith(suffix) for file, suffix in pairs if suffix)
 
 
 def longest_answer(args: argparse.Namespace, context: int) -> int:

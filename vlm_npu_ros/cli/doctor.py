@@ -10,10 +10,11 @@ from pathlib import Path
 import sys
 import textwrap
 
-from vlm_npu_ros.engine.backends.rknpu.board import Board
-from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.doctor import Check, examine
-from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.cli.arguments import add_backend_options, backend_settings
+from vlm_npu_ros.engine.checks import Check
+from vlm_npu_ros.engine.models import AUTO
+from vlm_npu_ros.engine.registry import all_backends
+from vlm_npu_ros.engine.settings import EngineSettings
 
 _COLOURS = {'ok': 32, 'warn': 33, 'fail': 31}
 
@@ -26,34 +27,39 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description='Look at chip, driver, runtimes, Python, model files, memory, clocks and '
         'permissions, and say what to do. Exit code 1 if anything fails.',
     )
-    doctor.set_defaults(run=run)
+    examined = {backend.name: backend for backend in all_backends() if backend.examine}
+    first, *_ = examined
+    doctor.set_defaults(run=run, examined=examined)
+    doctor.add_argument(
+        '--backend', default=first, choices=examined, help=f'what shall run it (default: {first})'
+    )
     doctor.add_argument('--sysroot', type=_folder, help='look at the tree of another machine')
-    doctor.add_argument('--model', default='auto', help='name or .yaml of a model (default: auto)')
+    doctor.add_argument('--model', default=AUTO, help='name or .yaml of a model (default: auto)')
     doctor.add_argument('--encoder', default='', help='vision encoder, .rknn')
     doctor.add_argument('--language-model', default='', help='language model, .rkllm')
     doctor.add_argument('--context', type=int, default=0, help='tokens (default: of the profile)')
-    doctor.add_argument('--library', default=RknpuSettings.library, help='librkllmrt.so')
-    doctor.add_argument('--runtime-version', default='', help='version to take that library for')
+    add_backend_options(doctor)
     doctor.add_argument('--json', action='store_true', help='print JSON')
 
 
 def _folder(text: str) -> Path:
     if not os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f'{text} is no folder')
+        raise argparse.ArgumentTypeError(f'{text} is not a folder')
     return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the checks; return 1 if any failed."""
+    backend = args.examined[args.backend]
     settings = EngineSettings(
-        backend='rknpu',
+        backend=backend.name,
         model=args.model,
         encoder_path=args.encoder,
         language_model_path=args.language_model,
         context=args.context,
-        rknpu=RknpuSettings(library=args.library, runtime_version=args.runtime_version),
+        options=backend_settings(args, backend),
     )
-    checks = examine(Board(args.sysroot), settings)
+    checks = backend.examine(settings, args.sysroot)
     if args.json:
         names = ('name', 'level', 'found', 'remedy')
         listed = [{k: v for k, v in asdict(check).items() if k in names} for check in checks]

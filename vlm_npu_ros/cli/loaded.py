@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-import re
 import time
 
 from vlm_npu_ros.cli.page_cache import is_warm
 from vlm_npu_ros.cli.screen import Screen
 from vlm_npu_ros.engine.interface import Engine
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
-
-_STEP = re.compile(r'Loading (vision encoder|language model) (.+)')
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.progress import Caution, Event, Loading
+from vlm_npu_ros.engine.settings import EngineSettings
 
 
 @dataclass
@@ -21,7 +20,7 @@ class ModelFile:
     """
     One of the two files.
 
-    warm: whether it was in memory before it was loaded; None = not known.
+    warm: whether it was in memory before it was loaded; None = unknown.
     """
 
     title: str
@@ -31,7 +30,7 @@ class ModelFile:
     seconds: float = 0.0
 
     def describe(self) -> str:
-        """Return the time it took."""
+        """Tell how long it took to load."""
         warmth = {True: ', warm', False: ', cold', None: ''}[self.warm]
         return f'{self.title} {self.seconds:.2f} s{warmth}'
 
@@ -45,7 +44,7 @@ class Loaded:
     files: tuple[ModelFile, ...]
 
     def describe(self) -> str:
-        """Return a line about it."""
+        """Tell in one line what was loaded and how long it took."""
         parts = [f'{self.engine.model_name} loaded', *(file.describe() for file in self.files)]
         return ': '.join((parts[0], '; '.join(parts[1:])))
 
@@ -58,21 +57,20 @@ class Loaded:
 
 
 def load(settings: EngineSettings, screen: Screen) -> Loaded:
-    """Load the models; print what the board's checks warn of."""
+    """Load the models; print what the operator should look at."""
     files: list[ModelFile] = []
 
     def end_of_step() -> None:
         if files and not files[-1].seconds:
             files[-1].seconds = time.perf_counter() - files[-1].started
 
-    def progress(line: str) -> None:
+    def progress(event: Event) -> None:
         end_of_step()
-        step = _STEP.fullmatch(line)
-        if step:
-            path = Path(step[2])
-            files.append(ModelFile(step[1], path, is_warm(path), time.perf_counter()))
-        elif line.startswith('Warning'):
-            screen.note(line)
+        if isinstance(event, Loading):
+            warm = is_warm(event.path)
+            files.append(ModelFile(event.text, event.path, warm, time.perf_counter()))
+        elif isinstance(event, Caution):
+            screen.note(str(event))
 
     with screen.busy('Loading the models'):
         engine = load_engine(settings, progress)

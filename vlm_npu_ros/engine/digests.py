@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 import hashlib
 from pathlib import Path
 import re
 
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.progress import Event, Progress
 
 _CHUNK = 1 << 20  # bytes
 
@@ -34,13 +34,13 @@ class Digests:
                     f'prints, not {value!r}'
                 )
 
-    def check(self, progress: Callable[[str], None], **paths: Path) -> None:
+    def check(self, progress: Progress, **paths: Path) -> None:
         """Raise ModelFileError unless each file, given by field name, is the pinned one."""
         for name, path in paths.items():
             expected = getattr(self, name)
             if expected is None:
                 continue
-            progress(f'Comparing {path} with the sha256 of its profile')
+            progress(Event(f'Comparing {path} with the sha256 of its profile'))
             found = _sha256(path)
             if found != expected.lower():
                 raise ModelFileError(

@@ -21,6 +21,7 @@ from vlm_npu_ros.engine.errors import (
 )
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.member import Member, Run, SharedEmbedding
+from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
 
 # After these, another backend may do better. Whatever else is wrong is wrong with the question.
@@ -29,17 +30,19 @@ _MOVE_ON = (BackendError, AnswerTimeoutError, ContextError, NotSupportedError)
 
 @dataclass(frozen=True)
 class FallbackSettings:
-    """
-    When another backend is asked.
+    """When another backend is asked."""
 
-    first_token: seconds that an answer may take to begin; 0 = as long as it takes.
-    failures: in a row, after which a backend is left alone.
-    retry_after: seconds until it is tried again; doubled after each vain attempt, up to 60.
-    """
-
-    first_token: float = 10.0
-    failures: int = 3
-    retry_after: float = 5.0
+    first_token: float = option(
+        10.0,
+        'Seconds that a backend may take to begin an answer, before the next one is asked; 0 = as '
+        'long as it takes.',
+        0.0, 86400.0, least=0.001, unit='s',
+    )
+    failures: int = option(3, 'Failures in a row after which a backend is left alone.', 1, 1000)
+    retry_after: float = option(
+        5.0, 'Seconds until it is tried again; doubled after each vain attempt, up to 60.',
+        0.001, 3600.0, unit='s',
+    )
 
 
 class FallbackEngine(Engine):

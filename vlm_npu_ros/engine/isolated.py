@@ -15,8 +15,9 @@ import numpy as np
 from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, InactiveError, VlmError
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
-from vlm_npu_ros.engine.loading import EngineSettings
 from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
+from vlm_npu_ros.engine.progress import ignore, Progress
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
 
 # Seconds before a restart, after so many lives in a row that came to nothing; the last for ever.
@@ -51,7 +52,7 @@ class IsolatedEngine(Engine):
     waits for it. Embeddings that were made before are made again when they are needed.
 
     limits: of silence, after which the child counts as hung.
-    progress: gets a line about each step of the loading.
+    progress: gets an event for each step of the loading.
     log: gets each line that the child prints.
     on_change: gets the reason when the engine is lost, and '' when it is ready again; called in
         a thread of the engine.
@@ -65,7 +66,7 @@ class IsolatedEngine(Engine):
         settings: EngineSettings,
         *,
         limits: StageLimits,
-        progress: Callable[[str], None] = lambda line: None,
+        progress: Progress = ignore,
         log: Callable[[str], None] = lambda line: None,
         on_change: Callable[[str], None] = lambda reason: None,
     ) -> None:

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, MISSING, replace
-import json
 import math
 import os
 from pathlib import Path
 import re
 import reprlib
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints, TYPE_CHECKING, Union
+from typing import Any, get_args, get_origin, get_type_hints, Union
 
-from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
 from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.digests import Digests
-from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.share import share_dir
 import yaml
-
-if TYPE_CHECKING:
-    from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 
 AUTO = 'auto'
 
 _LARGEST_PROFILE = 1 << 20  # bytes; a model file by mistake has gigabytes
 _LONGEST_REASON = 500  # characters
 _MOST_TOKENS = 1 << 20  # of a context
-
-# What the metadata of a .rknn has of a profile, in the profile's words; and what must be there.
-_COPIED = ('tags', 'template', 'stop', 'context', 'max_context', 'min_runtime')
-_WHOLE = {'model', 'mean', 'std', 'tags', 'context', 'min_runtime'}
 
 # Pixels of 0..255 whose mean and std differ by less are normalised alike.
 SAME_COLOUR = 0.5
@@ -106,7 +98,7 @@ class ModelProfile:
     What config/models/<name>.yaml says; the fields of the file have these names.
 
     context: tokens, unless set otherwise; max_context: the most that a conversion can have.
-    folder, encoder, language_model, tokenizer: shipped files (backend onnx).
+    folder, encoder, language_model, tokenizer: files that are shipped with the profile.
     sha256: of the files; other ones are refused.
     files: expression that matches the usual names of the model's files, in any letter case.
     template: None = the one in the model file.
@@ -159,14 +151,27 @@ def load_profile(model: str) -> ModelProfile:
             'or give the path of a .yaml file'
         )
     try:
-        profile = _checked(ModelProfile, _read(path), '')
-        if profile.folder is not None:
-            profile = replace(profile, folder=base / profile.folder)
-        _check_backend(profile)
-    except (OSError, ValueError, OverflowError) as error:
-        reason = str(error)[:_LONGEST_REASON].encode('utf-8', 'backslashreplace').decode()
-        raise ModelFileError(f'{path} is no model profile: {reason}') from error
+        values = _read(path)
+    except (OSError, ValueError) as error:
+        raise _invalid(str(path), error) from error
+    profile = profile_of(values, str(path))
+    return replace(profile, folder=base / profile.folder) if profile.folder else profile
+
+
+def profile_of(values: Any, source: str, remedy: str = '') -> ModelProfile:
+    """Check the fields of a profile; raise ModelFileError naming the source and what is wrong."""
+    try:
+        profile: ModelProfile = _checked(ModelProfile, values, '')
+        _check_fields(profile)
+        _check_for_backend(profile)
+    except (ValueError, OverflowError) as error:
+        raise _invalid(source, error, remedy) from error
     return profile
+
+
+def _invalid(source: str, error: Exception, remedy: str = '') -> ModelFileError:
+    reason = str(error)[:_LONGEST_REASON].encode('utf-8', 'backslashreplace').decode()
+    return ModelFileError(f'{source} is not a valid model profile: {reason}', remedy)
 
 
 def _read(path: Path) -> Any:
@@ -179,32 +184,34 @@ def _read(path: Path) -> Any:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _check_backend(profile: ModelProfile) -> None:
+def _check_fields(profile: ModelProfile) -> None:
     if not 1 <= profile.context <= profile.max_context <= _MOST_TOKENS:
         raise ValueError(
             'context must be a number of tokens, up to max_context, and that up to '
             f'{_MOST_TOKENS}'
         )
-    wanted = {
-        'onnx': ('folder', 'encoder', 'language_model', 'tokenizer'),
-        'rknpu': ('files', 'image', 'tags', 'min_runtime'),
-    }
-    missing = [
-        name for name in wanted.get(profile.backend, ()) if getattr(profile, name) in (None, '')
-    ]
-    if missing:
-        raise ValueError(f'the backend {profile.backend} needs {", ".join(missing)}')
-    if profile.sha256.tokenizer and profile.backend != 'onnx':
-        raise ValueError('sha256.tokenizer is given, but the tokenizer is in the language model')
     if profile.image is not None:
         _check_image(profile.image)
     try:
         re.compile(profile.files)
     except (re.error, RecursionError) as error:
-        raise ValueError(f'files is no regular expression: {error}') from error
-    if profile.min_runtime and profile.min_runtime not in RUNTIMES:
+        raise ValueError(f'files is not a regular expression: {error}') from error
+
+
+def _check_for_backend(profile: ModelProfile) -> None:
+    try:
+        backend = find(profile.backend)
+    except BackendUnavailableError:
+        return  # it belongs to a package that is not installed here
+    missing = [name for name in backend.profile_fields if getattr(profile, name) in (None, '')]
+    if missing:
+        raise ValueError(f'the backend {backend.name} needs {", ".join(missing)}')
+    if profile.sha256.tokenizer and 'tokenizer' not in backend.profile_fields:
+        raise ValueError('sha256.tokenizer is given, but the tokenizer is in the language model')
+    runtimes = backend.runtimes()
+    if profile.min_runtime and runtimes and profile.min_runtime not in runtimes:
         raise ValueError(
-            f'min_runtime must be one of {", ".join(RUNTIMES)}, not {profile.min_runtime!r}'
+            f'min_runtime must be one of {", ".join(runtimes)}, not {profile.min_runtime!r}'
         )
 
 
@@ -267,103 +274,3 @@ def _checked_fields(kind: Any, value: Any, where: str) -> Any:
     if missing:
         raise ValueError(f'{", ".join(prefix + name for name in missing)} missing')
     return kind(**{n: _checked(hints[n], v, prefix + n) for n, v in value.items()})
-
-
-def find_model(
-    model: str, encoder: Path, language_model: Path, rknn: RknnFile | None = None
-) -> ModelProfile:
-    """
-    Return the profile of a model by its name, or for 'auto' the one that its files fit.
-
-    A .rknn whose custom string is JSON brings the profile along (convert/metadata.py), or names
-    it by a "model". Else the names of both files and what the .rknn makes of a picture must leave
-    one profile; files whose names tell nothing are told by pictures of sizes known only. Raises
-    ModelFileError naming the candidates.
-    """
-    if model != AUTO:
-        return load_profile(model)
-    labels = _labels(rknn)
-    if rknn is not None and labels.keys() >= _WHOLE:
-        return _described_by(labels, rknn)
-    profiles = [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
-    named = labels.get('model')
-    if named and isinstance(named, str):
-        for profile in profiles:
-            if profile.name == named:
-                return profile
-        raise ModelFileError(
-            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known: '
-            'give the path of its profile .yaml as the model'
-        )
-    alike = _named_alike(profiles, (encoder.name, language_model.name))
-    fitting = [
-        p for p in alike if rknn is None or _fits(p, rknn, any_size=len(alike) < len(profiles))
-    ]
-    if len(fitting) == 1:
-        return fitting[0]
-    raise ModelFileError(
-        f'The model of {encoder.name} and {language_model.name} can not be told: by their names '
-        f'it is {_one_of(alike)}, by what the encoder makes of a picture {_one_of(fitting)}. '
-        f'Give one of {", ".join(p.name for p in profiles)}, or the path of a profile .yaml, as '
-        'the model'
-    )
-
-
-def _one_of(profiles: list[ModelProfile]) -> str:
-    return ' or '.join(p.name for p in profiles) or 'none that is known'
-
-
-def _labels(rknn: RknnFile | None) -> dict[str, Any]:
-    """Return the JSON object that is a file's custom string, or an empty one."""
-    try:
-        value = json.loads(rknn.custom_string) if rknn else {}
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _described_by(labels: Mapping[str, Any], rknn: RknnFile) -> ModelProfile:
-    """Return the profile that a file brings along; raise ModelFileError if it makes no sense."""
-    try:
-        profile = _checked(ModelProfile, {
-            'name': labels['model'],
-            'backend': 'rknpu',
-            'files': re.escape(str(labels['model'])),
-            'image': {
-                'tokens': {rknn.size: rknn.tokens},
-                'outputs': len(rknn.outputs),
-                'dim': rknn.dim,
-                'mean': labels['mean'],
-                'std': labels['std'],
-            },
-            **{name: labels[name] for name in _COPIED if name in labels},
-        }, '')
-        _check_backend(profile)
-    except (ValueError, OverflowError) as error:
-        reason = str(error)[:_LONGEST_REASON].encode('utf-8', 'backslashreplace').decode()
-        raise ModelFileError(
-            f'{rknn.path} brings a profile along that is none: {reason}. Name the model'
-        ) from error
-    return profile
-
-
-def _named_alike(profiles: list[ModelProfile], names: tuple[str, ...]) -> list[ModelProfile]:
-    """Return those that no name speaks against; a name that fits none says nothing."""
-    alike = profiles
-    for name in names:
-        matching = [p for p in profiles if re.search(p.files, name, re.IGNORECASE)]
-        alike = [p for p in alike if p in matching or not matching]
-    return alike
-
-
-def _fits(profile: ModelProfile, rknn: RknnFile, any_size: bool) -> bool:
-    image = profile.image
-    assert image
-    tokens = image.tokens.get(rknn.size, rknn.tokens if any_size else None)
-    format_ = (len(rknn.outputs), rknn.tokens, rknn.dim)
-    colours = ((rknn.mean, image.mean), (rknn.std, image.std))
-    return format_ == (image.outputs, tokens, image.dim) and all(
-        abs(fact - 255 * wanted) < SAME_COLOUR
-        for facts, values in colours if facts is not None
-        for fact, wanted in zip(facts, values, strict=False)
-    )

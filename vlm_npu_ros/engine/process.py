@@ -3,7 +3,7 @@ One life of the engine's process, seen from the parent.
 
 To the child: load(settings), encode(job, key, shape), generate(job, request, keys),
 fit(job, request, shapes, limit), tokens(job, request, shapes), abort(job), release(keys), close().
-From the child: progress(line), ready(model, context, picture size) or failed(error), then
+From the child: progress(event), ready(model, context, picture size) or failed(error), then
 taken(job), chunk(job, chunk), result(job, value) or error(job, error), and alive(bytes).
 """
 
@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, VlmError
-from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.progress import Progress
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationRequest
 
 _TICK = 0.1  # seconds between two looks at the clock
@@ -103,7 +104,7 @@ class EngineProcess:
     Starts the child and loads the models there; not usable before `wait_until_ready`.
 
     limits: of silence, after which the child is killed.
-    progress: gets a line about each step of the loading.
+    progress: gets an event for each step of the loading.
     log: gets each line that the child prints.
     released: keys of embeddings that nobody needs any more; it is emptied now and then.
     """
@@ -112,7 +113,7 @@ class EngineProcess:
         self,
         settings: EngineSettings,
         limits: StageLimits,
-        progress: Callable[[str], None],
+        progress: Progress,
         log: Callable[[str], None],
         released: deque[int],
     ) -> None:

@@ -122,7 +122,7 @@ class Worker:
 
     def _load_now(self, settings: Any) -> None:
         try:
-            self._engine = load_engine(settings, lambda line: self._send('progress', line))
+            self._engine = load_engine(settings, lambda event: self._send('progress', event))
         except VlmError as error:
             self._send('failed', error)
         except Exception as error:

@@ -9,8 +9,8 @@ import psutil
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from vlm_npu_ros.engine.breaker import BreakerState
-from vlm_npu_ros.engine.doctor import npu_figures
 from vlm_npu_ros.engine.interface import Engine, EngineMember
+from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
 from vlm_npu_ros.node.frames import NANOSECONDS
@@ -89,8 +89,8 @@ class Diagnostics:
         }
         if engine.memory:
             values['memory of the engine, MiB'] = engine.memory >> 20
-        if 'rknpu' in self._backends:
-            values.update(npu_figures())
+        for name in self._backends:
+            values.update(find(name).figures())
         return self._status('engine', level, text, values)
 
     def _backend_status(self, member: EngineMember) -> DiagnosticStatus:

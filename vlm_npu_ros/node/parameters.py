@@ -1,13 +1,15 @@
 """
 The node's parameters: names, defaults, limits and what they are for.
 
-config/vlm.yaml shows the same to a person; a test keeps the two equal.
+Those of the backends come from the backends themselves. config/vlm.yaml shows the same to a
+person; a test keeps the two equal.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -18,38 +20,25 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings, TYPED
-from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
+from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.fallback import FallbackSettings
-from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.options import Option, options_of
+from vlm_npu_ros.engine.registry import all_backends, find
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
 from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
 
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
 BUSY = ('queue', 'reject', 'interrupt')
-BACKENDS = ('onnx', 'rknpu', 'openai', 'scripted')
 ISOLATIONS = ('auto', 'process', 'none')
-_CHOICES = {
-    'image_reliability': RELIABILITIES, 'isolation': ISOLATIONS, 'busy': BUSY,
-    'openai.typed': TYPED,
-}
+S = TypeVar('S')
 
 
 @dataclass(frozen=True)
-class _Spec:
-    """
-    One parameter; `live` ones may be set at any time, others take effect at configure.
+class _Spec(Option):
+    """One parameter; `live` ones may be set at any time, others take effect at configure."""
 
-    least: what a value that is not 0 must be at least; what it is divided by stays finite.
-    """
-
-    default: Any
-    about: str
-    low: float | None = None
-    high: float | None = None
-    least: float = 0.0
     live: bool = False
     read_only: bool = False
 
@@ -70,28 +59,10 @@ class _Spec:
 
 _SPECS = {
     'autostart': _Spec(True, 'Configure and activate without being told to.', read_only=True),
-    'backend': _Spec(
-        'onnx',
-        'What runs the models: onnx (CPU), rknpu (Rockchip), openai (a server) or scripted (given '
-        'answers).',
-    ),
     'backends': _Spec(
         [''],
         'Several backends instead of `backend`, in order of preference: where one fails, the next '
         'one answers. Empty = only `backend`.',
-    ),
-    'fallback.first_token': _Spec(
-        10.0,
-        'Seconds that a backend may take to begin an answer, before the next one is asked; 0 = as '
-        'long as it takes.',
-        0.0, 86400.0, least=0.001,
-    ),
-    'fallback.failures': _Spec(
-        3, 'Failures in a row after which a backend is left alone.', 1, 1000
-    ),
-    'fallback.retry_after': _Spec(
-        5.0, 'Seconds until it is tried again; doubled after each vain attempt, up to 60.',
-        0.001, 3600.0,
     ),
     'model': _Spec(
         'demo', 'Name of a model profile, or path of a profile .yaml; auto = as the files say.'
@@ -99,11 +70,6 @@ _SPECS = {
     'encoder_path': _Spec('', 'Vision encoder file; empty = the one of the profile.'),
     'language_model_path': _Spec('', 'Language model file; empty = the one of the profile.'),
     'context': _Spec(0, 'Context in tokens; 0 = what the profile says.', 0, 16384),
-    'isolation': _Spec(
-        'auto',
-        'Where the models run: process (of their own, started anew after a crash), none (in the '
-        'node), or auto: process for rknpu, none for the others.',
-    ),
     'watchdog': _Spec(
         1.0,
         'Factor on the time limits after which a silent engine in a process of its own counts as '
@@ -142,7 +108,7 @@ _SPECS = {
         'queue',
         'What a question does that meets others: queue (wait), reject (end itself) or interrupt '
         '(end them).',
-        live=True,
+        choices=BUSY, live=True,
     ),
     'max_new_tokens': _Spec(128, 'Longest answer in tokens.', 1, 16384, live=True),
     'min_confidence': _Spec(
@@ -167,71 +133,34 @@ _SPECS = {
         0.95, 'Draw among the tokens with this share of probability.', 0.0, 1.0, live=True
     ),
     'image_reliability': _Spec(
-        'best_effort', 'QoS reliability of camera subscriptions: best_effort or reliable.'
+        'best_effort', 'QoS reliability of camera subscriptions: best_effort or reliable.',
+        choices=RELIABILITIES,
     ),
-    'rknpu.library': _Spec(
-        'librkllmrt.so', 'Runtime of the language model: name of a library, or path.'
-    ),
-    'rknpu.runtime_version': _Spec(
-        '', 'Version to take that library for; empty = as its file says.'
-    ),
-    'rknpu.allow_third_party': _Spec(
-        False, 'Accept a runtime whose layout only a third party has published (1.3.1).'
-    ),
-    'rknpu.base_domain_id': _Spec(-1, 'NPU address space; -1 = as the platform needs.', -1, 15),
-    'rknpu.cpu_mask': _Spec(
-        0, 'CPUs of the runtime, bit 0 = CPU 0; 0 = the fast ones of the platform.', 0, 255
-    ),
-    'rknpu.embed_flash': _Spec(
-        True, 'Read word embeddings from storage: less memory, a little slower.'
-    ),
-    'rknpu.keep_tokens': _Spec(
-        0, 'Tokens at the start that stay when the context overflows.', 0, 16384
-    ),
-    'rknpu.core_mask': _Spec(
-        -1, 'NPU cores of the encoder, 7 = all three; -1 = as the platform has.', -1, 65535
-    ),
-    'openai.base_url': _Spec(
-        'http://127.0.0.1:8080/v1', 'Server of chat completions, with /v1 where it has that.'
-    ),
-    'openai.model': _Spec('', 'Model, as the server names it; empty = the only one it has.'),
-    'openai.api_key_env': _Spec(
-        'OPENAI_API_KEY', 'Environment variable with the key of the server; unset = none.'
-    ),
-    'openai.api_key_file': _Spec(
-        '', 'File with that key instead; only its owner may be able to read it.'
-    ),
-    'openai.connect_timeout': _Spec(
-        5.0, 'Seconds for one attempt to connect.', 0.001, 3600.0
-    ),
-    'openai.first_token_timeout': _Spec(
-        30.0, 'Seconds until an answer begins, all attempts included.', 0.001, 3600.0
-    ),
-    'openai.token_timeout': _Spec(
-        10.0, 'Seconds between two pieces of an answer.', 0.001, 3600.0
-    ),
-    'openai.retries': _Spec(2, 'Further attempts where an answer has not begun.', 0, 100),
-    'openai.image_size': _Spec(
-        768, 'Longer side of the pictures that are sent, in pixels.', 16, 16384
-    ),
-    'openai.jpeg_quality': _Spec(85, 'Quality of the pictures that are sent.', 1, 100),
-    'openai.typed': _Spec(
-        'auto',
-        'How yes/no and choice are decided: logprobs, json_schema, parse (reading the answer), '
-        'or auto: the first of these that the server has.',
-    ),
-    'scripted.answers': _Spec(
-        ['I see what I was told to see.'], 'Answers of the scripted backend, given in turn.'
-    ),
-    'scripted.encode_seconds': _Spec(0.0, 'Time of one encoding.', 0.0, 3600.0),
-    'scripted.prefill_rate': _Spec(
-        0.0, 'Prompt tokens per second; 0 = at once.', 0.0, 1e9, least=0.001
-    ),
-    'scripted.decode_rate': _Spec(
-        0.0, 'New tokens per second; 0 = at once.', 0.0, 1e9, least=0.001
-    ),
-    'scripted.image_tokens': _Spec(64, 'Tokens of one image.', 1, 100000),
 }
+
+
+def _specs_for(backends: Sequence[Backend]) -> dict[str, _Spec]:
+    """Return all parameters but those of cameras and standing questions."""
+    *others, last = (f'{backend.name} ({backend.summary})' for backend in backends)
+    isolated = ', '.join(backend.name for backend in backends if backend.isolated)
+    groups = {'fallback': FallbackSettings, **{b.name: b.settings for b in backends}}
+    return {
+        **_SPECS,
+        'backend': _Spec(
+            EngineSettings.backend, f'What runs the models: {", ".join(others)} or {last}.'
+        ),
+        'isolation': _Spec(
+            'auto',
+            'Where the models run: process (of their own, started anew after a crash), none (in '
+            f'the node), or auto: process for {isolated}, none for the others.',
+            choices=ISOLATIONS,
+        ),
+        **{
+            f'{group}.{name}': _Spec(**vars(option))
+            for group, settings in groups.items()
+            for name, option in options_of(settings).items()
+        },
+    }
 
 
 @dataclass(frozen=True)
@@ -291,8 +220,11 @@ class NodeParameters:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.locked = False  # true while a change could not take effect
+        backends = all_backends(lambda error: node.get_logger().warning(str(error)))
+        self._backends = {backend.name: backend for backend in backends}
+        self._specs = _specs_for(backends)
         node.add_on_set_parameters_callback(self._check)  # of what is given at start, too
-        for name, spec in _SPECS.items():
+        for name, spec in self._specs.items():
             node.declare_parameter(name, spec.default, spec.descriptor)
 
     def __getitem__(self, name: str) -> Any:
@@ -301,32 +233,40 @@ class NodeParameters:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """Return the backends in order of preference; raise ValueError for names that are none."""
+        """Name the backends in order of preference; raise ValueError if there is no such."""
         names = tuple(filter(None, self['backends']))
         if not names:
             return (self['backend'],)
-        if len(set(names)) < len(names) or not set(names) <= set(BACKENDS):
+        if len(set(names)) < len(names) or not self._backends.keys() >= set(names):
             raise ValueError(
-                f'The parameter backends must be different ones of {", ".join(BACKENDS)}, '
+                f'The parameter backends must be different ones of {", ".join(self._backends)}, '
                 f'not {", ".join(names)}'
             )
         return names
 
-    def isolated(self, backend: str) -> bool:
-        """Return whether a backend gets a process of its own; raise ValueError if it can not."""
-        isolation = self['isolation']
-        if isolation == 'process' and self.backends == ('openai',):
-            raise ValueError('isolation must be auto or none: the server is a process of its own')
-        if backend == 'openai':
+    def isolated(self, name: str) -> bool:
+        """Return whether a backend gets a process of its own; raise ValueError if it cannot."""
+        isolation, backend = self['isolation'], find(name)
+        if backend.remote:
+            if isolation == 'process' and len(self.backends) == 1:
+                raise ValueError(
+                    'isolation must be auto or none: the server is a process of its own'
+                )
             return False
-        return bool(isolation == 'process' or isolation == 'auto' and backend == 'rknpu')
+        return isolation == 'process' or isolation == 'auto' and backend.isolated
 
     @property
     def fallback(self) -> FallbackSettings:
         """Return when another backend is asked."""
-        return FallbackSettings(
-            **{field.name: self[f'fallback.{field.name}'] for field in fields(FallbackSettings)}
-        )
+        return self._read('fallback', FallbackSettings)
+
+    def _read(self, group: str, settings: type[S]) -> S:
+        """Return settings of which each option is a parameter of that group."""
+        values = {name: self[f'{group}.{name}'] for name in options_of(settings)}
+        return settings(**{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        })
 
     @property
     def sampling(self) -> Sampling:
@@ -338,44 +278,28 @@ class NodeParameters:
         """
         Return what to load, in order of preference.
 
-        Model, its files and context belong to the first backend that is no server.
+        Model, its files and context belong to the first backend that is not a server.
         """
-        names, given = self.backends, self.engine
-        local = next((name for name in names if name != 'openai'), names[0])
+        chain = [find(name) for name in self.backends]
+        local = next((backend for backend in chain if not backend.remote), chain[0])
         return [
-            replace(given, backend=name) if name == local else
             replace(
-                given, backend=name, model='demo', encoder_path='', language_model_path='',
-                context=0,
+                self._files if backend is local else EngineSettings(),
+                backend=backend.name,
+                sampling=self.sampling,
+                threads=self['cpu_threads'],
+                options=self._read(backend.name, backend.settings),
             )
-            for name in names
+            for backend in chain
         ]
 
     @property
-    def engine(self) -> EngineSettings:
-        """Return what to load for the parameter `backend`."""
-        timings = ScriptedTimings(
-            encode_seconds=self['scripted.encode_seconds'],
-            prefill_rate=self['scripted.prefill_rate'] or float('inf'),
-            decode_rate=self['scripted.decode_rate'] or float('inf'),
-            image_tokens=self['scripted.image_tokens'],
-        )
+    def _files(self) -> EngineSettings:
         return EngineSettings(
-            backend=self['backend'],
             model=self['model'],
             encoder_path=self['encoder_path'],
             language_model_path=self['language_model_path'],
             context=self['context'],
-            sampling=self.sampling,
-            rknpu=RknpuSettings(
-                **{field.name: self[f'rknpu.{field.name}'] for field in fields(RknpuSettings)}
-            ),
-            openai=OpenAISettings(
-                **{field.name: self[f'openai.{field.name}'] for field in fields(OpenAISettings)}
-            ),
-            threads=self['cpu_threads'],
-            answers=tuple(self['scripted.answers']),
-            timings=timings,
         )
 
     def history_limits(self, cameras: int) -> HistoryLimits:
@@ -393,7 +317,7 @@ class NodeParameters:
         Raises ValueError with what is wrong.
         """
         names = list(self['cameras'])
-        if not names or len(set(names)) < len(names) or not all(map(_is_name, names)):
+        if not names or len(set(names)) < len(names) or not all(map(self._is_name, names)):
             raise ValueError(
                 f'The parameter cameras must be different names of letters, digits and _, '
                 f'not {names}'
@@ -425,7 +349,7 @@ class NodeParameters:
         Raises ValueError with what is wrong.
         """
         names = [name for name in self['standing_questions'] if name]
-        if len(set(names)) < len(names) or not all(map(_is_name, names)):
+        if len(set(names)) < len(names) or not all(map(self._is_name, names)):
             raise ValueError(
                 f'The parameter standing_questions must be different names of letters, digits '
                 f'and _, not {names}'
@@ -449,17 +373,16 @@ class NodeParameters:
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
         for change in changes:
-            spec = _SPECS.get(change.name)
+            spec = self._specs.get(change.name)
             if self.locked and spec is not None and not spec.live:
                 return SetParametersResult(
                     successful=False,
                     reason=f'{change.name} takes effect at configure: clean the node up first',
                 )
-            choices = _CHOICES.get(change.name, (change.value,))
-            if change.value not in choices:
+            if spec is not None and spec.choices and change.value not in spec.choices:
                 return SetParametersResult(
                     successful=False,
-                    reason=f'{change.name} must be one of {choices}, not {change.value!r}',
+                    reason=f'{change.name} must be one of {spec.choices}, not {change.value!r}',
                 )
             if spec is not None and spec.least and 0 < change.value < spec.least:
                 return SetParametersResult(
@@ -468,6 +391,5 @@ class NodeParameters:
                 )
         return SetParametersResult(successful=True)
 
-
-def _is_name(name: str) -> bool:
-    return name.isidentifier() and name.isascii() and name not in _SPECS
+    def _is_name(self, name: str) -> bool:
+        return name.isidentifier() and name.isascii() and name not in self._specs

@@ -27,9 +27,10 @@ from vlm_npu_ros.engine.errors import InactiveError, VlmError
 from vlm_npu_ros.engine.fallback import FallbackEngine
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.node.ask_options import AskOptions, check_request
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
@@ -171,11 +172,11 @@ class VlmNode(LifecycleNodeMixin, Node):
         """
         log = self.get_logger()
         if not self.parameters.isolated(settings.backend):
-            return load_engine(settings, lambda line: log.info(prefix + line))
+            return load_engine(settings, lambda event: log.info(f'{prefix}{event}'))
         return IsolatedEngine(
             settings,
             limits=StageLimits(self.parameters['watchdog']),
-            progress=lambda line: log.info(prefix + line),
+            progress=lambda event: log.info(f'{prefix}{event}'),
             log=lambda line: log.info(f'{prefix}engine: {line}'),
             on_change=functools.partial(self._engine_changed, prefix),
         )

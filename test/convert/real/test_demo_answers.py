@@ -15,7 +15,8 @@ from vlm_npu_ros.convert.prologue import Picture
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.images import letterbox
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.share import share_dir
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
 

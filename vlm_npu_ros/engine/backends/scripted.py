@@ -10,9 +10,14 @@ import threading
 import time
 
 import numpy as np
+from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.instructions import PLAIN
 from vlm_npu_ros.engine.errors import ContextError, ImageError
+from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.options import option
+from vlm_npu_ros.engine.progress import Event, Progress
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
 
 _WORD = re.compile(r'\s*\S+\s*$|\s*\S+')
@@ -20,13 +25,26 @@ _WORD = re.compile(r'\s*\S+\s*$|\s*\S+')
 
 @dataclass(frozen=True)
 class ScriptedTimings:
-    """Speeds to imitate, in seconds and tokens per second; an infinite rate takes no time."""
+    """Speeds to imitate."""
 
-    encode_seconds: float = 0.0
-    prefill_rate: float = float('inf')
-    decode_rate: float = float('inf')
-    image_tokens: int = 64
+    encode_seconds: float = option(0.0, 'Time of one encoding.', 0.0, 3600.0, unit='s')
+    prefill_rate: float = option(
+        0.0, 'Prompt tokens per second; 0 = at once.', 0.0, 1e9, least=0.001, unit='tokens/s'
+    )
+    decode_rate: float = option(
+        0.0, 'New tokens per second; 0 = at once.', 0.0, 1e9, least=0.001, unit='tokens/s'
+    )
+    image_tokens: int = option(64, 'Tokens of one image.', 1, 100000, unit='tokens')
     context: int = 4096
+
+
+@dataclass(frozen=True)
+class ScriptedSettings(ScriptedTimings):
+    """Settings of the backend scripted."""
+
+    answers: tuple[str, ...] = option(
+        ('I see what I was told to see.',), 'Answers of the scripted backend, given in turn.'
+    )
 
 
 AT_ONCE = ScriptedTimings()
@@ -80,12 +98,12 @@ class ScriptedLanguageModel(LanguageModel):
                 f'context of {self._timings.context}: ask shorter or lower max_new_tokens'
             )
         started = time.perf_counter()
-        self._aborted.wait(prompt_tokens / self._timings.prefill_rate)
+        self._aborted.wait(_seconds(prompt_tokens, self._timings.prefill_rate))
         prefilled = time.perf_counter()
         count, reason = 0, FinishReason.EOS
         for word in words:
             if count:
-                self._aborted.wait(1 / self._timings.decode_rate)
+                self._aborted.wait(_seconds(1, self._timings.decode_rate))
             if self._aborted.is_set():
                 reason = FinishReason.CANCELLED
                 break
@@ -114,3 +132,16 @@ class ScriptedLanguageModel(LanguageModel):
 
     def reset(self) -> None:
         """Do nothing: no request leaves anything behind."""
+
+
+def _seconds(tokens: int, rate: float) -> float:
+    return tokens / rate if rate else 0.0
+
+
+def _load(settings: EngineSettings, progress: Progress) -> LocalEngine:
+    options: ScriptedSettings = settings.options
+    progress(Event(f'{len(options.answers)} scripted answers'))
+    return LocalEngine(ScriptedEncoder(options), ScriptedLanguageModel(options.answers, options))
+
+
+BACKEND = Backend('scripted', 'given answers', _load, ScriptedSettings)

@@ -9,12 +9,13 @@ import re
 from typing import Any
 
 from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
+from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
 from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of, ONNX, RKNN
 from vlm_npu_ros.engine.model_files.onnx_graph import read_onnx
-from vlm_npu_ros.engine.models import AUTO, find_model, known_models, load_profile, ModelProfile
+from vlm_npu_ros.engine.models import AUTO, known_models, load_profile, ModelProfile
 
 
 @dataclass(frozen=True)

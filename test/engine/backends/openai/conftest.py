@@ -8,8 +8,9 @@ from typing import Any
 from chat_server import chat_server, ChatServer
 import pytest
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.settings import EngineSettings
 
 QUICK = {'connect_timeout': 2.0, 'first_token_timeout': 10.0, 'token_timeout': 5.0, 'retries': 0}
 
@@ -42,8 +43,8 @@ def make_engine(server: ChatServer, lines: list[str]) -> Iterator[Callable[..., 
 
     def make(context: int = 0, **settings: Any) -> LocalEngine:
         values = {'base_url': server.url, **QUICK, **settings}
-        options = EngineSettings('openai', openai=OpenAISettings(**values), context=context)
-        engines.append(load_engine(options, lines.append))
+        options = EngineSettings('openai', options=OpenAISettings(**values), context=context)
+        engines.append(load_engine(options, lambda event: lines.append(str(event))))
         return engines[-1]
 
     yield make

@@ -15,7 +15,7 @@ from vlm_npu_ros.engine.backends.openai.messages import chat, estimated_tokens, 
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, Token, Usage
 from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
 from vlm_npu_ros.engine.backends.openai.server import Reply, Server
-from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS, OpenAISettings, TYPED
+from vlm_npu_ros.engine.backends.openai.settings import CHOICE_METHODS, MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -44,7 +44,9 @@ class RemoteLanguageModel(LanguageModel):
     def __init__(self, server: Server, settings: OpenAISettings, name: str, context: int) -> None:
         self.name, self.context = name, context or MOST_TOKENS
         self._server, self._settings = server, settings
-        self._ways: tuple[str, ...] = TYPED[1:] if settings.typed == 'auto' else (settings.typed,)
+        self._ways: tuple[str, ...] = (
+            CHOICE_METHODS if settings.typed == 'auto' else (settings.typed,)
+        )
         self._has_usage = True
         self._aborted = threading.Event()
         self._reply: Reply | None = None

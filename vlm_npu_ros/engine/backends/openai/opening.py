@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,8 +10,8 @@ from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.openai.api_key import read_key
 from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.progress import Caution, Event, Progress
 
-Progress = Callable[[str], None]
 _LOOPBACK = ('localhost', '127.0.0.1', '::1')
 _MOST_NAMES = 20  # of models in a message
 # Fields of a model in the list of vLLM, OpenRouter and llama.cpp.
@@ -28,7 +28,7 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
     secure = _check_url(settings.base_url)
     key = read_key(settings)
     if key and not secure:
-        progress('Warning: the key is sent to openai.base_url without encryption: use https')
+        progress(Caution('the key is sent to openai.base_url without encryption: use https'))
     try:
         from vlm_npu_ros.engine.backends.openai.language_model import RemoteLanguageModel
         from vlm_npu_ros.engine.backends.openai.server import Server
@@ -37,7 +37,7 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
             f"The backend openai needs the package {error.name}: pip install 'vlm_npu_ros[openai]'"
         ) from error
     try:
-        server = Server(settings, key, progress)
+        server = Server(settings, key, lambda line: progress(Event(line)))
     except Exception as error:  # of many kinds
         raise BackendUnavailableError(
             f'A proxy or certificate file of the environment can not be used: {error}: look at '
@@ -50,7 +50,7 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
         raise
     context = context or _context(model)
     known = f'{context} tokens of context' if context else 'a context of unknown size'
-    progress(f'Model {model["id"]} of {settings.base_url}: {known}')
+    progress(Event(f'Model {model["id"]} of {settings.base_url}: {known}'))
     return RemoteLanguageModel(server, settings, model['id'], context)
 
 
@@ -80,7 +80,7 @@ def _find(
     wanted, names = settings.model, [str(model['id']) for model in models]
     listed = ', '.join(names[:_MOST_NAMES]) + (', ...' if len(names) > _MOST_NAMES else '')
     if wanted and not models:
-        progress(f'Warning: {settings.base_url} lists no models; {wanted} is taken on trust')
+        progress(Caution(f'{settings.base_url} lists no models; {wanted} is taken on trust'))
         return {'id': wanted}
     for model in models:
         if model['id'] in (wanted, f'{wanted}:latest'):  # Ollama's tag of a name without one

@@ -169,6 +169,16 @@ class Board:
         return self._text('sys/kernel/debug/rknpu/load').strip().removeprefix('NPU load:').strip()
 
     @property
+    def figures(self) -> dict[str, str]:
+        """Return how the board is doing at this moment, as far as it tells."""
+        figures = {f'{name} clock, MHz': str(c.current) for name, c in self.clocks.items()}
+        if self.npu_load:
+            figures['NPU load'] = self.npu_load
+        if self.available_memory is not None:
+            figures['free memory, MiB'] = str(self.available_memory >> 20)
+        return figures
+
+    @property
     def npu_devices(self) -> list[Path]:
         """Return the device files of which one leads to the NPU; the GPU's may be among them."""
         return [*self._glob('dev/dri', 'renderD*'), *self._glob('dev', 'rknpu')]

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vlm_npu_ros.engine.options import option
+
 
 @dataclass(frozen=True)
 class RknpuSettings:
     """
     Settings of the backend rknpu; the defaults suit each platform.
 
-    library: librkllmrt.so, a name that the loader finds or a path.
-    runtime_version: version to take the library for; '' = read it from the file.
-    allow_third_party: accept a runtime whose layout is known from a third party only (1.3.1).
-    base_domain_id: NPU address space to begin with; -1 = the platform's. A second language model
-        on the same board needs another one.
-    cpu_mask: CPUs that the runtime may use, bit 0 = CPU 0; 0 = the platform's fast ones.
-    embed_flash: read word embeddings from storage, which saves memory.
-    keep_tokens: tokens at the start of the context that stay when it overflows (n_keep).
-    core_mask: NPU cores of the encoder (RKNN_NPU_CORE_*); -1 = the platform's.
+    base_domain_id: a second language model on the same board needs another one.
+    keep_tokens: n_keep of the runtime.
+    core_mask: RKNN_NPU_CORE_* of RKNNLite.
     """
 
-    library: str = 'librkllmrt.so'
-    runtime_version: str = ''
-    allow_third_party: bool = False
-    base_domain_id: int = -1
-    cpu_mask: int = 0
-    embed_flash: bool = True
-    keep_tokens: int = 0
-    core_mask: int = -1
+    library: str = option(
+        'librkllmrt.so', 'Runtime of the language model: name of a library, or path.',
+        flag='--library',
+    )
+    runtime_version: str = option(
+        '', 'Version to take that library for; empty = as its file says.',
+        flag='--runtime-version',
+    )
+    allow_third_party: bool = option(
+        False, 'Accept a runtime whose layout only a third party has published (1.3.1).'
+    )
+    base_domain_id: int = option(-1, 'NPU address space; -1 = as the platform needs.', -1, 15)
+    cpu_mask: int = option(
+        0, 'CPUs of the runtime, bit 0 = CPU 0; 0 = the fast ones of the platform.', 0, 255
+    )
+    embed_flash: bool = option(
+        True, 'Read word embeddings from storage: less memory, a little slower.'
+    )
+    keep_tokens: int = option(
+        0, 'Tokens at the start that stay when the context overflows.', 0, 16384, unit='tokens'
+    )
+    core_mask: int = option(
+        -1, 'NPU cores of the encoder, 7 = all three; -1 = as the platform has.', -1, 65535
+    )

@@ -23,8 +23,9 @@ import numpy as np
 import pytest
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ContextError, RequestError
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Sampling, Turn
 
 PYTHON = os.environ.get('VLM_NPU_ROS_LLAMA', '')
@@ -75,7 +76,7 @@ def _wait_for(server: subprocess.Popen[bytes], address: str) -> None:
 
 @pytest.fixture(scope='module')
 def engine(url: str) -> Iterator[LocalEngine]:
-    engine = load_engine(EngineSettings('openai', openai=OpenAISettings(url, retries=0)))
+    engine = load_engine(EngineSettings('openai', options=OpenAISettings(url, retries=0)))
     yield engine
     engine.close()
 
@@ -115,7 +116,7 @@ def test_abort(engine: LocalEngine) -> None:
 
 
 def test_probability_of_a_choice(url: str) -> None:
-    engine = load_engine(EngineSettings('openai', openai=OpenAISettings(url, typed='logprobs')))
+    engine = load_engine(EngineSettings('openai', options=OpenAISettings(url, typed='logprobs')))
     model = engine._language_model  # random weights never say yes: what they do say counts
     *_, last = engine.generate(YES_NO)
     assert last.verdict
@@ -127,7 +128,7 @@ def test_probability_of_a_choice(url: str) -> None:
 
 def test_way_that_the_server_lacks_is_passed_over(url: str) -> None:
     with_schema = OpenAISettings(url, typed='json_schema')
-    engine = load_engine(EngineSettings('openai', openai=with_schema))
+    engine = load_engine(EngineSettings('openai', options=with_schema))
     with pytest.raises(RequestError, match='validation error'):
         engine.answer(YES_NO)
     engine.close()

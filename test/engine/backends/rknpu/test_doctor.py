@@ -12,14 +12,15 @@ import simulated
 from simulated.board import board_tree, write
 from vlm_npu_ros.engine.backends.rknpu.abi import TELLING_FUNCTIONS
 from vlm_npu_ros.engine.backends.rknpu.board import Board
+from vlm_npu_ros.engine.backends.rknpu.doctor import examine
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.doctor import Check, examine, require
+from vlm_npu_ros.engine.checks import Check, require
 from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
     ModelFileError,
     UnsupportedRuntimeError,
 )
-from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.settings import EngineSettings
 
 DATA = Path(simulated.__path__[0]).parent / 'data'
 PROFILE = Path(simulated.__path__[0]) / 'demo_rknpu.yaml'
@@ -45,7 +46,7 @@ def settings(
     context: int = 0, library: str = 'librkllmrt.so',
 ) -> EngineSettings:
     return EngineSettings(
-        'rknpu', model, encoder, language_model, context, rknpu=RknpuSettings(library)
+        'rknpu', model, encoder, language_model, context, options=RknpuSettings(library)
     )
 
 

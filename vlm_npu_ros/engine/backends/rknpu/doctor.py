@@ -2,76 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 import importlib.util
 import os
 from pathlib import Path
 import platform
-import re
 import resource
 import sys
-from typing import Literal, TYPE_CHECKING
 
 from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
 from vlm_npu_ros.engine.backends.rknpu.board import Board, LIBRKNNRT, PLATFORMS
+from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
 from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
 from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.backends.rknpu.runtime import find_library, identify, RuntimeLibrary
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
+from vlm_npu_ros.engine.checks import Check
 from vlm_npu_ros.engine.errors import (
     BackendError,
     BackendUnavailableError,
     ModelFileError,
-    UnsupportedRuntimeError,
 )
-from vlm_npu_ros.engine.models import find_model, ModelProfile
-
-if TYPE_CHECKING:
-    from vlm_npu_ros.engine.loading import EngineSettings
+from vlm_npu_ros.engine.models import ModelProfile
+from vlm_npu_ros.engine.settings import EngineSettings
 
 OLDEST_DRIVER = (0, 9, 6)  # that loads a model at all
 DRIVER_FOR_RKLLM = (0, 9, 8)  # asked for by the manual of runtimes from 1.2.2 on
 OPEN_FILES = 1024  # below which loading was seen to fail; raised by the engine where it may
 _SMALLEST_MODEL = 1_000_000  # bytes; the smallest language models have hundreds of millions
 _PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
-
-Level = Literal['ok', 'warn', 'fail']
-
-
-@dataclass(frozen=True)
-class Check:
-    """
-    One thing that was looked at.
-
-    found: what is there. remedy: what to do, '' if all is well.
-    error: what the engine raises for a failure.
-    """
-
-    name: str
-    level: Level
-    found: str
-    remedy: str = ''
-    error: type[BackendError] = UnsupportedRuntimeError
-
-
-def npu_figures() -> dict[str, str]:
-    """Return how the board is doing at this moment, as far as it tells."""
-    board = Board()
-    figures = {f'{name} clock, MHz': str(clock.current) for name, clock in board.clocks.items()}
-    if board.npu_load:
-        figures['NPU load'] = board.npu_load
-    if board.available_memory is not None:
-        figures['free memory, MiB'] = str(board.available_memory >> 20)
-    return figures
-
-
-def require(checks: Iterable[Check]) -> None:
-    """Raise the error of the first failed check, with the sentences of all of them."""
-    failed = [check for check in checks if check.level == 'fail']
-    if failed:
-        lines = [f'{check.name}: {check.found}. {check.remedy}' for check in failed]
-        raise failed[0].error('; '.join(lines))
-
 
 def examine(board: Board, settings: EngineSettings) -> list[Check]:
     """
@@ -144,7 +103,7 @@ def _kernel(board: Board) -> str:
 
 def _runtimes(board: Board, settings: EngineSettings) -> Iterator[Check]:
     try:
-        runtime = identified(board, settings)
+        runtime = identified(board, settings.options)
     except BackendError as error:
         yield _failed('librkllmrt.so', error)
     else:
@@ -165,9 +124,8 @@ def _runtimes(board: Board, settings: EngineSettings) -> Iterator[Check]:
         yield Check('librknnrt.so', 'ok', version)
 
 
-def identified(board: Board, settings: EngineSettings) -> RuntimeLibrary:
+def identified(board: Board, options: RknpuSettings) -> RuntimeLibrary:
     """Return the runtime that the settings name; raise BackendError if it is of no use."""
-    options = settings.rknpu
     library = options.library
     path = find_library(str(board.path(library)) if '/' in library else library, board.root)
     machine = 'aarch64' if board.is_foreign else platform.machine()
@@ -312,7 +270,7 @@ def _runtime_age(
     board: Board, profile: ModelProfile, settings: EngineSettings
 ) -> Iterator[Check]:
     try:
-        runtime = identified(board, settings)
+        runtime = identified(board, settings.options)
     except BackendError:
         return  # said already
     if profile.min_runtime and runtime.is_older_than(profile.min_runtime):
@@ -406,7 +364,4 @@ def _amount(size: float) -> str:
 
 
 def _failed(name: str, error: BackendError) -> Check:
-    """Return the check for an error, whose last sentence or clause says what to do."""
-    match = re.fullmatch(r'(.+)[.:] (.+)', str(error), re.DOTALL)
-    found, remedy = match.groups() if match else (str(error), '')
-    return Check(name, 'fail', found, remedy[:1].upper() + remedy[1:], type(error))
+    return Check(name, 'fail', error.what, error.remedy, type(error))

@@ -1,0 +1,77 @@
+"""From a .rknn and a .rkllm file to an engine on the NPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+import resource
+
+from vlm_npu_ros.engine.backends.rknpu.board import Board
+from vlm_npu_ros.engine.backends.rknpu.doctor import examine, identified
+from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
+from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
+from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
+from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
+from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
+from vlm_npu_ros.engine.checks import require
+from vlm_npu_ros.engine.errors import BackendError, ModelFileError
+from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.progress import Caution, Event, Loading, Progress
+from vlm_npu_ros.engine.settings import EngineSettings
+
+# What Rockchip's server demo asks for; a model opens many files.
+_OPEN_FILES = 102400
+
+
+def load(settings: EngineSettings, progress: Progress) -> LocalEngine:
+    """Look at the board, then load both models; raise BackendError with what to do about it."""
+    if not (settings.encoder_path and settings.language_model_path):
+        raise ModelFileError(
+            'The backend rknpu needs the parameters encoder_path (.rknn) and '
+            'language_model_path (.rkllm)'
+        )
+    board = Board()
+    checks = examine(board, settings)
+    for check in checks:
+        if check.level == 'warn':
+            progress(Caution(f'{check.name}: {check.found}. {check.remedy}'))
+    require(checks)
+    encoder_path, language_path = Path(settings.encoder_path), Path(settings.language_model_path)
+    profile = find_model(
+        settings.model, encoder_path, language_path, RknnFile.try_read(encoder_path)
+    )
+    profile.sha256.check(progress, encoder=encoder_path, language_model=language_path)
+    runtime = identified(board, settings.options)
+    progress(Event(f'Runtime {runtime.path}: version {runtime.version}, {runtime.evidence}'))
+    _raise_file_limit()
+    progress(Loading('vision encoder', encoder_path))
+    options = board.complete(settings.options)
+    encoder = RknnEncoder(
+        encoder_path,
+        profile,
+        platform=board.soc or '',
+        core_mask=None if options.core_mask < 0 else options.core_mask,
+    )
+    progress(Loading('language model', language_path))
+    try:
+        language_model = RkllmLanguageModel(
+            RkllmLibrary(runtime),
+            language_path,
+            profile,
+            context=settings.context or profile.context,
+            image_size=encoder.size,
+            sampling=settings.sampling,
+            settings=options,
+        )
+    except BackendError:
+        encoder.close()
+        raise
+    if language_model.driver:
+        progress(Event(f'NPU driver {language_model.driver}, as the runtime says'))
+    return LocalEngine(encoder, language_model)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

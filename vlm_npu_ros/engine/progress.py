@@ -1,0 +1,42 @@
+"""What an engine tells while its models are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened; `str` gives a line for a log."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Caution(Event):
+    """Something for the operator to look at; the models are loaded all the same."""
+
+    def __str__(self) -> str:
+        return f'Warning: {self.text}'
+
+
+@dataclass(frozen=True)
+class Loading(Event):
+    """A model file is about to be loaded; text: 'vision encoder' or 'language model'."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f'Loading {self.text} {self.path}'
+
+
+Progress = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Take an event that nobody wants to hear of."""

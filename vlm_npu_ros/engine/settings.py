@@ -1,0 +1,31 @@
+"""What to load: the settings that all backends share, and those of one backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_npu_ros.engine.types import Sampling
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """
+    What to load; can be pickled, since the models may run in a process of their own.
+
+    encoder_path, language_model_path: replace the files that the profile names (the tokenizer
+        is beside the language model); backends without shipped files need both.
+    context: tokens; 0 = what the profile says.
+    sampling: for runtimes that cannot change it with each question.
+    threads: CPU threads; 0 = one for each core.
+    options: the backend's own settings, an instance of its `Backend.settings`; None = defaults.
+    """
+
+    backend: str = 'onnx'
+    model: str = 'demo'
+    encoder_path: str = ''
+    language_model_path: str = ''
+    context: int = 0
+    sampling: Sampling = Sampling()
+    threads: int = 0
+    options: Any = None
