@@ -1,8 +1,8 @@
 """
 Start the vlm node.
 
-The node takes itself through its lifecycle (parameter autostart), so that it is active again when
-it is started anew (argument respawn).
+The node takes itself through its lifecycle (parameter autostart), so that it is active again after
+a restart (argument respawn).
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+from vlm_npu_ros.engine.registry import names
 
 # Argument: node parameter, its type, description. An empty argument leaves it to params_file.
 PARAMETERS = {
-    'backend': ('backend', str, 'What runs the models: onnx, rknpu or scripted'),
+    'backend': ('backend', str, f'What runs the models: {", ".join(names())}'),
     'model': ('model', str, 'Name of a model profile, path of a profile .yaml, or auto (rknpu)'),
     'encoder_path': ('encoder_path', str, 'Vision encoder file; rknpu: .rknn'),
     'language_model_path': ('language_model_path', str, 'Language model file; rknpu: .rkllm'),
@@ -49,7 +50,7 @@ def generate_launch_description() -> LaunchDescription:
             'log_level', default_value='info', description='debug, info, warn, error or fatal'
         ),
         DeclareLaunchArgument(
-            'respawn', default_value='false', description='Start the node anew if it dies'
+            'respawn', default_value='false', description='Restart the node if it dies'
         ),
         OpaqueFunction(function=_start),
     ])
@@ -74,7 +75,7 @@ def _start(context: LaunchContext) -> list[Node]:
 
 
 def _given(context: LaunchContext) -> dict[str, ParameterValue]:
-    """Return the parameters whose arguments are not empty."""
+    """Keep the parameters whose arguments are not empty."""
     return {
         parameter: ParameterValue(LaunchConfiguration(argument), value_type=kind)
         for argument, (parameter, kind, _) in PARAMETERS.items()

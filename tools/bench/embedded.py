@@ -13,8 +13,9 @@ import numpy as np
 from pairs import alternate, COST, Effort, Pair, SHARE
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
-from vlm_npu_ros.engine.loading import EngineSettings, load_engine
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.models import load_profile
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
 
 BAR = 0.9

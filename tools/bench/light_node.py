@@ -1,4 +1,4 @@
-"""The node, with models that take no time by themselves."""
+"""The node with one more backend, `light`, whose models take no time by themselves."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from stamps import stamped
+from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.registry import register
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
 from vlm_npu_ros.node import vlm_node
 
@@ -41,10 +43,12 @@ class StampingModel(ScriptedLanguageModel):
 
 
 def engine(*_: Any) -> LocalEngine:
-    """Return what the node is to load."""
+    """Make the engine of the backend, whatever its settings."""
     return LocalEngine(LightEncoder(), StampingModel())
 
 
+BACKEND = Backend('light', 'nothing', engine)
+
 if __name__ == '__main__':
-    vlm_node.load_engine = engine
+    register(BACKEND)
     sys.exit(vlm_node.main())

@@ -20,7 +20,7 @@ _NO_BAR = 1000  # from this rate on, only losses are judged
 _MANY = 3000  # chunks, as fast as they come
 _SECONDS = 2.0  # of an answer
 _WAYS = {'topic': 'by_service', 'feedback': 'by_action'}
-_MODEL = {**AT_ONCE, 'max_new_tokens': 4000, 'timeout': 120.0}
+_MODEL = {**AT_ONCE, 'backend': 'light', 'max_new_tokens': 4000, 'timeout': 120.0}
 
 
 class Stream:

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-from vlm_npu_ros.cli import ask, chat, convert, doctor, inspect, models
+from vlm_npu_ros.cli import ask, chat, convert, doctor, inspect, models, parameters
 from vlm_npu_ros.engine.errors import VlmError
 
 _CTRL_C = 130
@@ -18,10 +18,10 @@ _CLOSED_PIPE = 141
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 answered, 1 an error, 2 wrong use, 130 Ctrl-C."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        # What is no text in this locale shall look odd, not end the program.
+        # Text that this locale cannot show should look odd, not end the program.
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='replace')
-    # FFmpeg prints what OpenCV tells anyway.
+    # FFmpeg's messages repeat what OpenCV reports anyway.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     args = _parser().parse_args(arguments)
     try:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _discard(sys.stdout)
         return _CLOSED_PIPE
-    except OSError as error:  # a file or folder that can not be read or written
+    except OSError as error:  # a file or folder that cannot be read or written
         print(f'vlm-npu: {error}', file=sys.stderr)
         return 1
 
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_parsers(commands)
     ask.add_parser(commands)
     models.add_parser(commands)
+    parameters.add_parser(commands)
     doctor.add_parser(commands)
     inspect.add_parser(commands)
     convert.add_parser(commands)
