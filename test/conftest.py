@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+from pathlib import Path
 import signal
 
 import pytest
+import vlm_npu_ros
 
 # Where the tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -18,6 +20,9 @@ _WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
 os.environ['ROS_DOMAIN_ID'] = str(60 + _WORKER % 16)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
+
+# The converter is not installed with the ROS package: find it in the source tree.
+vlm_npu_ros.__path__.append(str(Path(__file__).resolve().parents[1] / 'vlm_npu_ros'))
 
 
 @pytest.fixture(scope='module', autouse=True)

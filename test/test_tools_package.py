@@ -3,8 +3,11 @@ import configparser
 import os
 from pathlib import Path
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree
 
+from ament_index_python import get_package_prefix
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,3 +45,17 @@ def test_script_can_run(script: Path) -> None:
     assert (ROOT / 'vlm_npu_ros' / (module[1].replace('.', '/') + '.py')).is_file()
     # Child processes of multiprocessing import the script again.
     assert "if __name__ == '__main__':" in text
+
+
+def test_robots_do_not_get_the_converter(tmp_path: Path) -> None:
+    installed = next(Path(get_package_prefix('vlm_npu_ros')).rglob('vlm_npu_ros/cli')).parent
+    assert {'cli', 'demo', 'engine', 'nav', 'node'} <= {path.name for path in installed.iterdir()}
+    assert not (installed / 'convert').exists()
+    done = subprocess.run(
+        [sys.executable, '-m', 'vlm_npu_ros.cli.main', 'convert', 'vision', 'a.onnx', '-o', 'b'],
+        cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(installed.parent)},
+        text=True, capture_output=True, check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, '')
+    line, = done.stderr.splitlines()
+    assert 'The converter is for a desktop' in line and 'pip install' in line

@@ -157,7 +157,7 @@ def test_wrong_use_is_exit_code_2(
     assert run('--context', '100') == 2
     assert 'multiple of 32' in capsys.readouterr().err
     assert run('-o', tmp_path / 'nowhere' / 'llm.rkllm') == 2
-    assert 'is no folder' in capsys.readouterr().err
+    assert 'is not a folder' in capsys.readouterr().err
 
 
 def test_profile_of_another_model_is_an_error(

@@ -8,8 +8,8 @@ import os
 import sys
 from typing import TextIO
 
-from vlm_npu_ros.cli import ask, chat, convert, doctor, inspect, models, parameters
-from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.cli import ask, chat, doctor, inspect, models, parameters
+from vlm_npu_ros.engine.errors import NotSupportedError, VlmError
 
 _CTRL_C = 130
 _CLOSED_PIPE = 141
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(args.run(args))
     except VlmError as error:
         print(f'vlm-npu: {error}', file=sys.stderr)
-        return 1
+        return int(getattr(error, 'exit_code', 1))
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return _CTRL_C
@@ -55,8 +55,26 @@ def _parser() -> argparse.ArgumentParser:
     parameters.add_parser(commands)
     doctor.add_parser(commands)
     inspect.add_parser(commands)
-    convert.add_parser(commands)
+    _add_convert(commands)
     return parser
+
+
+def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    try:
+        from vlm_npu_ros.convert import command
+    except ModuleNotFoundError:  # ROS packages for robots leave the converter out
+        parser = commands.add_parser('convert', help='only where it is installed with pip')
+        parser.add_argument('arguments', nargs=argparse.REMAINDER)
+        parser.set_defaults(run=_no_converter)
+    else:
+        command.add_parser(commands)
+
+
+def _no_converter(args: argparse.Namespace) -> int:
+    raise NotSupportedError(
+        'The converter is for a desktop and not installed with the ROS package',
+        "Install it there: pip install '.[convert]'",
+    )
 
 
 def _version() -> str:

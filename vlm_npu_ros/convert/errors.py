@@ -9,8 +9,10 @@ ConversionError (1)
 
 from __future__ import annotations
 
+from vlm_npu_ros.engine.errors import VlmError
 
-class ConversionError(Exception):
+
+class ConversionError(VlmError):
     """A stage failed, or a file is not what it must be."""
 
     exit_code = 1

@@ -21,7 +21,6 @@ import threading
 import time
 from typing import IO
 
-import vlm_npu_ros
 from vlm_npu_ros.convert.errors import (
     CheckFailedError,
     ConversionError,
@@ -86,7 +85,7 @@ def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]
     (folder / 'path').mkdir()
     (folder / 'work').mkdir()
     # Not the folder around the package: another Python must not see what is installed beside it.
-    (folder / 'path' / 'vlm_npu_ros').symlink_to(Path(vlm_npu_ros.__path__[0]).resolve())
+    (folder / 'path' / 'vlm_npu_ros').symlink_to(Path(__file__).resolve().parents[1])
     paths = [str(folder / 'path'), os.environ.get('PYTHONPATH', '')]
     environment = {
         **os.environ,

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 import sys
 
-from vlm_npu_ros.convert.errors import ConversionError, UsageError
+from vlm_npu_ros.convert.errors import UsageError
 from vlm_npu_ros.convert.llm import (
     check_memory,
     check_toolkit,
@@ -29,7 +29,7 @@ environment with torch and transformers (--python; the one of rkllm-toolkit has 
 such an environment --texts FILE calibrates with texts alone: [{"input": "...", "target": "..."}].
 Without either, the toolkit quantises as it sees fit.
 
-Exit code: 0 done, 1 an error, 2 wrong use, 3 rkllm-toolkit or another library is missing.
+Exit code: 0 done, 1 an error, 2 wrong usage, 3 rkllm-toolkit or another library is missing.
 """
 
 
@@ -66,17 +66,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert; print what was made, or the error; return the exit code."""
-    try:
-        _run(args)
-    except ConversionError as error:
-        print(f'vlm-npu: {error}', file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def _run(args: argparse.Namespace) -> None:
-    """Convert, or write what another machine needs, or tell what would be done."""
+    """Convert, write what another machine needs, or print the plan; raise a VlmError."""
     conversion = LlmConversion(
         model_dir=args.model_dir.absolute(),
         output=args.output.absolute(),
@@ -94,7 +84,7 @@ def _run(args: argparse.Namespace) -> None:
     )
     conversion.check()
     if not conversion.output.parent.is_dir():
-        raise UsageError(f'{conversion.output.parent} is no folder')
+        raise UsageError(f'{conversion.output.parent} is not a folder')
     checkpoint = read_checkpoint(conversion)
     _say(f'{checkpoint.model_type}, {checkpoint.parameters / 1e9:.2f} billion parameters: '
          f'rkllm-toolkit takes about {needed_memory(checkpoint) / 1e9:.1f} GB of memory, and as '
@@ -102,27 +92,28 @@ def _run(args: argparse.Namespace) -> None:
     if args.dry_run:
         print(json.dumps(job(conversion, checkpoint), indent=2))
     if args.emit_script:
-        _emit(conversion, args)
-        return
+        return _emit(conversion, args)
     check_toolkit(conversion.rkllm_python)
     if not args.force:
         check_memory(checkpoint)
     if args.dry_run:
-        return
+        return 0
     figures = convert(conversion, _say)
     print(
         f'{args.output}: {conversion.profile.name} for {args.platform}, {args.dtype}, context '
         f'{args.context}; {figures["bytes"] / 1e6:.1f} MB, rkllm-toolkit '
         f'{figures["toolkit"] or "of unknown version"}'
     )
+    return 0
 
 
-def _emit(conversion: LlmConversion, args: argparse.Namespace) -> None:
+def _emit(conversion: LlmConversion, args: argparse.Namespace) -> int:
     if args.dry_run:
-        return
+        return 0
     emit(conversion, args.emit_script, _say)
     print(f'Copy {args.emit_script} to a machine with rkllm-toolkit and the model, and run there, '
           f'in that folder: python {SCRIPT} {JOB} MODEL_DIR')
+    return 0
 
 
 def _say(line: str) -> None:

@@ -89,7 +89,7 @@ def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match='0'):
         main(['convert', 'vision', '--help'])
     text = ' '.join(capsys.readouterr().out.split())
-    assert '0 written, 1 an error, 2 wrong use, 3 a toolkit is missing, 4 the check failed' in text
+    assert '0 written, 1 an error, 2 wrong usage, 3 a toolkit is missing, 4 the check' in text
 
 
 def test_splits_reach_the_stage(

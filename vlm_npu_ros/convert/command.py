@@ -7,20 +7,18 @@ import json
 from pathlib import Path
 import re
 import sys
-from typing import Any
 
-from vlm_npu_ros.cli import convert_llm
-from vlm_npu_ros.convert.errors import ConversionError
+from vlm_npu_ros.convert import llm_command
 from vlm_npu_ros.convert.vision import convert_vision, PLATFORMS, VisionJob
 
 _EPILOG = """\
 The stages may run in Pythons of their own, because what they need cannot be installed together:
   --export-python  torch and transformers: from MODEL_DIR to ONNX (not for an .onnx file)
   --python         rknn-toolkit2: from ONNX to .rknn, checked in its simulator
-The simulator must give what onnxruntime gives for each picture, to a cosine of 0.9999 in each
+For each picture the simulator must give what onnxruntime gives, to a cosine of 0.9999 in each
 output. Only then, and once the file was read back and fits the profile, OUT.rknn is written.
 
-Progress goes to standard error. Exit code: 0 written, 1 an error, 2 wrong use, 3 a toolkit is
+Progress goes to standard error. Exit code: 0 written, 1 an error, 2 wrong usage, 3 a toolkit is
 missing, 4 the check failed.
 """
 
@@ -32,7 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     kinds = convert.add_subparsers(required=True, metavar='PART')
     _add_vision(kinds)
-    convert_llm.add_parser(kinds)
+    llm_command.add_parser(kinds)
 
 
 def _add_vision(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -57,7 +55,7 @@ def _add_vision(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     add('--export-python', default=sys.executable, metavar='PY', help='Python with transformers')
     add(
         '--pictures', type=Path, metavar='DIR',
-        help='at least 3 JPEG or PNG files to check with (default: rendered scenes)',
+        help='at least 3 JPEG or PNG files to check with (default: three rendered scenes)',
     )
     add(
         '--split', type=_split, action='append', default=[], metavar='PATTERN:FACTOR',
@@ -79,12 +77,20 @@ def _split(text: str) -> tuple[str, int]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert; print what was made, or the error; return the exit code."""
-    try:
-        figures = _convert(args)
-    except ConversionError as error:
-        print(f'vlm-npu: {error}', file=sys.stderr)
-        return error.exit_code
+    """Convert and print what was made; raise ConversionError or another VlmError."""
+    job = VisionJob(
+        source=args.source,
+        output=args.output,
+        model=args.model,
+        platform=args.platform,
+        size=args.size,
+        python=args.python,
+        export_python=args.export_python,
+        pictures=args.pictures,
+        splits=tuple(args.split),
+        keep=args.keep,
+    )
+    figures = convert_vision(job, lambda line: print(line, file=sys.stderr, flush=True))
     if args.json:
         print(json.dumps(figures, indent=2))
         return 0
@@ -95,21 +101,3 @@ def run(args: argparse.Namespace) -> int:
         f'{rknn["bytes"] / 1e6:.1f} MB, rknn-toolkit2 {figures["toolkit"]}'
     )
     return 0
-
-
-def _convert(args: argparse.Namespace) -> dict[str, Any]:
-    return convert_vision(
-        VisionJob(
-            source=args.source,
-            output=args.output,
-            model=args.model,
-            platform=args.platform,
-            size=args.size,
-            python=args.python,
-            export_python=args.export_python,
-            pictures=args.pictures,
-            splits=tuple(args.split),
-            keep=args.keep,
-        ),
-        lambda line: print(line, file=sys.stderr, flush=True),
-    )
