@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vlm_npu_ros.client.vlm_client import Conversation, NodeStatus, VlmClient
 else:
     def __getattr__(name):
-        """Import what needs ROS when it is used: `vlm-npu ask --help` does without."""
+        """Import what needs ROS on first use, so that `vlm-npu ask --help` works without it."""
         if name not in __all__:
             raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
         from vlm_npu_ros.client import vlm_client

@@ -1,4 +1,4 @@
-"""What a question becomes: an answer, whole or in pieces, now or later, or an error."""
+"""Answers: complete, in pieces, or as a future; and the errors of the client."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 
 
 class VlmClientError(Exception):
-    """Base of all; raised itself when the client is closed, or ROS is shut down."""
+    """Base of the errors; raised itself when the client is closed or ROS was shut down."""
 
 
 class NodeUnavailableError(VlmClientError):
-    """No node answers under this name; the message says what to do."""
+    """No node of this name answers; the message says what to do."""
 
 
 class AskError(VlmClientError):
     """
-    A question has ended without its whole answer.
+    A question has ended without a complete answer.
 
-    code: one of vlm_npu_ros/msg/ErrorCode. answer: what there is, also of the text.
+    code: one of vlm_npu_ros/msg/ErrorCode. answer: with the text so far.
     """
 
     def __init__(self, answer: Answer) -> None:
@@ -33,23 +33,23 @@ class AskError(VlmClientError):
 
 @dataclass(frozen=True)
 class Answer:
-    """How a question has ended: the fields of its result, times in seconds."""
+    """Result of a question: the fields of the action's result, with times in seconds."""
 
     text: str
-    ok: bool  # it is complete; it may have been cut at max_new_tokens
+    ok: bool  # complete, or cut at max_new_tokens
     error_code: int  # 0 or one of vlm_npu_ros/msg/ErrorCode
-    error: str  # the same in words
-    stamp: float | None  # of the newest frame that it is about, in ROS time; None = no frame
+    error: str  # what went wrong and what to do
+    stamp: float | None  # of the newest frame, in ROS time; None = no frame
     frame_id: str
     age: float | None  # from that stamp to the end of the answer
     frame_stamps: tuple[float, ...]  # of all frames that it is about, oldest first
-    dropped_turns: int  # turns of the dialogue that were forgotten for it
-    note: str  # what was done otherwise than asked; '' = nothing
+    dropped_turns: int  # turns of the dialogue that were forgotten to make room
+    note: str  # how the answer differs from what was asked for
     request_id: str
     finish_reason: str  # eos, length, stop, cancelled, timeout or error
     stats: dict[str, Any]  # the fields of vlm_npu_ros/msg/GenerationStats
-    choice: str = ''  # of a question with choices: one of them, yes or no, or unclear
-    choice_index: int = -2  # of that choice; -1 = unclear, -2 = the question had none
+    choice: str = ''  # one of the choices, yes, no or unclear; '' = no choices
+    choice_index: int = -2  # of that choice; -1 = unclear, -2 = no choices
     confidence: float = 0.0  # probability of the choice, 0..1; 0 = unknown
 
     def raise_for_error(self) -> None:
@@ -59,7 +59,7 @@ class Answer:
 
 
 class AnswerFuture(concurrent.futures.Future[Answer]):
-    """The answer to come. Its callbacks are called in the client's thread."""
+    """Future of an answer; its callbacks run in the client's thread."""
 
     def __init__(self, request_cancel: Callable[[AnswerFuture], None]) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class AnswerFuture(concurrent.futures.Future[Answer]):
 
     def cancel(self) -> bool:
         """
-        Cancel the question; return False if it has ended already.
+        Cancel the question; return False if it has already ended.
 
         The future ends when the node has confirmed it: with an AskError of code CANCELLED, or
         with the answer if that was faster.
@@ -81,10 +81,10 @@ class AnswerFuture(concurrent.futures.Future[Answer]):
 
 class AnswerStream:
     """
-    Iterates over the pieces of an answer while the node writes them; then `answer` is there.
+    Iterates over the pieces of an answer while it is written; afterwards `answer` is set.
 
-    A context manager: leaving it before the end cancels the question. The end raises what the
-    future raises.
+    A context manager: leaving it early cancels the question. The end of the iteration raises the
+    errors of the future.
     """
 
     def __init__(self, start: Callable[[Callable[[str], None]], AnswerFuture]) -> None:

@@ -1,4 +1,4 @@
-"""The thread that talks to the node."""
+"""The thread that communicates with the node."""
 
 from __future__ import annotations
 
@@ -26,38 +26,40 @@ from vlm_npu_ros.client.answer import (
 )
 from vlm_npu_ros.client.messages import cancelled_answer, make_answer, to_seconds
 
-_DEPTH = QoSProfile(depth=256)  # with the usual 10, the eleventh answer at once is dropped
+_DEPTH = QoSProfile(depth=256)  # with the default of 10, more answers at once are dropped
 _TICK = 0.05  # seconds between polls of what sends no notice: the graph, the clock
 _CENSUS_PERIOD = 1.0  # seconds between checks that the node is still there
-_RETRY = 1.0  # seconds; a node that has not found the client yet drops its response
+_RETRY = 1.0  # seconds; a node that has not discovered the client yet may drop its response
 _ENDED = (GoalStatus.STATUS_SUCCEEDED, GoalStatus.STATUS_CANCELED, GoalStatus.STATUS_ABORTED)
-_CANCEL_SECONDS = 2.0  # seconds that closing waits for questions to be cancelled
+_CANCEL_SECONDS = 2.0  # to wait for questions to be cancelled when closing
 
 
 @dataclass(eq=False)
 class _Question:
-    """A question without its answer yet."""
+    """A question that has no answer yet."""
 
     goal: Ask.Goal
     on_text: Callable[[str], None] | None
     check: bool
     future: AnswerFuture
-    deadline: float  # time.monotonic() by which the node must react
+    deadline: float  # time.monotonic() until which the node must react
     goal_id: UUID = field(default_factory=lambda: UUID(uuid=list(uuid.uuid4().bytes)))
     text: str = ''
-    sent: int = 0  # times
-    send_at: float = 0.0  # time.monotonic() of the next time
+    sent: int = 0  # how often
+    send_at: float = 0.0  # time.monotonic() of the next attempt
     cancelled: bool = False
     handle: Any = None
-    servers: set[bytes] = field(default_factory=set)  # endpoints of the node that took it
+    servers: set[bytes] = field(default_factory=set)  # endpoints of the node that accepted it
 
 
 class AskThread:
     """
-    Spins a node, and alone uses its action client: otherwise rclpy 7.1 loses answers.
+    Spins a node, and is the only thread to use its action client.
 
-    name: of the node to ask, absolute. patience: seconds for it to be found and to take a
-    question. missing: says why that may have failed, and what to do.
+    rclpy 7.1 loses answers otherwise.
+
+    name: absolute name of the node to ask. patience: seconds to find it and to have it accept a
+    question. missing: gives the error message if that failed.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class AskThread:
         self._patience = patience
         self._missing = missing
         self._lock = threading.Lock()
-        self._closing = self._ended = False  # no more questions; nothing any more
+        self._closing = self._ended = False  # no new questions; the thread has ended
         self._questions: list[_Question] = []
         self._next_look = self._next_census = 0.0
         self._action = ActionClient(
@@ -87,7 +89,7 @@ class AskThread:
     def ask(
         self, goal: Ask.Goal, on_text: Callable[[str], None] | None, check: bool
     ) -> AnswerFuture:
-        """Send a goal as soon as the node is there; raise VlmClientError when closed."""
+        """Send a goal as soon as the node is found; raise VlmClientError if closed."""
         future = AnswerFuture(self._request_cancel)
         deadline = time.monotonic() + self._patience
         with self._lock:
@@ -99,9 +101,9 @@ class AskThread:
 
     def call(self, client: Any, request: Any, deadline: float) -> Any:
         """
-        Call a service of the node, more than once if need be.
+        Call a service of the node, repeatedly if necessary.
 
-        Raises NodeUnavailableError without a response until deadline, of time.monotonic().
+        deadline: time.monotonic(). Raises NodeUnavailableError if no response comes until then.
         """
         self.refuse_inside()
         if not self._wait_for(client.service_is_ready, deadline):
@@ -116,7 +118,7 @@ class AskThread:
         return response
 
     def finds(self, deadline: float) -> bool:
-        """Wait until the node takes questions; False if it does not by the deadline."""
+        """Wait until the node accepts questions; return False if it does not by the deadline."""
         return self._wait_for(self._action.server_is_ready, deadline)
 
     def _wait_for(self, condition: Callable[[], bool], deadline: float) -> bool:
@@ -137,7 +139,7 @@ class AskThread:
             )
 
     def close(self) -> None:
-        """Cancel the open questions, and end the thread."""
+        """Cancel the open questions and end the thread."""
         self.refuse_inside()
         with self._lock:
             self._closing = True
@@ -194,7 +196,7 @@ class AskThread:
                 self._send(question)
 
     def _take_census(self, questions: list[_Question]) -> None:
-        """End the questions whose node went away: another one of its name will not answer."""
+        """End the questions whose node has gone: another one of its name will not answer."""
         topic = f'{self._name}/ask/_action/feedback'
         there = {
             bytes(end.endpoint_gid) for end in self._node.get_publishers_info_by_topic(topic)
@@ -206,7 +208,7 @@ class AskThread:
             if not question.servers & there:
                 self._end(question, NodeUnavailableError(f'{self._name} went away'))
             elif question.handle.status in _ENDED or not question.handle.accepted:
-                self._fetch_result(question)  # again: the response may have been dropped
+                self._fetch_result(question)  # again, because the response may have been dropped
 
     def _give_up(self, question: _Question) -> None:
         if question.handle:
@@ -218,7 +220,7 @@ class AskThread:
         self._end(question, NodeUnavailableError(message))
 
     def _send(self, question: _Question) -> None:
-        """Send the question, perhaps again: the node recognises its id."""
+        """Send the question, perhaps again; the node recognises its id."""
         if not self._action.server_is_ready():
             return
         now = time.monotonic()
@@ -240,7 +242,8 @@ class AskThread:
     def _on_taken(self, question: _Question, handle: Any) -> None:
         if question.handle:
             return
-        if not handle.accepted and question.sent == 1:  # sent again: the first one was
+        # A repetition is rejected if the first attempt was accepted.
+        if not handle.accepted and question.sent == 1:
             self._end(question, VlmClientError(f'{self._name} has rejected the question'))
             return
         question.handle = handle
@@ -256,7 +259,7 @@ class AskThread:
         )
 
     def _add(self, question: _Question, text: str) -> None:
-        """Pass on the new part of the answer so far."""
+        """Pass on the part of the answer that is new."""
         new = text[len(question.text):]
         if not new or question.future.done():
             return
@@ -270,7 +273,7 @@ class AskThread:
 
     def _on_result(self, question: _Question, response: Any) -> None:
         answer = make_answer(response.result)
-        self._add(question, answer.text)  # the last feedback may come later
+        self._add(question, answer.text)  # the last feedback may arrive after the result
         self._finish(question, answer)
 
     def _cancel(self, future: AnswerFuture) -> None:

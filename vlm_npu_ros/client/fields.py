@@ -1,9 +1,9 @@
 """
-The fields of a question, written down once: names, types, units, limits and help.
+The fields of a question, defined once: names, types, units, limits and help.
 
-VlmClient, the command line and mission files take them from `AskFields`. A new one needs a line
-there, the same field in srv/Ask.srv and action/Ask.action, and what the node makes of it in
-node/ask_options.py. Needs no ROS.
+VlmClient, the command line and mission files take them from `AskFields`. A new field needs a line
+there, the same field in srv/Ask.srv and action/Ask.action, and its use by the node in
+node/ask_options.py. This module needs no ROS.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args, get_type_hints, Protocol, TypedDict
 
 
 class Stamp(Protocol):
-    """A moment of ROS time: builtin_interfaces/Time."""
+    """A point in ROS time, such as builtin_interfaces/Time."""
 
     sec: int
     nanosec: int
@@ -25,12 +25,12 @@ class Stamp(Protocol):
 @dataclass(frozen=True)
 class About:
     """
-    What a field's name and type leave open.
+    Describes a field beyond its name and type.
 
-    help: for people. unit: as help texts of command lines show it.
-    in_request: its name in the request, where it is another one.
-    option: on the command line, where it is not made of the name.
-    most: the largest value, where the request could hold more.
+    help: text for people. unit: as shown in the help of the command line.
+    in_request: its name in the request, if different.
+    option: its name on the command line, if not derived from the field's name.
+    most: the largest value, if the request could hold more.
     """
 
     help: str
@@ -41,7 +41,7 @@ class About:
 
 
 class AskFields(TypedDict, total=False):
-    """What can be said with a question; without a field, the node's own default applies."""
+    """Optional fields of a question; without a field, the node's own default applies."""
 
     camera: Annotated[str, About('camera of the node, or several: front,rear', 'NAME')]
     conversation: Annotated[
@@ -81,7 +81,7 @@ def fill(request: Any, fields: AskFields) -> None:
     """
     Write fields into a request of the Ask service, or a goal of the action.
 
-    Raises ValueError for a value that it cannot hold, TypeError for a field that there is not.
+    Raises ValueError for a value that the request cannot hold, TypeError for an unknown field.
     """
     choices, yes_no = fields.get('choices', ()), fields.get('yes_no', False)
     if isinstance(choices, str):
@@ -96,13 +96,13 @@ def fill(request: Any, fields: AskFields) -> None:
             raise TypeError(f'{name!r} is not one of the fields {", ".join(FIELDS)}')
         about = FIELDS[name][1]
         target = about.in_request or name
-        if target in types:  # yes_no is told by answer_type
+        if target in types:  # yes_no became answer_type
             most = about.most or _MOST.get(types[target])
             setattr(request, target, _fitting(name, value, getattr(request, target), most))
 
 
 def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
-    """Turn a value into the type of the field's zero, seconds into a message of time."""
+    """Convert a value to the type of the field's zero, seconds to a time message."""
     if isinstance(value, type(zero)) and hasattr(zero, 'sec'):
         return value
     if most is not None and not 0 <= value <= most:  # NaN is not
@@ -114,7 +114,7 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each field; `given` takes them from what was parsed."""
+    """Add an option for each field; `given` reads them from the parsed arguments."""
     either = parser.add_mutually_exclusive_group()
     for name, (kind, about) in FIELDS.items():
         how: dict[str, Any] = (
@@ -128,18 +128,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def given(args: argparse.Namespace) -> AskFields:
-    """Take the fields that were given on a command line."""
+    """Return the fields that were given on the command line."""
     fields: Any = {name: value for name, value in vars(args).items() if name in FIELDS}
     return fields
 
 
 def _moment(text: str) -> float:
-    """Read a time on a command line: now, by the system clock, or seconds."""
+    """Parse a time on the command line: `now`, by the system clock, or seconds."""
     return time.time() if text == 'now' else float(text)
 
 
 def _listed(text: str) -> list[str]:
-    """Read a list on a command line: a,b,c."""
+    """Parse a list on the command line: a,b,c."""
     return [item.strip() for item in text.split(',')]
 
 

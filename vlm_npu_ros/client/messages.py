@@ -1,4 +1,4 @@
-"""To and from the messages of the node: times are seconds here."""
+"""Conversion to and from the messages of the node; times are in seconds."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Conversation:
     """
     A dialogue that the node remembers.
 
-    turns: questions that were answered. tokens: of the context that it takes, at most.
-    stamp, frame_id: of the newest frame it is about. idle: seconds since its last answer.
+    turns: number of answered questions. tokens: upper bound of its share of the context.
+    stamp, frame_id: of the newest frame that it is about. idle: seconds since its last answer.
     """
 
     name: str
@@ -35,25 +35,26 @@ class Conversation:
 
 
 def make_goal(question: str, **fields: Unpack[AskFields]) -> Ask.Goal:
-    """Make the goal of a question; ValueError and TypeError as in `fields.fill`."""
+    """Make the goal of a question; raises ValueError and TypeError as `fields.fill` does."""
     goal = Ask.Goal(question=question)
     fill(goal, fields)
     return goal
 
 
 def make_answer(result: Ask.Result) -> Answer:
-    """Take what the result of a goal says: its fields are those of Answer."""
+    """Convert the result of a goal."""
     values = _read(result, answer='text', success='ok', error_msg='error', frame_age='age')
     if values['stamp'] is None:
         values['age'] = None
-    if not values['ok'] and not values['error_code']:  # of rclpy, when the node's own code fails
+    # rclpy makes such a result if the node's own code fails.
+    if not values['ok'] and not values['error_code']:
         values['error_code'] = ErrorCode.UNKNOWN
-        values['error'] = 'The node gave the question up: see its log'
+        values['error'] = 'The node gave up on the question: see its log'
     return Answer(**values)
 
 
 def cancelled_answer() -> Answer:
-    """Make the answer to a question that was cancelled before it was sent."""
+    """Make the answer of a question that was cancelled before it was sent."""
     return make_answer(Ask.Result(
         error_code=ErrorCode.CANCELLED,
         error_msg='The question was cancelled before it was sent',
@@ -62,12 +63,12 @@ def cancelled_answer() -> Answer:
 
 
 def make_conversation(told: Any) -> Conversation:
-    """Take what vlm_npu_ros/msg/Conversation says."""
+    """Convert vlm_npu_ros/msg/Conversation."""
     return Conversation(**_read(told, conversation_id='name'))
 
 
 def to_seconds(value: Duration | Time) -> float:
-    """Convert to seconds, exact to a microsecond for a time of today."""
+    """Convert to seconds; present times are exact to a microsecond."""
     return float(value.sec + value.nanosec / _NANOSECONDS)
 
 

@@ -27,17 +27,17 @@ from vlm_npu_ros.srv import Conversations
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_POLL = 0.05  # seconds between looks at what gives no notice: the graph, the state
+_POLL = 0.05  # seconds between polls of what sends no notice: the graph, the state
 _STATE_SECONDS = 1.0  # a node that is just starting may not be able to answer
 
 
 @dataclass(frozen=True)
 class NodeStatus:
     """
-    What is known of the node.
+    Status of a node.
 
     state: of its lifecycle: unconfigured, inactive, active, ...; '' = no such node.
-    ready: it would answer a question now.
+    ready: it answers questions now.
     """
 
     node: str
@@ -47,7 +47,7 @@ class NodeStatus:
 
 class VlmClient:
     """
-    Asks the node `node_name` in `namespace` about what its cameras see; a context manager.
+    Asks the node `node_name` in `namespace` what its cameras see; a context manager.
 
         with VlmClient() as vlm:
             vlm.wait_until_ready()
@@ -59,11 +59,11 @@ class VlmClient:
     The keywords of a question are those of AskFields.
 
     It has a ROS node and a thread of its own, so its methods may be called in any thread and in
-    callbacks of other nodes. Only what runs in its own thread (on_text of ask_async, callbacks of
-    futures) must not call the methods that wait: they raise RuntimeError there.
+    callbacks of other nodes. Code that runs in its own thread (on_text of ask_async, callbacks of
+    futures) must not call methods that wait: they raise RuntimeError there.
 
-    context: None takes the default one if it is initialised, or else makes one.
-    discovery_timeout: seconds for the node to be found and to take a question, before
+    context: None = the default one if it is initialised, otherwise a new one.
+    discovery_timeout: seconds to find the node and to have it accept a question, before
         NodeUnavailableError; on a busy machine DDS needs several.
     Raises ValueError if the names cannot be those of a node.
     """
@@ -86,7 +86,7 @@ class VlmClient:
             context = Context()
             rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
         self._context = context or get_default_context()
-        # Names and remappings on the command line are meant for the program, not for this node.
+        # Names and remappings on the command line are for the program, not for this node.
         self._node = Node(
             f'vlm_client_{uuid.uuid4().hex[:8]}', context=self._context,
             use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
@@ -95,7 +95,7 @@ class VlmClient:
         self._memory = self._node.create_client(Conversations, f'{self.name}/conversations')
         self._thread = AskThread(self._node, self.name, discovery_timeout, self._missing)
         self._closed = False
-        # A daemon thread that is inside ROS code when the interpreter exits can crash it.
+        # A daemon thread inside ROS code can crash the interpreter at exit.
         atexit.register(self.close)
 
     def __enter__(self) -> VlmClient:
@@ -110,7 +110,7 @@ class VlmClient:
         self.close()
 
     def close(self) -> None:
-        """Cancel the open questions, and leave the ROS graph."""
+        """Cancel the open questions and leave the ROS graph."""
         if self._closed:
             return
         self._thread.close()
@@ -131,7 +131,7 @@ class VlmClient:
         """
         Ask and wait for the answer; fields as in AskFields.
 
-        on_text: called with each piece of the answer as it comes, in the calling thread.
+        on_text: called with each piece of the answer, in the calling thread.
         check: raise AskError if the answer is not complete, instead of returning it.
         Raises NodeUnavailableError, and ValueError for a value that no request can hold.
         """
@@ -145,7 +145,7 @@ class VlmClient:
     def stream(
         self, question: str, *, check: bool = True, **fields: Unpack[AskFields]
     ) -> AnswerStream:
-        """Ask, and iterate over the pieces of the answer; fields and errors as in ask."""
+        """Ask and iterate over the pieces of the answer; fields and errors as in `ask`."""
         self._thread.refuse_inside()
         return AnswerStream(
             lambda on_text: self.ask_async(question, on_text=on_text, check=check, **fields)
@@ -160,15 +160,15 @@ class VlmClient:
         **fields: Unpack[AskFields],
     ) -> AnswerFuture:
         """
-        Ask without waiting: the result of the future is the answer, or raises as ask does.
+        Ask without waiting; the future gives the answer, or raises the errors of `ask`.
 
-        on_text is called in the client's thread: it must be quick. An error in it cancels the
-        question and ends the future.
+        on_text is called in the client's thread and must return quickly. An exception in it
+        cancels the question and becomes that of the future.
         """
         return self._thread.ask(make_goal(question, **fields), on_text, check)
 
     def status(self, timeout: float | None = None) -> NodeStatus:
-        """Look for the node and its state; without one, this takes timeout (discovery_timeout)."""
+        """Find the node and its state; wait up to timeout (default: discovery_timeout) for it."""
         deadline = time.monotonic() + (self._patience if timeout is None else timeout)
         try:
             response = self._thread.call(self._state, GetState.Request(), deadline)
@@ -178,7 +178,7 @@ class VlmClient:
         return NodeStatus(self.name, state, state == 'active' and self._thread.finds(deadline))
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
-        """Wait until the node is active; raise NodeUnavailableError if it is not by then."""
+        """Wait until the node is active; raise NodeUnavailableError after timeout (seconds)."""
         deadline = time.monotonic() + timeout
         while not (status := self.status(min(timeout, _STATE_SECONDS))).ready:
             if time.monotonic() > deadline:
@@ -191,14 +191,14 @@ class VlmClient:
     def conversations(
         self, *, clear: Iterable[str] = (), clear_all: bool = False
     ) -> list[Conversation]:
-        """List the dialogues that the node remembers, after forgetting those to clear."""
+        """List the dialogues that the node remembers, after it has forgotten those to clear."""
         request = Conversations.Request(clear=list(clear), clear_all=clear_all)
         deadline = time.monotonic() + self._patience
         response = self._thread.call(self._memory, request, deadline)
         return [make_conversation(told) for told in response.conversations]
 
     def _missing(self) -> str:
-        # Either may be seen first.
+        # Services and node names are discovered in any order.
         known = (f'{space.rstrip("/")}/{name}' for name, space
                  in self._node.get_node_names_and_namespaces())
         if self._state.service_is_ready() or self.name in known:

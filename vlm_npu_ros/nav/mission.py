@@ -24,10 +24,10 @@ class MissionFileError(Exception):
 @dataclass(frozen=True)
 class Question:
     """
-    What is asked at a waypoint.
+    A question at a waypoint.
 
-    fields: as of VlmClient.ask, but not_before: frames count from the arrival on.
-    expect: the choice that is as it should be; another one, or unclear, is an alarm. '' = any.
+    fields: as in VlmClient.ask, except not_before: frames count from the arrival on.
+    expect: the expected choice; another one, or unclear, is an alarm. '' = any.
     """
 
     text: str
@@ -36,18 +36,18 @@ class Question:
 
     @property
     def kind(self) -> str:
-        """Tell the type of the answer: yes_no, choice or text."""
+        """The type of the answer: yes_no, choice or text."""
         return 'yes_no' if self.fields.get('yes_no') else 'choice' if self.choices else 'text'
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """List what the answer is to be one of."""
+        """The allowed answers."""
         return tuple(self.fields.get('choices', ()))
 
 
 @dataclass(frozen=True)
 class Waypoint:
-    """A place to drive to, and what to ask there."""
+    """A place to drive to, and the questions to ask there."""
 
     name: str
     pose: PoseStamped
@@ -57,9 +57,9 @@ class Waypoint:
 @dataclass(frozen=True)
 class Mission:
     """
-    Waypoints, in the order in which they are driven to.
+    Waypoints in driving order.
 
-    settle: seconds that the robot needs to stand still; frames from before do not count.
+    settle: seconds until the robot stands still after its arrival; earlier frames do not count.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Mission:
 
 
 def make_pose(frame_id: str, x: float, y: float, yaw: float = 0.0) -> PoseStamped:
-    """Make a pose on the floor, yaw in radians; without a stamp: the newest transform counts."""
+    """Make a pose on the floor, yaw in radians, without a stamp: the newest transform counts."""
     turn = Quaternion(z=math.sin(yaw / 2), w=math.cos(yaw / 2))
     pose = Pose(position=Point(x=float(x), y=float(y)), orientation=turn)
     return PoseStamped(header=Header(frame_id=frame_id), pose=pose)
@@ -83,7 +83,7 @@ def yaw_of(pose: PoseStamped) -> float:
 
 
 def load_mission(path: Path) -> Mission:
-    """Read the mission of a YAML file, see docs/missions.md; raise MissionFileError."""
+    """Read a mission file (docs/missions.md); raise MissionFileError."""
     try:
         return parse_mission(path.read_text(encoding='utf-8'), path.stem)
     except (OSError, UnicodeDecodeError) as error:
@@ -93,7 +93,7 @@ def load_mission(path: Path) -> Mission:
 
 
 def parse_mission(text: str, name: str = 'mission') -> Mission:
-    """Read the mission of a YAML text that may give it another name; raise MissionFileError."""
+    """Parse the YAML text of a mission, `name` unless it has one; raise MissionFileError."""
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an odd date
@@ -153,7 +153,7 @@ def _question(item: Any, where: str) -> Question:
 
 
 class _Entry:
-    """A mapping of the file; `where` names it in errors."""
+    """A mapping in the file; `where` names it in errors."""
 
     def __init__(self, values: Any, where: str) -> None:
         self.where = where
@@ -168,7 +168,7 @@ class _Entry:
         return name in self._values
 
     def take(self, name: str, kind: Any, default: Any = None) -> Any:
-        """Take a value of a kind, the default without one; raise if there is neither."""
+        """Remove and return a value of this kind, or the default; raise if there is neither."""
         value = self._values.pop(name, default)
         if value is None:
             raise self.error(f'{name} is missing')
@@ -179,7 +179,7 @@ class _Entry:
         return value
 
     def choice(self, value: Any) -> str:
-        """Read a choice, or a number as one; unquoted yes, no, on and off are booleans in YAML."""
+        """Convert a choice to text; unquoted yes, no, on and off are booleans in YAML."""
         if type(value) in (int, float):
             value = str(value)
         if not isinstance(value, str):
