@@ -29,6 +29,8 @@ ALLOWED = {
     # A socket pair that the parent makes and its child inherits: nobody else can write there.
     ('engine/process.py', 'multiprocessing'),
     ('engine/worker.py', 'multiprocessing'),
+    # Modules of this package, by the names of its own backends.
+    ('engine/registry.py', 'importlib.import_module'),
     # Conversion on a PC: computes with torch, writes the pickles that rkllm-toolkit reads, and
     # loads checkpoints through transformers, from safetensors and without their code.
     ('convert/calibration.py', 'pickle'),

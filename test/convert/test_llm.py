@@ -17,12 +17,10 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from simulated.board import board_tree
 from vlm_npu_ros.cli.main import main
 from vlm_npu_ros.convert import llm
 from vlm_npu_ros.convert.errors import UsageError
 from vlm_npu_ros.convert.llm import framed_texts, LlmConversion, QUESTIONS, request
-from vlm_npu_ros.engine.backends.rknpu.board import PLATFORMS
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.images import PADDING
 from vlm_npu_ros.engine.models import load_profile
@@ -123,7 +121,7 @@ def test_toolkit_takes_what_is_allowed(
     toolkit = RKLLM()
     assert toolkit.load_huggingface(str(model), device='cpu', dtype='float32') == 0
     assert toolkit.build(**options) == 0
-    assert options['num_npu_core'] == PLATFORMS[platform].npu_cores
+    assert options['num_npu_core'] == llm.NPU_CORES[platform]
 
 
 def test_makes_a_file(
@@ -216,8 +214,8 @@ def test_memory_is_compared_with_what_is_free(
     run: Run, model: Path, toolkit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    board_tree(tmp_path / 'small', free_gb=1e-8)
-    monkeypatch.setenv('VLM_NPU_SYSROOT', str(tmp_path / 'small'))
+    (tmp_path / 'small').write_text('MemTotal: 2000 kB\nMemAvailable:  0 kB\n')
+    monkeypatch.setattr(llm, 'MEMORY', tmp_path / 'small')
     assert run('--rkllm-python', toolkit) == 1
     assert 'GB are free here' in capsys.readouterr().err
     assert run('--rkllm-python', toolkit, '--force') == 0

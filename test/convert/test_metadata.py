@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from vlm_npu_ros.convert.errors import ConversionError
 from vlm_npu_ros.convert.metadata import custom_string, LONGEST, metadata
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.profiles import find_model
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import known_models, load_profile, ModelProfile
 
 ON_NPU = [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']

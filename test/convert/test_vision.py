@@ -23,9 +23,9 @@ from vlm_npu_ros.convert.errors import (
 from vlm_npu_ros.convert.rknn import agree, compare, require
 from vlm_npu_ros.convert.stages import Progress
 from vlm_npu_ros.convert.vision import convert_vision, VisionJob
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ImageError, ModelFileError
+from vlm_npu_ros.engine.model_files.profiles import find_model
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.share import share_dir
 
 TEST = Path(__file__).resolve().parents[1]

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.profiles import find_model
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import known_models, load_profile, ModelProfile
 from vlm_npu_ros.engine.share import share_dir
 
@@ -320,7 +320,7 @@ def test_every_npu_profile_has_usual_file_names() -> None:
     'internvl2-1b.rkllm', 'qwen2.5-3b.rkllm',
 ])
 def test_names_of_other_models_tell_nothing(name: str) -> None:
-    with pytest.raises(ModelFileError, match='can not be told') as caught:
+    with pytest.raises(ModelFileError, match='cannot be told') as caught:
         find(*GENERIC[:1], name)
     assert all(profile.name in str(caught.value) for profile in ON_NPU)
 

@@ -21,14 +21,14 @@ from simulated import runtime, weights
 from simulated.board import board_tree, use
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
-from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import BackendError, ModelFileError
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.model_files.agreement import check_agreement
+from vlm_npu_ros.engine.model_files.profiles import find_model
+from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import AUTO, ImageFormat, load_profile, ModelProfile
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.share import share_dir
@@ -344,7 +344,7 @@ TINY = ModelProfile(
 )
 def test_odd_custom_string_says_nothing(text: str) -> None:
     found = RknnFile.read(DATA / 'tiny_folded_2.3.2.rknn')
-    with pytest.raises(ModelFileError, match='can not be told'):
+    with pytest.raises(ModelFileError, match='cannot be told'):
         find_model(AUTO, Path('a.rknn'), Path('a.rkllm'), replace(found, custom_string=text))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import json
 import os
 from pathlib import Path
+import re
 import shutil
 import subprocess
 import sys
@@ -24,10 +25,9 @@ from vlm_npu_ros.convert.checkpoint import Checkpoint
 from vlm_npu_ros.convert.errors import ConversionError, ToolkitMissingError, UsageError
 from vlm_npu_ros.convert.recipes import recipe_of
 from vlm_npu_ros.convert.stages import Progress, run_stage
-from vlm_npu_ros.engine.backends.rknpu.board import Board, PLATFORMS
-from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.images import decode_image, letterbox
+from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
 from vlm_npu_ros.engine.models import ChatTemplate, ModelProfile
 
 # What Rockchip's manual of rkllm-toolkit 1.3.0 allows.
@@ -38,6 +38,8 @@ DTYPES = {
     'rk3562': ('w8a8', 'w4a16_g32', 'w4a16_g64', 'w4a16_g128', 'w4a8_g32'),
     'rv1126b': ('w4a16', 'w4a16_g32', 'w4a16_g64', 'w4a16_g128', 'w8a8'),
 }
+NPU_CORES = {'rk3588': 3, 'rk3576': 2, 'rk3562': 1, 'rv1126b': 1}
+MEMORY = Path('/proc/meminfo')
 # The model is loaded in 32 bits. Public conversions of Qwen3-VL saw 8, 16 and 33.5 GB for 2, 4 and
 # 8 billion parameters; the toolkit's author gives the same for the disk (rknn-llm #308).
 BYTES_PER_PARAMETER = 4
@@ -95,7 +97,7 @@ class LlmConversion:
                 f'{self.platform} knows the dtypes {", ".join(DTYPES[self.platform])}, not '
                 f'{self.dtype}'
             )
-        cores = PLATFORMS[self.platform].npu_cores
+        cores = NPU_CORES[self.platform]
         if not 0 <= self.cores <= cores:
             raise UsageError(f'{self.platform} has 1 to {cores} NPU cores, not {self.cores}')
         longest = min(LONGEST_CONTEXT, self.profile.max_context)
@@ -123,7 +125,7 @@ class LlmConversion:
             # As Rockchip's scripts recommend: grq for weights of 4 bits with activations of 16.
             'quantized_algorithm': 'grq' if self.dtype.startswith('w4a16') else 'normal',
             'target_platform': self.platform,
-            'num_npu_core': self.cores or PLATFORMS[self.platform].npu_cores,
+            'num_npu_core': self.cores or NPU_CORES[self.platform],
             'extra_qparams': None,
             'dataset': f'./{DATASET}' if calibrated else None,
             'hybrid_rate': 0,
@@ -156,7 +158,8 @@ def needed_memory(checkpoint: Checkpoint) -> int:
 
 def check_memory(checkpoint: Checkpoint) -> None:
     """Raise ConversionError if this machine has less free memory than is needed."""
-    needed, free = needed_memory(checkpoint), Board().available_memory
+    found = re.search(r'MemAvailable:\s+(\d+) kB', MEMORY.read_text())
+    needed, free = needed_memory(checkpoint), int(found[1]) * 1024 if found else None
     if free is not None and needed > free:
         raise ConversionError(
             f'rkllm-toolkit takes about {needed / 1e9:.1f} GB of memory for '

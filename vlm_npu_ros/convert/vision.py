@@ -18,9 +18,9 @@ from vlm_npu_ros.convert.errors import CheckFailedError, ConversionError, UsageE
 from vlm_npu_ros.convert.metadata import custom_string, metadata
 from vlm_npu_ros.convert.recipes import recipe_of
 from vlm_npu_ros.convert.stages import Progress, run_stage
-from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.agreement import check_agreement
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import load_profile, ModelProfile
 from vlm_npu_ros.engine.share import share_dir
 

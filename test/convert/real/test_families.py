@@ -22,7 +22,7 @@ import torch
 from vlm_npu_ros.convert import export, graph, towers
 from vlm_npu_ros.convert.errors import UsageError
 from vlm_npu_ros.convert.vision import convert_vision, VisionJob
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import load_profile
 import yaml
 

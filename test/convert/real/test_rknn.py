@@ -26,9 +26,9 @@ from vlm_npu_ros.convert.prologue import Picture
 from vlm_npu_ros.convert.stages import run_stage
 from vlm_npu_ros.convert.vision import convert_vision, VisionJob
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.model_files.profiles import find_model
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEMO = REPOSITORY / 'resource' / 'demo_model' / 'vision_encoder.onnx'

@@ -7,9 +7,9 @@ import shutil
 import onnx
 import pytest
 from vlm_npu_ros.convert.metadata import custom_string, metadata
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.model_files.inspect import inspect_file
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import load_profile
 
 DATA = Path(__file__).parents[2] / 'data'

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-import json
 from pathlib import Path
-import re
 from typing import Any
 
-from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.agreement import check_agreement
 from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of, ONNX, RKNN
 from vlm_npu_ros.engine.model_files.onnx_graph import read_onnx
+from vlm_npu_ros.engine.model_files.profiles import (
+    find_model,
+    is_named,
+    labels_of,
+    npu_profiles,
+)
+from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import AUTO, known_models, load_profile, ModelProfile
 
 
@@ -97,7 +100,7 @@ def _rknn(path: Path) -> Inspected:
             'std': file.std,
             'platform': file.platform,
             'toolkit': file.toolkit,
-            'metadata': _metadata(file.custom_string),
+            'metadata': labels_of(file) or file.custom_string or None,
         }
         models, matched = _models(file)
     return Inspected(path, 'rknn', size, models, matched, _memory(
@@ -136,27 +139,14 @@ def _memory(size: int, estimate: str, models: tuple[str, ...]) -> Memory:
     return Memory(size, estimate)
 
 
-def _metadata(custom_string: str) -> Any:
-    """Parse what a converter wrote into the file: JSON, other text, or None."""
-    try:
-        return json.loads(custom_string)
-    except (ValueError, RecursionError):
-        return custom_string or None
-
-
-def _profiles() -> list[ModelProfile]:
-    return [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
-
-
 def _models_by_name(path: Path) -> tuple[tuple[str, ...], str]:
-    names = tuple(p.name for p in _profiles() if re.search(p.files, path.name, re.IGNORECASE))
+    names = tuple(p.name for p in npu_profiles() if is_named(p, path.name))
     return names, 'its name' if names else ''
 
 
 def _models(file: RknnFile) -> tuple[tuple[str, ...], str]:
     """Find the profiles that an encoder may be of: the one it names, or those that it fits."""
-    metadata = _metadata(file.custom_string)
-    if isinstance(metadata, dict) and 'model' in metadata:
+    if 'model' in labels_of(file):
         try:
             profile = find_model(AUTO, file.path, Path(), file)
         except ModelFileError:  # a name that nobody knows
@@ -164,8 +154,8 @@ def _models(file: RknnFile) -> tuple[tuple[str, ...], str]:
         else:
             contradicted = '' if _fits(file, profile) else ', which its shapes contradict'
             return (profile.name,), f'its metadata{contradicted}'
-    fitting = [p for p in _profiles() if _fits(file, p)]
-    by_name = tuple(p.name for p in fitting if re.search(p.files, file.path.name, re.IGNORECASE))
+    fitting = [p for p in npu_profiles() if _fits(file, p)]
+    by_name = tuple(p.name for p in fitting if is_named(p, file.path.name))
     if by_name:
         return by_name, 'its name and shapes'
     alike = tuple(p.name for p in fitting if p.image and file.size in p.image.tokens)

@@ -10,11 +10,7 @@ import platform
 import resource
 import sys
 
-from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement
 from vlm_npu_ros.engine.backends.rknpu.board import Board, LIBRKNNRT, PLATFORMS
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rkllm_file import check_rkllm
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.backends.rknpu.runtime import find_library, identify, RuntimeLibrary
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.checks import Check
@@ -23,6 +19,10 @@ from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
     ModelFileError,
 )
+from vlm_npu_ros.engine.model_files.agreement import check_agreement
+from vlm_npu_ros.engine.model_files.profiles import find_model
+from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import ModelProfile
 from vlm_npu_ros.engine.settings import EngineSettings
 

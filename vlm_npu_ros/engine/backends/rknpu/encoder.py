@@ -7,11 +7,12 @@ import threading
 
 import numpy as np
 from vlm_npu_ros.engine.backends.base import VisionEncoder
-from vlm_npu_ros.engine.backends.rknpu.agreement import check_agreement, described_elsewhere
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
+from vlm_npu_ros.engine.backends.rknpu.descriptions import described_elsewhere
 from vlm_npu_ros.engine.backends.rknpu.sessions import open_rknn
 from vlm_npu_ros.engine.errors import BackendCrashedError, ModelFileError
 from vlm_npu_ros.engine.images import letterbox, normalise
+from vlm_npu_ros.engine.model_files.agreement import check_agreement
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import ModelProfile
 
 # All cores of the chips that have several; elsewhere RKNNLite refuses any mask.

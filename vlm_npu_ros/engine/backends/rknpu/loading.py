@@ -10,11 +10,11 @@ from vlm_npu_ros.engine.backends.rknpu.doctor import examine, identified
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
-from vlm_npu_ros.engine.backends.rknpu.model_search import find_model
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.checks import require
 from vlm_npu_ros.engine.errors import BackendError, ModelFileError
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.model_files.profiles import find_model
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.progress import Caution, Event, Loading, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 

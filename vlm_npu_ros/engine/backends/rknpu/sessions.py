@@ -10,13 +10,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import (
     BackendError,
     BackendUnavailableError,
     ModelFileError,
     UnsupportedRuntimeError,
 )
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 
 if TYPE_CHECKING:
     from rknnlite.api import RKNNLite

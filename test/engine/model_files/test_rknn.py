@@ -6,11 +6,11 @@ import resource
 import struct
 
 import pytest
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.share import share_dir
 
-DATA = Path(__file__).resolve().parents[3] / 'data'
+DATA = Path(__file__).resolve().parents[2] / 'data'
 ENCODERS = sorted(path.name for path in DATA.glob('*.rknn') if 'encrypted' not in path.name)
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)

@@ -9,8 +9,8 @@ import re
 import reprlib
 from typing import Any
 
-from vlm_npu_ros.engine.backends.rknpu.rknn_file import RknnFile
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import (
     AUTO,
     known_models,
@@ -29,27 +29,27 @@ def find_model(
     model: str, encoder: Path, language_model: Path, rknn: RknnFile | None = None
 ) -> ModelProfile:
     """
-    Return the profile of a model by its name, or for 'auto' the one that its files fit.
+    Load the profile of a model by its name, or for 'auto' the one that its files fit.
 
     A .rknn whose custom string is JSON brings the profile along (convert/metadata.py), or names
-    it by a "model". Else the names of both files and what the .rknn makes of a picture must leave
-    one profile; files whose names tell nothing are told by pictures of sizes known only. Raises
-    ModelFileError naming the candidates.
+    it as "model". Otherwise the names of both files and what the .rknn makes of a picture must
+    leave one profile; where the names say nothing, only picture sizes that profiles know count.
+    Raises ModelFileError with the candidates.
     """
     if model != AUTO:
         return load_profile(model)
-    labels = _labels(rknn)
+    labels = labels_of(rknn) if rknn else {}
     if rknn is not None and labels.keys() >= _WHOLE:
         return _described_by(labels, rknn)
-    profiles = [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
+    profiles = npu_profiles()
     named = labels.get('model')
     if named and isinstance(named, str):
         for profile in profiles:
             if profile.name == named:
                 return profile
         raise ModelFileError(
-            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known: '
-            'give the path of its profile .yaml as the model'
+            f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known',
+            'Set the model to the path of its profile .yaml',
         )
     alike = _named_alike(profiles, (encoder.name, language_model.name))
     fitting = [
@@ -58,10 +58,10 @@ def find_model(
     if len(fitting) == 1:
         return fitting[0]
     raise ModelFileError(
-        f'The model of {encoder.name} and {language_model.name} can not be told: by their names '
-        f'it is {_one_of(alike)}, by what the encoder makes of a picture {_one_of(fitting)}. '
-        f'Give one of {", ".join(p.name for p in profiles)}, or the path of a profile .yaml, as '
-        'the model'
+        f'The model of {encoder.name} and {language_model.name} cannot be told: by their names '
+        f'it is {_one_of(alike)}, by what the encoder makes of a picture {_one_of(fitting)}',
+        f'Set the model to one of {", ".join(p.name for p in profiles)}, or to the path of a '
+        'profile .yaml',
     )
 
 
@@ -69,17 +69,27 @@ def _one_of(profiles: list[ModelProfile]) -> str:
     return ' or '.join(p.name for p in profiles) or 'none that is known'
 
 
-def _labels(rknn: RknnFile | None) -> dict[str, Any]:
-    """Return the JSON object that is a file's custom string, or an empty one."""
+def npu_profiles() -> list[ModelProfile]:
+    """Load all shipped profiles of models for the NPU."""
+    return [p for p in map(load_profile, known_models()) if p.backend == 'rknpu']
+
+
+def labels_of(rknn: RknnFile) -> dict[str, Any]:
+    """Parse the JSON object that is a file's custom string; {} for any other text."""
     try:
-        value = json.loads(rknn.custom_string) if rknn else {}
+        value = json.loads(rknn.custom_string)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
+def is_named(profile: ModelProfile, name: str) -> bool:
+    """Return whether a file's name is one that the model's files usually have."""
+    return re.search(profile.files, name, re.IGNORECASE) is not None
+
+
 def _described_by(labels: Mapping[str, Any], rknn: RknnFile) -> ModelProfile:
-    """Return the profile embedded in a file; raise ModelFileError if it makes no sense."""
+    """Return the profile embedded in a file; raise ModelFileError if it is invalid."""
     return profile_of({
         'name': labels['model'],
         'backend': 'rknpu',
@@ -96,10 +106,10 @@ def _described_by(labels: Mapping[str, Any], rknn: RknnFile) -> ModelProfile:
 
 
 def _named_alike(profiles: list[ModelProfile], names: tuple[str, ...]) -> list[ModelProfile]:
-    """Return those that no name speaks against; a name that fits none says nothing."""
+    """Leave out profiles that a name speaks against; a name that fits none says nothing."""
     alike = profiles
     for name in names:
-        matching = [p for p in profiles if re.search(p.files, name, re.IGNORECASE)]
+        matching = [p for p in profiles if is_named(p, name)]
         alike = [p for p in alike if p in matching or not matching]
     return alike
 
