@@ -1,17 +1,16 @@
 """
 Camera messages to RGB arrays.
 
-`to_rgb` takes both of ROS's image messages. Raw images go through cv_bridge where it is installed
-and handles them right, and through this module's own converter otherwise. Both give the same
-array, save that 16-bit Bayer images may differ by one, being rounded at another step.
+    rgb = to_rgb(msg)    # (height, width, 3) uint8; raises ImageError
 
-What the encodings are taken to mean:
+All encodings of sensor_msgs that are pictures are converted here, exactly; one that is not known
+here is left to cv_bridge. What the encodings are taken to mean:
 
 - 16-bit samples use their full range and are scaled by 255/65535, as cv_bridge does.
-- YUV is ITU-R BT.601 with limited range (luma 16 to 235), as OpenCV does.
+- YUV is ITU-R BT.601 with limited range (luma 16 to 235), as in OpenCV.
 - `8UC1`, `8UC3`, `8UC4`, `16UC3` and `16UC4` name a memory layout and no colour. cv_bridge gives
   these names to OpenCV arrays published without one, so they are read as grey, BGR and BGRA.
-- `16UC1` and `32FC1` are depth images (REP 118) and are refused: a distance is no brightness.
+- `16UC1` and `32FC1` are depth images (REP 118) and are refused: a distance is not a brightness.
 - `nv12` is not in sensor_msgs, but cameras send it.
 """
 
@@ -20,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 import functools
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -29,52 +27,61 @@ from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.images import decode_image
 
 
-class ImageBridge(Protocol):
-    """What is used of cv_bridge.CvBridge."""
-
-    def imgmsg_to_cv2(self, img_msg: Image, desired_encoding: str) -> np.ndarray:
-        """Convert a message to an array; CvBridgeError is a TypeError."""
-
-
 def to_rgb(msg: Image | CompressedImage) -> np.ndarray:
     """
-    Convert a camera message, raw or compressed.
+    Convert a camera message, raw or compressed (JPEG or PNG).
 
-    :return: (height, width, 3) uint8 in RGB order; treat it as read-only, see `image_to_rgb`.
-    :raises ImageError: the image is empty, cut short, too large or of an unknown encoding.
+    :return: (height, width, 3) uint8 in RGB order; treat it as read-only. For `rgb8` and `bgr8`
+        it is a view of the message's data, with gaps between its rows where the message has them,
+        and with channels that lie in the other order for `bgr8`; `engine.images.resize` is quick
+        with that.
+    :raises ImageError: the image is empty, cut short, damaged or too large, a depth image or of an
+        unknown encoding, or its size, step and data do not fit together; the text says what was
+        expected and what was found.
     """
     try:
-        return compressed_to_rgb(msg) if isinstance(msg, CompressedImage) else image_to_rgb(msg)
+        return _decoded(msg) if isinstance(msg, CompressedImage) else _converted(msg)
     except (cv2.error, MemoryError) as error:
         raise ImageError(f'The image cannot be converted: {error}') from error
 
 
-def image_to_rgb(msg: Image) -> np.ndarray:
-    """
-    Convert a raw camera message.
-
-    :return: (height, width, 3) uint8 in RGB order. For `rgb8` and `bgr8` it is a read-only view
-        of the message's data, with gaps between its rows where the message has them, and with
-        channels that lie in the other order for `bgr8`; `engine.images.resize` is quick with
-        that. For every other encoding it is an array of its own.
-    :raises ImageError: the encoding is unknown or a depth image, or its size, step and data do
-        not fit together; the text names what was expected and what was found.
-    """
-    bridge = _cv_bridge()
-    if bridge is not None and suits_cv_bridge(msg):
-        return convert_with_cv_bridge(bridge, msg)
-    return convert_plain(msg)
+def _converted(msg: Image) -> np.ndarray:
+    encoding = _ENCODINGS.get(msg.encoding)
+    if encoding is None:
+        return _by_cv_bridge(msg)
+    _check(msg, encoding)
+    plane = _view(msg, encoding)
+    return encoding.convert(plane if encoding.sample_bytes == 1 else _to_8_bits(plane))
 
 
-def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
+def _by_cv_bridge(msg: Image) -> np.ndarray:
+    """Convert an encoding that is not known here, where a newer cv_bridge knows it."""
+    if msg.encoding in _DEPTH:
+        raise _depth_error(msg.encoding)
+    try:
+        # The released cv_bridge is built for NumPy 1. Under NumPy 2 it loads, and ends the process
+        # with a segmentation fault when used: ros-perception/vision_opencv issue 535.
+        if np.lib.NumpyVersion(np.__version__) >= '2.0.0':
+            raise ImportError('cv_bridge is built for NumPy 1')
+        from cv_bridge import CvBridge
+
+        rgb: np.ndarray = CvBridge().imgmsg_to_cv2(msg, desired_encoding='rgb8')
+        if rgb.shape != (msg.height, msg.width, 3) or rgb.dtype != np.uint8 or not rgb.size:
+            raise ValueError(f'it makes {rgb.shape} of it')
+    except Exception as error:  # whatever it raises, or its compiled half that does not load
+        raise ImageError(
+            f'The encoding {_quoted(msg.encoding)} is not known; known are: '
+            f'{", ".join(_ENCODINGS)}'
+        ) from error
+    return rgb
+
+
+def _decoded(msg: CompressedImage) -> np.ndarray:
     """
-    Convert a compressed camera message (JPEG or PNG).
+    Decode JPEG or PNG.
 
     The format field is read as sensor_msgs/CompressedImage documents it, 'ORIG_PIXFMT; CODEC
-    compressed [COMPRESSED_PIXFMT]'; where it says nothing of use, the data speak for themselves.
-
-    :return: a new (height, width, 3) uint8 array in RGB order.
-    :raises ImageError: neither JPEG nor PNG, cut short, damaged, too large or a depth image.
+    compressed [COMPRESSED_PIXFMT]'; where it says nothing of use, only the data count.
     """
     original, _, coding = (part.strip() for part in msg.format.partition(';'))
     if original in _DEPTH or 'compressedDepth' in coding:
@@ -87,51 +94,6 @@ def compressed_to_rgb(msg: CompressedImage) -> np.ndarray:
         # The publisher gave RGB to an encoder of BGR: red and blue are swapped in the file.
         return cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB)
     return rgb
-
-
-def suits_cv_bridge(msg: Image) -> bool:
-    """
-    Tell whether cv_bridge converts this message, and converts it right.
-
-    cv_bridge (its Python part, core.py) does not know the newer YUV names, gives no colour to
-    memory layouts, shears images whose step is not a whole number of pixels, needs the last row's
-    padding, and swaps bytes only if is_bigendian is 1. `rgb8` and `bgr8` are left out because
-    they need no conversion, and cv_bridge would copy them.
-    """
-    encoding = _ENCODINGS.get(msg.encoding)
-    return (
-        encoding is not None
-        and encoding.in_cv_bridge
-        and msg.is_bigendian <= 1
-        and msg.step % encoding.pixel_bytes == 0
-        and memoryview(msg.data).nbytes >= msg.height * msg.step
-    )
-
-
-def convert_with_cv_bridge(bridge: ImageBridge, msg: Image) -> np.ndarray:
-    """
-    Convert a raw message by way of cv_bridge.
-
-    :return: (height, width, 3) uint8 in RGB order.
-    :raises ImageError: as `image_to_rgb`, or cv_bridge refuses the message.
-    """
-    _check(msg)
-    try:
-        return bridge.imgmsg_to_cv2(msg, desired_encoding='rgb8')
-    except (TypeError, ValueError, RuntimeError, cv2.error) as error:
-        raise ImageError(f'cv_bridge cannot convert {_describe(msg)}: {error}') from error
-
-
-def convert_plain(msg: Image) -> np.ndarray:
-    """
-    Convert a raw message with NumPy and OpenCV alone.
-
-    :return: as `image_to_rgb`.
-    :raises ImageError: as `image_to_rgb`.
-    """
-    encoding = _check(msg)
-    plane = _view(msg, encoding)
-    return encoding.convert(plane if encoding.sample_bytes == 1 else _to_8_bits(plane))
 
 
 @dataclass(frozen=True)
@@ -149,7 +111,6 @@ class _Encoding:
     rows: float = 1
     least: int = 1
     multiple: tuple[int, int] = (1, 1)
-    in_cv_bridge: bool = False
 
     @property
     def pixel_bytes(self) -> int:
@@ -188,7 +149,7 @@ _STRIP = 64  # rows that are converted at once, in 16 bits
 
 
 def _nv24(planes: np.ndarray) -> np.ndarray:
-    """Convert a luma plane over a U, V plane of full size, whose rows are two steps long."""
+    """Convert a luma plane above a U, V plane of full size, whose rows are two steps long."""
     height, width, step = planes.shape[0] // 3, planes.shape[1], planes.strides[0]
     chroma = np.lib.stride_tricks.as_strided(
         planes[height:], (height, width, 2), (2 * step, 2, 1), writeable=False)
@@ -206,21 +167,21 @@ def _nv24(planes: np.ndarray) -> np.ndarray:
 _SAMPLED = {
     'rgb': _Encoding(_unchanged, 3),
     'bgr': _Encoding(_turned, 3),
-    'rgba': _Encoding(_colour(cv2.COLOR_RGBA2RGB), 4, in_cv_bridge=True),
-    'bgra': _Encoding(_colour(cv2.COLOR_BGRA2RGB), 4, in_cv_bridge=True),
-    'mono': _Encoding(_colour(cv2.COLOR_GRAY2RGB), in_cv_bridge=True),
-    'bayer_rggb': _Encoding(_colour(cv2.COLOR_BayerBG2RGB), least=3, in_cv_bridge=True),
-    'bayer_bggr': _Encoding(_colour(cv2.COLOR_BayerRG2RGB), least=3, in_cv_bridge=True),
-    'bayer_gbrg': _Encoding(_colour(cv2.COLOR_BayerGR2RGB), least=3, in_cv_bridge=True),
-    'bayer_grbg': _Encoding(_colour(cv2.COLOR_BayerGB2RGB), least=3, in_cv_bridge=True),
+    'rgba': _Encoding(_colour(cv2.COLOR_RGBA2RGB), 4),
+    'bgra': _Encoding(_colour(cv2.COLOR_BGRA2RGB), 4),
+    'mono': _Encoding(_colour(cv2.COLOR_GRAY2RGB)),
+    'bayer_rggb': _Encoding(_colour(cv2.COLOR_BayerBG2RGB), least=3),
+    'bayer_bggr': _Encoding(_colour(cv2.COLOR_BayerRG2RGB), least=3),
+    'bayer_gbrg': _Encoding(_colour(cv2.COLOR_BayerGR2RGB), least=3),
+    'bayer_grbg': _Encoding(_colour(cv2.COLOR_BayerGB2RGB), least=3),
 }
 _UYVY = _Encoding(_colour(cv2.COLOR_YUV2RGB_UYVY), 2, multiple=(2, 1))
 _YUYV = _Encoding(_colour(cv2.COLOR_YUV2RGB_YUY2), 2, multiple=(2, 1))
 _YUV = {
     'uyvy': _UYVY,
-    'yuv422': replace(_UYVY, in_cv_bridge=True),
+    'yuv422': _UYVY,
     'yuyv': _YUYV,
-    'yuv422_yuy2': replace(_YUYV, in_cv_bridge=True),
+    'yuv422_yuy2': _YUYV,
     'nv12': _Encoding(_colour(cv2.COLOR_YUV2RGB_NV12), rows=1.5, multiple=(2, 2)),
     'nv21': _Encoding(_colour(cv2.COLOR_YUV2RGB_NV21), rows=1.5, multiple=(2, 2)),
     'nv24': _Encoding(_nv24, rows=3),
@@ -232,22 +193,15 @@ _LONGEST_QUOTE = 100  # characters
 
 _ENCODINGS = {
     **{f'{name}8': encoding for name, encoding in _SAMPLED.items()},
-    **{f'{name}16': replace(encoding, sample_bytes=2, in_cv_bridge=True)
+    **{f'{name}16': replace(encoding, sample_bytes=2)
        for name, encoding in _SAMPLED.items()},
     **_YUV,
 }
-_ENCODINGS.update({layout: replace(_ENCODINGS[name], in_cv_bridge=False)
-                   for layout, name in _UNNAMED.items()})
+_ENCODINGS.update({layout: _ENCODINGS[name] for layout, name in _UNNAMED.items()})
 
 
-def _check(msg: Image) -> _Encoding:
-    """Return the message's encoding, once its size, step and data are known to fit together."""
-    if msg.encoding in _DEPTH:
-        raise _depth_error(msg.encoding)
-    encoding = _ENCODINGS.get(msg.encoding)
-    if encoding is None:
-        raise ImageError(f'The encoding {_quoted(msg.encoding)} is not known; known are: '
-                         f'{", ".join(_ENCODINGS)}.')
+def _check(msg: Image, encoding: _Encoding) -> None:
+    """Raise ImageError unless size, step and data of the message fit together."""
     _check_size(_describe(msg), msg.width, msg.height, encoding)
     row = msg.width * encoding.pixel_bytes
     if msg.step < row:
@@ -259,7 +213,6 @@ def _check(msg: Image) -> _Encoding:
     if found < expected:
         raise ImageError(f'{_describe(msg)} with a step of {msg.step} bytes needs {expected} '
                          f'bytes of data: it has {found}.')
-    return encoding
 
 
 def _check_size(what: str, width: int, height: int, encoding: _Encoding) -> None:
@@ -309,20 +262,5 @@ def _depth_error(encoding: str) -> ImageError:
 
 
 def _quoted(text: str) -> str:
-    """Return what a publisher wrote, whatever that is, for a line of the log."""
+    """Quote what a publisher wrote, whatever that is, for a line of the log."""
     return repr(text[:_LONGEST_QUOTE])
-
-
-@functools.lru_cache(maxsize=1)
-def _cv_bridge() -> ImageBridge | None:
-    """Return a CvBridge, or None where cv_bridge is not installed or not safe to use."""
-    # The released cv_bridge is built for NumPy 1. Under NumPy 2 it loads, and ends the process
-    # with a segmentation fault when used: ros-perception/vision_opencv issue 535.
-    if int(np.__version__.partition('.')[0]) >= 2:
-        return None
-    try:
-        import cv_bridge
-    except ImportError:
-        return None
-    # It also imports where its compiled half does not load, and then fails when used.
-    return cv_bridge.CvBridge() if hasattr(cv_bridge, 'getCvType') else None
