@@ -9,7 +9,8 @@ from builtin_interfaces.msg import Duration, Time
 import numpy as np
 import pytest
 from std_msgs.msg import Header
-from vlm_npu_ros.demo.answers import Answer, summary, verdict
+from vlm_npu_ros.client.messages import make_answer
+from vlm_npu_ros.demo.answers import DemoAnswer, summary, verdict
 from vlm_npu_ros.demo.questions import Question
 from vlm_npu_ros.demo.scenes import random_scene
 from vlm_npu_ros.demo.truth import Truth
@@ -23,8 +24,8 @@ def pieces(*deltas: str) -> tuple[PartialAnswer, ...]:
     return tuple(PartialAnswer(sequence=i, delta=delta) for i, delta in enumerate(deltas))
 
 
-def answer(**result: Any) -> Answer:
-    """Return a right answer by service, changed by these fields of the result."""
+def answer(**result: Any) -> DemoAnswer:
+    """Make a right answer by service, changed by these fields of the result."""
     response = Ask.Response(
         success=True,
         answer='It is red.',
@@ -35,7 +36,9 @@ def answer(**result: Any) -> Answer:
     for name, value in result.items():
         setattr(response, name, value)
     question = Question('colour', 'what colour is it?', 'It is red.')
-    return Answer('service', question, TRUTH, response, pieces('It is', ' red.', ''))
+    return DemoAnswer(
+        'service', question, TRUTH, make_answer(response), pieces('It is', ' red.', '')
+    )
 
 
 def test_a_right_answer() -> None:
@@ -53,13 +56,13 @@ def test_a_wrong_answer_is_no_fault() -> None:
 @pytest.mark.parametrize('faulty, words', [
     (answer(success=False, error_code=9508, error_msg='Too slow'), 'error 9508: Too slow'),
     (answer(header=Header(stamp=Time(sec=6), frame_id='other')), "a frame of 'other'"),
-    (answer(header=Header(stamp=Time(sec=5, nanosec=9), frame_id='camera')), 'older'),
+    (answer(header=Header(stamp=Time(sec=4, nanosec=9), frame_id='camera')), 'older'),
     (replace(answer(), pieces=pieces('It is', ' red.')[1:]), 'lost'),
     (replace(answer(), pieces=pieces('It is', ' red.')[::-1]), 'out of order'),
     (replace(answer(), pieces=pieces('It is', ' ')), 'do not add up'),
     (replace(answer(), pieces=()), 'do not add up'),
 ])
-def test_faults(faulty: Answer, words: str) -> None:
+def test_faults(faulty: DemoAnswer, words: str) -> None:
     assert words in faulty.fault
     assert faulty.note == faulty.fault
     assert not faulty.right

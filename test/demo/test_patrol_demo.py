@@ -76,7 +76,7 @@ def test_true_answers_are_those_of_the_scenes() -> None:
     for place in places(3):
         clear, choice, _ = place.waypoint.questions
         assert place.truths[0] == ('no' if place.scene.blocking else 'yes')
-        assert clear.yes_no and clear.expect == 'yes'
+        assert clear.kind == 'yes_no' and clear.expect == 'yes'
         assert place.truths[1] in choice.choices
         if choice.choices == tuple(COLOURS):
             shape = choice.text.split()[-1].rstrip('?')

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from builtin_interfaces.msg import Time
+from vlm_npu_ros.client import Answer
+from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.demo.questions import Question
 from vlm_npu_ros.demo.truth import Truth
 from vlm_npu_ros.msg import PartialAnswer
@@ -15,56 +15,56 @@ NEEDED = 0.8  # share of right answers
 
 
 @dataclass(frozen=True)
-class Answer:
+class DemoAnswer:
     """
     What came back for a question.
 
     way: 'service' or 'action'.
-    result: srv.Ask.Response or action.Ask.Result, which have the same fields.
+    result: of the node.
     pieces: what came on the topic of partial answers, in the order in which it came.
     """
 
     way: str
     question: Question
     truth: Truth
-    result: Any
+    result: Answer
     pieces: tuple[PartialAnswer, ...]
 
     @property
     def right(self) -> bool:
         """Return whether it is the one right answer."""
-        return not self.fault and self.result.answer.strip() == self.question.answer
+        return not self.fault and self.result.text.strip() == self.question.answer
 
     @property
     def fault(self) -> str:
         """Return why it is no whole and streamed answer about this scene, or ''."""
         result = self.result
-        if not result.success:
-            return f'error {result.error_code}: {result.error_msg}'
-        if result.header.frame_id != self.truth.frame_id:
-            return f'it is about a frame of {result.header.frame_id!r}'
-        if nanoseconds(result.header.stamp) < nanoseconds(self.truth.stamp):
+        if not result.ok:
+            return f'error {result.error_code}: {result.error}'
+        if result.frame_id != self.truth.frame_id:
+            return f'it is about a frame of {result.frame_id!r}'
+        if (result.stamp or 0.0) < to_seconds(self.truth.stamp):
             return 'it is about a frame that is older than the scene'
         if [piece.sequence for piece in self.pieces] != list(range(len(self.pieces))):
             return 'pieces of it were lost or came out of order'
-        if ''.join(piece.delta for piece in self.pieces) != result.answer:
+        if ''.join(piece.delta for piece in self.pieces) != result.text:
             return 'its pieces do not add up to it'
         return ''
 
     @property
     def frame_age(self) -> str:
         """Return the age of the frame when the answer was complete."""
-        return f'{nanoseconds(self.result.frame_age) / 1e9:.2f} s'
+        return f'{self.result.age or 0.0:.2f} s'
 
     @property
     def first_token(self) -> str:
         """Return the time from the question to the first piece."""
-        return f'{self.result.stats.first_token_ms:.0f} ms'
+        return f'{self.result.stats["first_token_ms"]:.0f} ms'
 
     @property
     def rate(self) -> str:
         """Return the tokens per second after the first."""
-        return f'{self.result.stats.tokens_per_second:.0f}'
+        return f'{self.result.stats["tokens_per_second"]:.0f}'
 
     @property
     def note(self) -> str:
@@ -75,12 +75,7 @@ class Answer:
         )
 
 
-def nanoseconds(stamp: Time) -> int:
-    """Return a stamp or a duration as one number."""
-    return stamp.sec * 1_000_000_000 + stamp.nanosec
-
-
-def summary(answers: Sequence[Answer]) -> str:
+def summary(answers: Sequence[DemoAnswer]) -> str:
     """Return how many answers are right, and how they came."""
     right = sum(answer.right for answer in answers)
     ways = [answer.way for answer in answers]
@@ -90,7 +85,7 @@ def summary(answers: Sequence[Answer]) -> str:
     )
 
 
-def verdict(answers: Sequence[Answer]) -> str:
+def verdict(answers: Sequence[DemoAnswer]) -> str:
     """Return why these answers do not do, or ''."""
     for answer in answers:
         if answer.fault:

@@ -18,11 +18,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
-from vlm_npu_ros.demo.answers import Answer, summary, verdict
-from vlm_npu_ros.demo.asker import Asker, NoAnswerError
+from vlm_npu_ros.demo.answers import DemoAnswer, summary, verdict
 from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
 from vlm_npu_ros.demo.picture import draw, Exchange, Page, png
 from vlm_npu_ros.demo.questions import KINDS, Question, random_question
+from vlm_npu_ros.demo.scene_driver import NoAnswerError, SceneDriver
 from vlm_npu_ros.demo.scenes import random_scene, Scene
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Demo:
         self._stopped = stopped
         self._random = np.random.default_rng(options.seed or None)
         self._domain = int(os.environ.get('ROS_DOMAIN_ID') or free_domain())
-        self._answers: list[Answer] = []
+        self._answers: list[DemoAnswer] = []
         self._pages: list[Page] = []
 
     def run(self) -> str:
@@ -134,36 +134,35 @@ class Demo:
                 raise KeyboardInterrupt
             children.check()
 
-        with Asker(self._domain, check) as asker:
+        with SceneDriver(check) as driver:
             with self._screen.step('Waiting for the camera', 'The camera delivers images'):
-                asker.wait_for_camera()
+                driver.wait_for_camera()
             with self._screen.step('Loading the model', 'The vlm node is active'):
-                asker.wait_for_vlm()
+                driver.wait_for_vlm()
             for number in range(1, self._options.scenes + 1):
-                self._ask_about_scene(asker, number)
+                self._ask_about_scene(driver, number)
             problem = self._conclude()
             if self._options.keep:
                 self._screen.say('The nodes keep running. Ctrl-C ends them.')
                 with suppress(KeyboardInterrupt):
-                    asker.wait()
+                    driver.wait()
         return problem
 
-    def _ask_about_scene(self, asker: Asker, number: int) -> None:
+    def _ask_about_scene(self, driver: SceneDriver, number: int) -> None:
         scene = _interesting_scene(self._random)
         description = random_question(scene, self._random, 'describe').answer
-        truth = asker.show(scene)
+        truth = driver.show(scene)
         self._screen.scene(number, self._options.scenes, description)
         exchanges = []
         for question in _questions(scene, self._random):
             way = ('service', 'action')[len(self._answers) % 2]
-            ask = {'service': asker.ask_by_service, 'action': asker.ask_by_action}[way]
             self._screen.question(way, question.text)
-            answer = ask(question, truth, self._screen.stream)
+            answer = driver.ask(way, question, truth, self._screen.stream)
             self._answers.append(answer)
             exchanges.append(_exchange(answer))
             self._screen.answer(answer)
         self._pages.append(
-            Page(asker.frame_of(truth), f'Scene {number}: {description}', tuple(exchanges))
+            Page(driver.frame_of(truth), f'Scene {number}: {description}', tuple(exchanges))
         )
 
     def _conclude(self) -> str:
@@ -171,7 +170,7 @@ class Demo:
         self._screen.table(self._answers)
         result = summary(self._answers)
         stats = self._answers[-1].result.stats
-        subtitle = f'{result} Backend {stats.backend}, model {stats.model}.'
+        subtitle = f'{result} Backend {stats["backend"]}, model {stats["model"]}.'
         self._options.output.write_bytes(png(draw('What do you see?', subtitle, self._pages)))
         self._screen.say(result)
         self._screen.say(f'Picture: {self._options.output.resolve()}')
@@ -200,11 +199,11 @@ def _questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
     return questions
 
 
-def _exchange(answer: Answer) -> Exchange:
+def _exchange(answer: DemoAnswer) -> Exchange:
     return Exchange(
         way=answer.way,
         question=answer.question.text,
-        answer=answer.result.answer,
+        answer=answer.result.text,
         expected=answer.question.answer,
         right=answer.right,
         note=answer.note,

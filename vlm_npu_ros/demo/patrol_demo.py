@@ -22,9 +22,9 @@ import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 from vlm_npu_ros.client import VlmClient
-from vlm_npu_ros.demo.asker import Asker, NoAnswerError
 from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
 from vlm_npu_ros.demo.questions import PLACE, random_question
+from vlm_npu_ros.demo.scene_driver import NoAnswerError, SceneDriver
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, Scene
 from vlm_npu_ros.demo.simulated_robot import SimulatedRobot
 from vlm_npu_ros.nav.camera import MissionCamera
@@ -144,8 +144,7 @@ def _run(route: Sequence[Place], output: Path, stopped: threading.Event) -> str:
     from vlm_npu_ros.nav.patrol.screen import PatrolScreen
 
     screen = PatrolScreen()
-    domain = int(os.environ['ROS_DOMAIN_ID'])
-    screen.say(f'Starting {_NODE} and {_CAMERA} on ROS_DOMAIN_ID {domain}')
+    screen.say(f'Starting {_NODE} and {_CAMERA} on ROS_DOMAIN_ID {os.environ["ROS_DOMAIN_ID"]}')
     with Children(os.environ) as children:
         def check() -> None:
             if stopped.is_set():
@@ -160,21 +159,23 @@ def _run(route: Sequence[Place], output: Path, stopped: threading.Event) -> str:
                 _CAMERA, 'vlm_npu_ros.demo.scene_camera',
                 {'scene_period': 0.0, 'reliability': 'reliable'},
             )
-            with Asker(domain, check) as asker:
-                asker.wait_for_camera()
-                asker.wait_for_vlm()
-                return _patrol(route, output, asker, screen)
+            with SceneDriver(check) as driver:
+                driver.wait_for_camera()
+                driver.wait_for_vlm()
+                return _patrol(route, output, driver, screen)
         except ChildDiedError as error:
             return str(error)
         except NoAnswerError as error:
             return f'{error}\n{_NODE}: {children.log_tail(_NODE)}'
 
 
-def _patrol(route: Sequence[Place], output: Path, asker: Asker, screen: PatrolScreen) -> str:
+def _patrol(
+    route: Sequence[Place], output: Path, driver: SceneDriver, screen: PatrolScreen
+) -> str:
     scenes = iter([place.scene for place in route])
 
     def arrive(_: PoseStamped) -> None:
-        asker.show(next(scenes))
+        driver.show(next(scenes))
 
     mission = Mission('Evening patrol', tuple(place.waypoint for place in route))
     with MissionCamera(reliability='reliable') as camera, VlmClient() as vlm:

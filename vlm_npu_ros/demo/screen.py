@@ -10,7 +10,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from vlm_npu_ros.demo.answers import Answer
+from vlm_npu_ros.demo.answers import DemoAnswer
 
 _INDENT = ' ' * 10
 
@@ -56,15 +56,15 @@ class DemoScreen:
             self._console.print(answer[len(self._shown):], end='', soft_wrap=True)
             self._shown = answer
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: DemoAnswer) -> None:
         """End the line of an answer with what it is worth."""
-        self.stream(answer.result.answer)
+        self.stream(answer.result.text)
         verdict = ('  ✓ right', 'green') if answer.right else ('  ✗ wrong', 'red')
         self._console.print(Text.assemble(verdict))
         for line in (f'true is: {answer.question.answer}', answer.note):
             self._console.print(Text(f'{_INDENT}{line}', 'dim'), soft_wrap=True)
 
-    def table(self, answers: Sequence[Answer]) -> None:
+    def table(self, answers: Sequence[DemoAnswer]) -> None:
         """Show all questions with what their answers are worth and what they cost."""
         table = Table(title='\nAnswers over ROS', title_justify='left', title_style='bold')
         for name in ('', 'by', 'question'):
