@@ -13,7 +13,6 @@ import socket
 import sys
 import tempfile
 import time
-from types import TracebackType
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,12 +62,7 @@ class Stand:
     def __enter__(self) -> Stand:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._folder)
 
     @property

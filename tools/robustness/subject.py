@@ -7,7 +7,6 @@ from contextlib import ExitStack
 import itertools
 import threading
 import time
-from types import TracebackType
 from typing import Any
 
 from asking import Ask, Client, NodeError, Overseer
@@ -97,12 +96,7 @@ class Robot:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def _bring_up(self) -> None:

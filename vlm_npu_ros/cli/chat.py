@@ -9,13 +9,11 @@ import json
 from pathlib import Path
 import sys
 
-from vlm_npu_ros.cli.answer import Answer
 from vlm_npu_ros.cli.arguments import add_ask_parser, complete, engine_settings, longest_answer
-from vlm_npu_ros.cli.dialogue import Dialogue
-from vlm_npu_ros.cli.history import is_typed, lines
-from vlm_npu_ros.cli.line import Line, read_line
+from vlm_npu_ros.cli.dialogue import ChatAnswer, Dialogue
+from vlm_npu_ros.cli.lines import is_typed, Line, lines, read_line
 from vlm_npu_ros.cli.loaded import load
-from vlm_npu_ros.cli.screen import Screen
+from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.cli.views import read
 from vlm_npu_ros.engine.errors import ImageError, RequestError, VlmError
 from vlm_npu_ros.engine.types import FinishReason
@@ -54,8 +52,8 @@ def _video(args: argparse.Namespace) -> int:
 
 
 def _talk(args: argparse.Namespace, paths: Sequence[Path]) -> int:
-    screen = Screen(args.quiet or args.json, hide_answers=args.json)
-    # Before the models, which may take long: a picture that is not there is told at once.
+    screen = ChatScreen(args.quiet or args.json, hide_answers=args.json)
+    # Before the models, which may take long, so that a missing picture is an error at once.
     pictures = read(paths, args.frames) if paths else None
     settings = engine_settings(args)
     loaded = load(settings, screen)
@@ -75,7 +73,7 @@ def _talk(args: argparse.Namespace, paths: Sequence[Path]) -> int:
 
 
 def _lines(questions: Sequence[str] | None) -> Generator[Line, None, None]:
-    """Yield what is asked, up to the line that ends the dialogue."""
+    """Yield what is asked, until a line ends the dialogue."""
     with closing(lines()) as typed:
         for text in questions or typed:
             line = read_line(text)
@@ -86,12 +84,12 @@ def _lines(questions: Sequence[str] | None) -> Generator[Line, None, None]:
 
 class _Session:
     """
-    Asks line after line, and prints what comes of it.
+    Asks line after line and prints the answers.
 
-    typed: somebody sits there, who can ask again.
+    typed: a person at a terminal can ask again.
     """
 
-    def __init__(self, dialogue: Dialogue, screen: Screen, as_json: bool, typed: bool) -> None:
+    def __init__(self, dialogue: Dialogue, screen: ChatScreen, as_json: bool, typed: bool) -> None:
         self._dialogue, self._screen = dialogue, screen
         self._as_json, self._typed = as_json, typed
 
@@ -111,7 +109,7 @@ class _Session:
                     self._tell(answer)
         return status
 
-    def _tell(self, answer: Answer) -> None:
+    def _tell(self, answer: ChatAnswer) -> None:
         if self._as_json:
             view = self._dialogue.view
             about = {'about': [str(path) for path in view.paths], 'frame_seconds': view.seconds}

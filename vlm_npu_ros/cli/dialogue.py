@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 import time
+from typing import Any
 
-from vlm_npu_ros.cli.answer import Answer
 from vlm_npu_ros.cli.interruptible import generate
-from vlm_npu_ros.cli.line import Line
-from vlm_npu_ros.cli.screen import Screen
+from vlm_npu_ros.cli.lines import Line
+from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.cli.views import encoded, Pictures, read, View
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
-from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling, Turn
+from vlm_npu_ros.engine.types import (
+    FinishReason,
+    GenerationFigures,
+    GenerationRequest,
+    Sampling,
+    Turn,
+)
 
 
 class Dialogue:
@@ -26,7 +32,7 @@ class Dialogue:
     def __init__(
         self,
         engine: Engine,
-        screen: Screen,
+        screen: ChatScreen,
         frames: int,
         max_new_tokens: int,
         sampling: Sampling,
@@ -42,7 +48,7 @@ class Dialogue:
         self._turns = ()
         self._screen.note(self.view.describe())
 
-    def take(self, line: Line) -> Answer | None:
+    def take(self, line: Line) -> ChatAnswer | None:
         """
         Do what a line asks for; return the answer, if it holds a question.
 
@@ -60,7 +66,7 @@ class Dialogue:
             return None
         return self._ask(line.question)
 
-    def _ask(self, question: str) -> Answer:
+    def _ask(self, question: str) -> ChatAnswer:
         request = GenerationRequest(
             question, self.view.images, self._max_new_tokens, self._sampling, self._turns,
             keep=True, video=self.view.video,
@@ -95,7 +101,7 @@ class Dialogue:
                 f'{len(self.view.images)} frames: the context has no room for them'
             )
 
-    def _answer(self, request: GenerationRequest) -> Answer:
+    def _answer(self, request: GenerationRequest) -> ChatAnswer:
         asked = time.perf_counter()
         chunks = generate(self._engine, request)
         with self._screen.busy('Reading'):
@@ -106,10 +112,76 @@ class Dialogue:
             for last in chain([first], chunks):
                 text += last.text
                 push(last.text)
-        return Answer(
+        return ChatAnswer(
             request.question,
             text,
             last.finish_reason or FinishReason.ERROR,
             first_token if text else None,
             last.figures,
         )
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """
+    What the model said to a question, and what it cost.
+
+    first_token_seconds: from the question to the first piece of text; None if there was no text.
+    figures: None if it ended without any.
+    """
+
+    question: str
+    text: str
+    finish_reason: FinishReason
+    first_token_seconds: float | None
+    figures: GenerationFigures | None
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether it ended by itself, so that a question can follow it up."""
+        return self.finish_reason in (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
+
+    def describe(self) -> str:
+        """Format the figures as a line."""
+        parts = []
+        if self.first_token_seconds is not None:
+            parts.append(f'first token {1000 * self.first_token_seconds:.0f} ms')
+        if self.figures:
+            prefill, decode = rates(self.figures)
+            parts.append(f'{self.figures.prompt_tokens} tokens read at {prefill:.0f}/s')
+            parts.append(f'{self.figures.new_tokens} written at {decode:.0f}/s')
+        memory = memory_mb()
+        if memory is not None:
+            parts.append(f'memory {memory:.0f} MB')
+        return ', '.join(parts)
+
+    def record(self) -> dict[str, Any]:
+        """List everything as plain values, for JSON."""
+        values: dict[str, Any] = {
+            'question': self.question,
+            'answer': self.text,
+            'finish_reason': self.finish_reason.value,
+            'first_token_seconds': self.first_token_seconds,
+            'memory_mb': memory_mb(),
+        }
+        if self.figures:
+            prefill, decode = rates(self.figures)
+            values |= vars(self.figures)
+            values |= {'prefill_tokens_per_second': prefill, 'decode_tokens_per_second': decode}
+        return values
+
+
+def rates(figures: GenerationFigures) -> tuple[float, float]:
+    """Return tokens a second of reading and of writing; reading makes the first token."""
+    prefill = figures.prompt_tokens / (figures.prefill_seconds or 1.0)
+    decode = max(figures.new_tokens - 1, 0) / (figures.decode_seconds or 1.0)
+    return prefill, decode
+
+
+def memory_mb() -> float | None:
+    """Return the memory that this process holds (RSS), in 10^6 bytes; None without psutil."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return float(psutil.Process().memory_info().rss / 1e6)

@@ -1,4 +1,4 @@
-"""Loading of the models, with what it took."""
+"""Load the models, and say how long that took."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 import time
 
-from vlm_npu_ros.cli.page_cache import is_warm
-from vlm_npu_ros.cli.screen import Screen
+from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.progress import Caution, Event, Loading
@@ -17,22 +16,16 @@ from vlm_npu_ros.engine.settings import EngineSettings
 
 @dataclass
 class ModelFile:
-    """
-    One of the two files.
-
-    warm: whether it was in memory before it was loaded; None = unknown.
-    """
+    """One of the two files, and how long it took to load."""
 
     title: str
     path: Path
-    warm: bool | None
     started: float
     seconds: float = 0.0
 
     def describe(self) -> str:
-        """Tell how long it took to load."""
-        warmth = {True: ', warm', False: ', cold', None: ''}[self.warm]
-        return f'{self.title} {self.seconds:.2f} s{warmth}'
+        """Say how long it took to load, as in 'vision encoder 0.31 s'."""
+        return f'{self.title} {self.seconds:.2f} s'
 
 
 @dataclass(frozen=True)
@@ -44,7 +37,7 @@ class Loaded:
     files: tuple[ModelFile, ...]
 
     def describe(self) -> str:
-        """Tell in one line what was loaded and how long it took."""
+        """Say in one line what was loaded and how long it took."""
         parts = [f'{self.engine.model_name} loaded', *(file.describe() for file in self.files)]
         return ': '.join((parts[0], '; '.join(parts[1:])))
 
@@ -56,7 +49,7 @@ class Loaded:
         yield f'context         {self.engine.context} tokens, {new_tokens} of them for an answer'
 
 
-def load(settings: EngineSettings, screen: Screen) -> Loaded:
+def load(settings: EngineSettings, screen: ChatScreen) -> Loaded:
     """Load the models; print what the operator should look at."""
     files: list[ModelFile] = []
 
@@ -67,8 +60,7 @@ def load(settings: EngineSettings, screen: Screen) -> Loaded:
     def progress(event: Event) -> None:
         end_of_step()
         if isinstance(event, Loading):
-            warm = is_warm(event.path)
-            files.append(ModelFile(event.text, event.path, warm, time.perf_counter()))
+            files.append(ModelFile(event.text, event.path, time.perf_counter()))
         elif isinstance(event, Caution):
             screen.note(str(event))
 

@@ -1,24 +1,31 @@
-"""What is printed: answers to standard output, all else to standard error."""
+"""What is printed: answers to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 import os
+import re
 import sys
-from typing import Any, ContextManager
+from typing import Any, ContextManager, TYPE_CHECKING
 
 from vlm_npu_ros.engine.errors import VlmError
 
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
 Push = Callable[[str], None]
+# Code, which shows everything as it is, or a '<', with which HTML that would vanish begins.
+_CODE_OR_TAG = re.compile(r'(```.*?(?:```|\Z)|`[^`\n]*`)|<', re.DOTALL)
+_REFRESHES = 12  # a second
 
 
-class Screen:
+class ChatScreen:
     """
     The terminal, or what stands in for it.
 
-    Where it is a terminal and rich is installed, answers are rendered as Markdown while they
-    come, and waiting is shown; else there is plain text only.
+    On a terminal and with rich installed, answers are rendered as Markdown while they come, and
+    waiting is shown; otherwise there is only plain text.
     """
 
     def __init__(self, quiet: bool = False, hide_answers: bool = False) -> None:
@@ -27,7 +34,7 @@ class Screen:
         self._out, self._err = _console(sys.stdout), _console(sys.stderr)
 
     def note(self, text: str) -> None:
-        """Print a line that nobody has to read."""
+        """Print a line that is not part of an answer."""
         if self._quiet:
             return
         if self._err:
@@ -48,7 +55,7 @@ class Screen:
 
     @contextmanager
     def counted(self, doing: str, count: int) -> Iterator[Callable[[], object]]:
-        """Show how much of something is done; yield what to call after each of count parts."""
+        """Show how much is done; yields what to call after each of `count` parts."""
         if self._quiet or not self._err or count < 2:
             yield lambda: None
             return
@@ -60,18 +67,14 @@ class Screen:
             yield lambda: progress.advance(task)
 
     def answer(self) -> ContextManager[Push]:
-        """Yield what to call with each piece of an answer."""
+        """Begin an answer; yields what to call with each piece."""
         if self._hide_answers:
             return nullcontext(lambda piece: None)
-        if not self._out:
-            return _plain()
-        from vlm_npu_ros.cli.markdown import live_markdown
-
-        return live_markdown(self._out)
+        return live_markdown(self._out) if self._out else _plain()
 
 
 def _console(stream: Any) -> Any:
-    """Return a console of rich for a terminal that can move its cursor, else None."""
+    """Return a rich console for a terminal that can move its cursor, otherwise None."""
     if not stream.isatty() or os.environ.get('TERM', 'dumb') == 'dumb':
         return None
     try:
@@ -87,3 +90,43 @@ def _plain() -> Iterator[Push]:
         yield lambda piece: print(piece, end='', flush=True)
     finally:
         print()
+
+
+@contextmanager
+def live_markdown(console: Console) -> Iterator[Push]:
+    """Render an answer as Markdown while it comes; yields what to call with each piece."""
+    from rich.live import Live
+
+    text = ''
+    # The stream of figures and errors does not belong to this console.
+    with Live(
+        console=console, refresh_per_second=_REFRESHES, redirect_stderr=False
+    ) as live:
+        def push(piece: str) -> None:
+            nonlocal text
+            text += piece
+            # What has scrolled off cannot change any more.
+            live.update(_Rendered(text, console.size.height - 1))
+
+        try:
+            yield push
+        finally:
+            live.update(_Rendered(text))
+
+
+class _Rendered:
+    """Text as Markdown; `last` limits it to so many of its last lines, 0 = all."""
+
+    def __init__(self, text: str, last: int = 0) -> None:
+        from rich.markdown import Markdown
+
+        shown = _CODE_OR_TAG.sub(lambda match: match[1] or r'\<', text)
+        self._markdown, self._last = Markdown(shown), last
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        lines = console.render_lines(self._markdown, options, pad=False)[-self._last:]
+        for line in lines:
+            yield from line
+            yield Segment.line()

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from vlm_npu_ros.cli.screen import Screen
+from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.images import decode_image
 from vlm_npu_ros.engine.interface import Engine
@@ -84,7 +84,7 @@ def read(paths: Sequence[Path], frames: int) -> Pictures:
     return Pictures(tuple(paths), [_picture(path) for path in paths])
 
 
-def encoded(engine: Engine, pictures: Pictures, screen: Screen) -> View:
+def encoded(engine: Engine, pictures: Pictures, screen: ChatScreen) -> View:
     """Encode pictures, and show how far that is."""
     with screen.counted('Encoding frames', len(pictures.rgb)) as one_more:
         images = []

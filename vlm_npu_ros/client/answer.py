@@ -6,7 +6,6 @@ from collections.abc import Callable
 import concurrent.futures
 from dataclasses import dataclass
 import queue
-from types import TracebackType
 from typing import Any
 
 
@@ -107,10 +106,5 @@ class AnswerStream:
     def __enter__(self) -> AnswerStream:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.future.cancel()

@@ -6,7 +6,6 @@ import atexit
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING
 import uuid
 
@@ -101,12 +100,7 @@ class VlmClient:
     def __enter__(self) -> VlmClient:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

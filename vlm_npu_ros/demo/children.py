@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from types import TracebackType
 from typing import Any
 
 _GRACE = 10.0  # seconds from SIGINT to SIGKILL
@@ -77,12 +76,7 @@ class Children:
     def __enter__(self) -> Children:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         deadline = time.monotonic() + _GRACE
         for process in self._processes.values():
             _signal_group(process, signal.SIGINT)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from vlm_npu_ros.cli.line import Line, read_line
+from vlm_npu_ros.cli.lines import Line, read_line
 
 
 @pytest.mark.parametrize('text, question, found, path', [

@@ -5,7 +5,7 @@ import re
 
 import pytest
 from rich.console import Console
-from vlm_npu_ros.cli.markdown import live_markdown
+from vlm_npu_ros.cli.screen import live_markdown
 
 
 def shown(*pieces: str, height: int = 30) -> str:
