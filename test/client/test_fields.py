@@ -80,7 +80,7 @@ def test_options_of_a_command_line() -> None:
     }
     assert given(parser.parse_args(['what?', '--choices', 'a, b'])) == {'choices': ['a', 'b']}
     for name, (_, about) in FIELDS.items():
-        assert about.help in ' '.join(parser.format_help().split()), name
+        assert about.text in ' '.join(parser.format_help().split()), name
 
 
 def test_docs_name_every_field() -> None:

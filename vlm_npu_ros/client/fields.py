@@ -27,13 +27,13 @@ class About:
     """
     Describes a field beyond its name and type.
 
-    help: text for people. unit: as shown in the help of the command line.
+    text: for people, in help texts. unit: as command lines show it.
     in_request: its name in the request, if different.
     option: its name on the command line, if not derived from the field's name.
     most: the largest value, if the request could hold more.
     """
 
-    help: str
+    text: str
     unit: str | None = None
     in_request: str = ''
     option: str = ''
@@ -123,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         (either if name in ('yes_no', 'choices') else parser).add_argument(
             about.option or f'--{name.replace("_", "-")}',
-            dest=name, default=argparse.SUPPRESS, help=about.help, **how,
+            dest=name, default=argparse.SUPPRESS, help=about.text, **how,
         )
 
 

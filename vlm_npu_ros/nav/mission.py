@@ -36,12 +36,12 @@ class Question:
 
     @property
     def kind(self) -> str:
-        """The type of the answer: yes_no, choice or text."""
+        """Tell the type of the answer: yes_no, choice or text."""
         return 'yes_no' if self.fields.get('yes_no') else 'choice' if self.choices else 'text'
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The allowed answers."""
+        """List the allowed answers."""
         return tuple(self.fields.get('choices', ()))
 
 
