@@ -383,7 +383,7 @@ def with_older_library(board: Board) -> None:
 
 @pytest.mark.parametrize('spoil, message', [
     (without_library, 'Put librknnrt.so into /usr/lib itself'),
-    (without_device_tree, 'It runs on Rockchip boards alone'),
+    (without_device_tree, 'Run it on a Rockchip board'),
     (with_older_library, 'An old /usr/lib/librknnrt.so'),
 ])
 def test_encoder_says_what_the_board_lacks(

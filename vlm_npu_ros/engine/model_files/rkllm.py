@@ -10,7 +10,7 @@ from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of
 
 
 def check_rkllm(path: Path) -> int:
-    """Return the bytes of the file; raise ModelFileError if it cannot be a language model."""
+    """Raise ModelFileError if the file cannot be a language model; return its size in bytes."""
     try:
         size = os.path.getsize(path)
         with open(path, 'rb') as file:

@@ -6,8 +6,7 @@ What a .rknn file says about itself, without any runtime.
        u64: length of the trailer
        the trailer: JSON
 
-The places of the texts in the root table are the same in the files of rknn-toolkit2 1.6.1 to
-2.5.0.
+The texts have the same places in the root table in files of rknn-toolkit2 1.6.1 to 2.5.0.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ _HEADER = 64  # bytes
 _ENCRYPTED = (b'CYPTRKNN', b'RKCE')
 _LONGEST_TEXT = 1 << 20  # bytes
 _LONGEST_QUOTE = 200  # characters
-_LARGEST_SIDE = 8192  # pixels; of a file that says more, something else is wrong
-# Where the root table has them.
+_LARGEST_SIDE = 8192  # pixels; a file that says more is damaged
+# Places in the root table.
 _ATTRIBUTES, _TOOLKIT, _PLATFORM, _CUSTOM_STRING, _INPUT_LAYOUTS = 3, 7, 8, 11, 12
 
 
@@ -43,11 +42,11 @@ class RknnFile:
     size: side of the square picture in pixels.
     layout: how the runtime wants the picture, 'nhwc' or 'nchw'.
     mean, std: what the model itself subtracts and divides by, for each of R, G and B in 0..255;
-        None if it wants pixels that are normalised already.
-    outputs: shapes in the order of the outputs, all alike: (tokens, dim) after ones.
-    platform: the chip that it was converted for, as in 'rk3588'.
+        None if it wants pixels that are already normalised.
+    outputs: shapes in the order of the outputs, all alike: any number of 1, tokens, dim.
+    platform: the chip that it was converted for, for example 'rk3588'.
     toolkit: version of rknn-toolkit2 that made the file.
-    custom_string: free text that whoever converted the model put in.
+    custom_string: free text, put in at the conversion.
     """
 
     path: Path
@@ -62,22 +61,22 @@ class RknnFile:
 
     @property
     def folded(self) -> bool:
-        """Return whether the model normalises the pixels itself."""
+        """Whether the model normalises the pixels itself."""
         return self.mean is not None
 
     @property
     def tokens(self) -> int:
-        """Return the number of tokens that a picture becomes."""
+        """How many tokens a picture becomes."""
         return self.outputs[0][-2]
 
     @property
     def dim(self) -> int:
-        """Return the length of one token of one output."""
+        """The length of one token of one output."""
         return self.outputs[0][-1]
 
     @classmethod
     def read(cls, path: Path) -> RknnFile:
-        """Return what the file says; raise ModelFileError if it is no readable encoder."""
+        """Read a description; raise ModelFileError if the file is not a readable encoder."""
         found = cls.try_read(path)
         if found is None:
             raise ModelFileError(
@@ -89,7 +88,7 @@ class RknnFile:
 
     @classmethod
     def try_read(cls, path: Path) -> RknnFile | None:
-        """Return None where `read` would find a whole file whose description it can not read."""
+        """Do as `read`, but return None if the file is whole and its description unreadable."""
         with _open(path) as data:
             if not _is_whole(path, data):
                 return None
@@ -107,7 +106,7 @@ class RknnFile:
         except (
             LookupError, TypeError, AttributeError, ValueError, SyntaxError, MemoryError,
             RecursionError, OverflowError,
-        ):  # what literal_eval raises, and all that a description of another form leads to
+        ):  # of literal_eval, and of descriptions in another form
             return None
 
     @classmethod
@@ -115,10 +114,10 @@ class RknnFile:
         cls, path: Path, attributes: Mapping[str, Mapping[str, Any]], **others: str
     ) -> RknnFile:
         """
-        Return a description of what goes in and out; raise ModelFileError if it is no encoder.
+        Describe what goes in and out; raise ModelFileError if that is not an encoder.
 
         attributes: of each input and output by its name, as rknn-toolkit2 writes them.
-        others: the fields of this class that are text.
+        others: the fields of this class that hold text.
         """
         inputs = {n: a for n, a in attributes.items() if not a.get('is_output')}
         outputs = sorted(
@@ -126,7 +125,7 @@ class RknnFile:
         )
         if len(inputs) != 1:
             raise ModelFileError(
-                f'{path} is no vision encoder that can be fed: expected one input, the picture, '
+                f'{path} is not a usable vision encoder: expected one input, the picture, '
                 f'found {len(inputs)}: {_quoted(", ".join(inputs))}',
                 'Fold the others in when converting (input_initial_val)',
             )
@@ -134,7 +133,7 @@ class RknnFile:
         mean, std = picture['mean'], picture['std']
         if len(mean) not in (1, 3) or len(std) not in (1, 3):
             raise ValueError(f'{path} has {len(mean)} colours')
-        # rknn-toolkit2 writes 0 and 1, once or for each colour, where nothing is to be folded in.
+        # rknn-toolkit2 writes 0 and 1, once or for each colour, if nothing is folded in.
         folded = any(mean) or any(value != 1 for value in std)
         return cls(
             path=path,
@@ -147,7 +146,7 @@ class RknnFile:
 
 
 def _open(path: Path) -> mmap.mmap:
-    """Return the file's bytes; of up to a gigabyte only the pages that are looked at are read."""
+    """Map the file, which may have a gigabyte: only the pages that are looked at are read."""
     try:
         if os.path.getsize(path) == 0:
             raise ModelFileError(f'{path} is empty', 'Copy or download it again')
@@ -158,7 +157,7 @@ def _open(path: Path) -> mmap.mmap:
 
 
 def _is_whole(path: Path, data: mmap.mmap) -> bool:
-    """Return whether the file is a complete, open one; raise ModelFileError if it is damaged."""
+    """Tell whether the file is unencrypted; raise ModelFileError if it is damaged."""
     head = data[:_HEADER]
     if head.startswith(_ENCRYPTED):
         return False
@@ -189,10 +188,10 @@ def _is_whole(path: Path, data: mmap.mmap) -> bool:
 
 def _root_texts(data: mmap.mmap) -> dict[int, str]:
     """
-    Return the texts of the body's root table by their place in it.
+    Read the texts of the body's root table, by their places in it.
 
-    FlatBuffers: a position is that of a u32 (for a table: i32, backwards, of the list of its
-    fields) plus what it says; a text is its u32 length and its bytes.
+    FlatBuffers: a u32 points forwards from where it stands; the i32 at the start of a table points
+    backwards, to the list of its fields. A text is its u32 length and its bytes.
     """
     def number(form: str, at: int) -> int:
         return int(struct.unpack_from(form, data, at)[0])
@@ -219,7 +218,7 @@ def _side(path: Path, picture: Mapping[str, Any]) -> int:
         ) if height == width and 1 <= height <= _LARGEST_SIDE:
             return height
     raise ModelFileError(
-        f'{path} is no vision encoder that can be fed: expected a square RGB picture, found an '
+        f'{path} is not a usable vision encoder: expected a square RGB picture, found an '
         f'input of {_quoted(picture["shape"])} ({_quoted(picture["layout"])})'
     )
 
@@ -233,12 +232,12 @@ def _output_shapes(path: Path, shapes: Sequence[tuple[int, ...]]) -> tuple[tuple
     )
     if not shapes or not plain or len(set(shapes)) > 1:
         raise ModelFileError(
-            f'{path} is no vision encoder: expected outputs of (tokens, dim), all alike, found '
+            f'{path} is not a vision encoder: expected outputs of (tokens, dim), all alike, found '
             f'{_quoted(shapes)}'
         )
     return tuple(shapes)
 
 
 def _quoted(value: object) -> str:
-    """Return what a file holds, whatever that is, for a line of the log."""
+    """Make any content of a file fit for a message."""
     return str(value)[:_LONGEST_QUOTE].encode('ascii', 'backslashreplace').decode()

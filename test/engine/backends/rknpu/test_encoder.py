@@ -291,7 +291,7 @@ def as_container(tree: Path) -> None:
 
 @pytest.mark.parametrize('spoil, message', [
     (without_library, 'Can not find dynamic library on RK3588!.*Put librknnrt.so into /usr/lib'),
-    (without_device_tree, 'Please specify the target.*Mount /proc/device-tree/compatible'),
+    (without_device_tree, 'Please specify the target.*mount /proc/device-tree/compatible'),
     (as_container, 'files are missing in the container.*/dev/dri/renderD129'),
 ], ids=lambda value: getattr(value, '__name__', ''))
 def test_board_that_lacks_something_is_an_error(
@@ -304,13 +304,13 @@ def test_board_that_lacks_something_is_an_error(
 
 def test_runtime_that_refuses_the_file_is_an_error(tmp_path: Path) -> None:
     path = changed(FOLDED, tmp_path, b'["rk3588"]', b'["rk3562"]')
-    with pytest.raises(ModelFileError, match='UNMATCH.*not be older than rknn-toolkit2 2.3.2'):
+    with pytest.raises(ModelFileError, match='UNMATCH.*not older than rknn-toolkit2 2.3.2'):
         RknnEncoder(path, profile())
 
 
 def test_encrypted_file_that_the_runtime_can_not_read_is_an_error(tmp_path: Path) -> None:
     path = changed(ENCRYPTED, tmp_path, b'CYPTRKNN', b'RKCERKNN')
-    with pytest.raises(ModelFileError, match='MODEL_INVALID.*not be older than the rknn-toolkit2'):
+    with pytest.raises(ModelFileError, match='MODEL_INVALID.*not older than the rknn-toolkit2'):
         RknnEncoder(path, profile())
 
 

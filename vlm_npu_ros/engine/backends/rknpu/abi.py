@@ -1,8 +1,8 @@
 """
 The binary interfaces of librkllmrt.so, one for each class of versions.
 
-The library has no function that tells its version, and it reports no mismatch: a struct of
-another version's layout crashes it or is misread in silence. So the class is decided from the
+The library has no function that tells its version, and it reports no mismatch: a struct with
+another version's layout crashes it or is silently misread. So the class is decided from the
 file (runtime.py) before any struct is passed. Layouts: Rockchip's rkllm.h of each release; that
 of class F is known from one third-party source only.
 """
@@ -53,8 +53,8 @@ class Abi:
     One class of versions that share all layouts.
 
     name: 'A' to 'F', in the order of the releases.
-    structs: ctypes types by their names in rkllm.h; RKLLMMultiModelInput of older releases goes
-        by its later name RKLLMMultiModalInput.
+    structs: ctypes types by their names in rkllm.h; the RKLLMMultiModelInput of older releases
+        has its later name RKLLMMultiModalInput.
     callback: type of RKLLMResultCallback; it returns nothing up to class C, then an int.
     """
 
@@ -69,12 +69,12 @@ class Abi:
 
     @property
     def has_image_size(self) -> bool:
-        """Whether a request tells how many images there are and their size."""
+        """Whether a request says how many images there are and how large."""
         return self.name >= 'C'
 
     @property
     def has_figures(self) -> bool:
-        """Whether the runtime tells what a run cost; a request has a role from here on, too."""
+        """Whether the runtime reports what a run cost, and a request has a role."""
         return self.name >= 'D'
 
     @property

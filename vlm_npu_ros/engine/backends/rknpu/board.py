@@ -1,4 +1,4 @@
-"""Facts about the machine, read from files: no runtime is needed, and none is started."""
+"""Facts about the machine, read from files without any runtime."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import re
 
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 
-# Another tree to look at instead of this system's, for tests and pictures of boards.
+# Another tree to look at instead of this system's, for tests and copies of boards.
 SYSROOT_VARIABLE = 'VLM_NPU_SYSROOT'
 LIBRKNNRT = 'usr/lib/librknnrt.so'  # the only place where RKNNLite looks
 _LIBRKNNRT_ELSEWHERE = (
@@ -26,10 +26,10 @@ _VERSION = re.compile(r'(\d+\.\d+\.\d+)')
 @dataclass(frozen=True)
 class Platform:
     """
-    What the backend needs to know of a chip.
+    What the backend needs to know about a chip.
 
-    npu_cores: of one NPU. base_domain_id: the address space that leaves room for the encoder,
-        which always takes 0. fast_cpus: bit 0 = CPU 0.
+    npu_cores: of one NPU. base_domain_id: the address space of the language model; the encoder
+        always takes 0. fast_cpus: bit 0 = CPU 0.
     """
 
     npu_cores: int
@@ -37,7 +37,7 @@ class Platform:
     fast_cpus: int
 
 
-# Rockchip's demos: domain 1 on the chips with a large NPU, the big cores where there are such.
+# As in Rockchip's demos: domain 1 on the chips with a large NPU, and big cores if there are any.
 PLATFORMS = {
     'rk3588': Platform(3, 1, 0xF0),
     'rk3576': Platform(2, 1, 0xF0),
@@ -48,7 +48,7 @@ PLATFORMS = {
 
 @dataclass(frozen=True)
 class Clock:
-    """What rules a clock, and how fast it runs: MHz, 0 where the machine does not tell."""
+    """A clock: its governor, and its frequencies in MHz; 0 where the machine does not tell."""
 
     governor: str
     current: int
@@ -56,8 +56,8 @@ class Clock:
 
     @property
     def is_fixed(self) -> bool:
-        """Return whether it stays near its highest frequency."""
-        # Rockchip's scripts take userspace, on some chips one step below the highest.
+        """Whether it stays near its highest frequency."""
+        # Rockchip's scripts choose userspace, on some chips one step below the highest.
         return self.governor == 'performance' or (
             self.governor == 'userspace' and self.current >= 0.9 * self.highest
         )
@@ -65,42 +65,42 @@ class Clock:
 
 class Board:
     """
-    A machine as the files below a root show it.
+    A machine as the files below a root directory show it.
 
-    Each property is None, or empty, where the machine does not tell.
+    Properties are read anew each time, and None or empty where the machine does not tell.
     """
 
     def __init__(self, root: Path | None = None) -> None:
-        """Look at another machine's tree; without one at this machine ($VLM_NPU_SYSROOT or /)."""
+        """Look at another machine's tree, or by default at this one ($VLM_NPU_SYSROOT or /)."""
         self.is_foreign = root is not None
         self.root = root or Path(os.environ.get(SYSROOT_VARIABLE) or '/')
 
     def path(self, path: str) -> Path:
-        """Return where a file of that machine is; a relative path is one of this machine."""
+        """Find a file of that machine here; a relative path belongs to this machine."""
         if self.is_foreign and path.startswith('/'):
             return self.root / path.lstrip('/')
         return Path(path)
 
     @property
     def soc(self) -> str | None:
-        """Return the chip, as .rknn files call it: rk3588 also for the rk3588s."""
+        """The chip, as .rknn files call it: rk3588 also for the rk3588s."""
         found = re.findall(r'rockchip,(r[kv]\d{4}b?)', self._text('proc/device-tree/compatible'))
         return found[-1] if found else None
 
     @property
     def model(self) -> str:
-        """Return the name of the board."""
+        """The name of the board."""
         return self._text('proc/device-tree/model').strip('\0 \n')
 
     @property
     def driver(self) -> str | None:
-        """Return the version of the NPU driver."""
+        """The version of the NPU driver."""
         versions = (_VERSION.search(self._text(name)) for name in _DRIVER_FILES)
         return next((found[1] for found in versions if found), None)
 
     @property
     def hides_driver(self) -> bool:
-        """Return whether the version of the driver is where this user may not look."""
+        """Whether this user may not read the version of the driver."""
         try:
             (self.root / _DRIVER_FILES[0]).stat()
         except PermissionError:
@@ -111,12 +111,12 @@ class Board:
 
     @property
     def kernel(self) -> str:
-        """Return the release of the kernel."""
+        """The release of the kernel."""
         return self._text('proc/sys/kernel/osrelease').strip()
 
     @property
     def librknnrt(self) -> str | None:
-        """Return the version of librknnrt.so, '' if it has none; None if there is no file."""
+        """The version of librknnrt.so: '' if it does not say, None if there is no such file."""
         path = self.root / LIBRKNNRT
         try:
             with open(path, 'rb') as file, mmap.mmap(
@@ -129,24 +129,24 @@ class Board:
 
     @property
     def librknnrt_elsewhere(self) -> list[Path]:
-        """Return the places where librknnrt.so is of no use."""
+        """The copies of librknnrt.so where RKNNLite does not look."""
         return [
             self.root / p for p in _LIBRKNNRT_ELSEWHERE if os.path.isfile(self.root / p)
         ]
 
     @property
     def available_memory(self) -> int | None:
-        """Return the bytes that programs can still have."""
+        """Memory that programs can still allocate, in bytes."""
         return self._memory('MemAvailable')
 
     @property
     def total_memory(self) -> int | None:
-        """Return the bytes that the kernel has to give."""
+        """All memory that the kernel manages, in bytes."""
         return self._memory('MemTotal')
 
     @property
     def clocks(self) -> dict[str, Clock]:
-        """Return the clocks of each group of CPUs, of the NPU and of the memory."""
+        """The clocks of each group of CPUs, of the NPU and of the memory."""
         clocks = {}
         for folder in self._glob('sys/devices/system/cpu/cpufreq', 'policy*'):
             clocks[f'CPU {folder.name.removeprefix("policy")}'] = Clock(
@@ -165,12 +165,12 @@ class Board:
 
     @property
     def npu_load(self) -> str:
-        """Return how busy the NPU's cores are, in the driver's words; only root can see it."""
+        """How busy the NPU's cores are, in the driver's words; only root can see it."""
         return self._text('sys/kernel/debug/rknpu/load').strip().removeprefix('NPU load:').strip()
 
     @property
     def figures(self) -> dict[str, str]:
-        """Return how the board is doing at this moment, as far as it tells."""
+        """Clocks, load and free memory at this moment, by names for people."""
         figures = {f'{name} clock, MHz': str(c.current) for name, c in self.clocks.items()}
         if self.npu_load:
             figures['NPU load'] = self.npu_load
@@ -180,17 +180,17 @@ class Board:
 
     @property
     def npu_devices(self) -> list[Path]:
-        """Return the device files of which one leads to the NPU; the GPU's may be among them."""
+        """The device files one of which is the NPU; the GPU's may be among them."""
         return [*self._glob('dev/dri', 'renderD*'), *self._glob('dev', 'rknpu')]
 
     @property
     def dma_heaps(self) -> list[Path]:
-        """Return the device files that memory for devices comes from."""
+        """The device files that allocate memory for devices."""
         return list(self._glob('dev/dma_heap', '*'))
 
     @property
     def python_packages(self) -> list[Path]:
-        """Return the folders of Python packages of that machine."""
+        """The folders of Python packages of that machine."""
         return [
             *self._glob('usr', 'lib/python3*/dist-packages'),
             *self._glob('usr/local', 'lib/python3*/dist-packages'),
@@ -198,7 +198,7 @@ class Board:
         ]
 
     def complete(self, settings: RknpuSettings) -> RknpuSettings:
-        """Return the settings with this platform's values where they leave the choice."""
+        """Fill in this platform's values where the settings leave the choice."""
         platform = PLATFORMS.get(self.soc or '', PLATFORMS['rk3588'])
         domain, mask = settings.base_domain_id, settings.cpu_mask
         return replace(
@@ -212,7 +212,7 @@ class Board:
         return int(found[1]) * 1024 if found else None
 
     def _highest(self, name: Path, per_mhz: int) -> int:
-        """Return the highest number in a file, in MHz; 0 if there is none."""
+        """Find the highest number in a file and convert it to MHz; 0 if there is no number."""
         numbers = map(int, re.findall(r'\d+', self._text(name)))
         return max(numbers, default=0) // per_mhz
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def described_elsewhere(
     rknn: RKNNLite, path: Path, profile: ModelProfile, size: int
 ) -> tuple[RknnFile, str]:
-    """Return what the runtime, or else the profile, says of a file that does not tell."""
+    """Ask the runtime, or else the profile, about a file that does not tell; name the source."""
     attributes, source = _runtime_attributes(rknn), 'the runtime'
     if not attributes:
         attributes, source = _profile_attributes(path, profile, size), 'the profile'
-    # Nobody tells whether such a file normalises the pixels itself: Rockchip's scripts make it so.
+    # Nothing tells whether such a file normalises the pixels. Those of Rockchip's scripts do.
     colours = {'mean': [127.5], 'std': [127.5]}
     if profile.image is not None:
         colours = {k: [255 * v for v in getattr(profile.image, k)] for k in colours}
@@ -36,9 +36,9 @@ def described_elsewhere(
 
 
 def _runtime_attributes(rknn: RKNNLite) -> Mapping[str, Mapping[str, Any]]:
-    """Return inputs and outputs as rknn-toolkit2 writes them; empty if the runtime is silent."""
+    """Describe inputs and outputs as rknn-toolkit2 does; empty if the runtime does not tell."""
     try:
-        # Private, but in all versions and widely used; there is no public way.
+        # Private, but present in all versions and widely used; there is no public way.
         runtime = rknn.rknn_runtime
         inputs, outputs = runtime.get_in_out_num()
         shapes = [runtime.get_tensor_attr(i) for i in range(inputs)]
@@ -55,22 +55,22 @@ def _runtime_attributes(rknn: RKNNLite) -> Mapping[str, Mapping[str, Any]]:
                 for i in range(outputs)
             },
         }
-    except Exception:  # whatever a private interface has become
+    except Exception:  # a private interface may change in any way
         return {}
 
 
 def _profile_attributes(
     path: Path, profile: ModelProfile, size: int
 ) -> Mapping[str, Mapping[str, Any]]:
-    """Return inputs and outputs as rknn-toolkit2 writes them; raise ModelFileError."""
+    """Describe inputs and outputs as rknn-toolkit2 does; raise ModelFileError if unknown."""
     image = profile.image
     known = image.tokens if image is not None else {}
     if not size and len(known) == 1:
         (size,) = known
     if image is None or size not in known:
         raise ModelFileError(
-            f'{path} does not tell its shapes, neither does the runtime, and the profile '
-            f'{profile.name} knows the sizes {sorted(known)}, not {size}',
+            f'Neither {path} nor the runtime tells its shapes, and the profile {profile.name} '
+            f'knows the sizes {sorted(known)}, not {size}',
             'Write a profile that has image.tokens for its size',
         )
     return {

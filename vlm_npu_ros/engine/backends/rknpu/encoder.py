@@ -17,16 +17,17 @@ from vlm_npu_ros.engine.models import ModelProfile
 
 # All cores of the chips that have several; elsewhere RKNNLite refuses any mask.
 _ALL_CORES = {'rk3588': 7, 'rk3576': 3}
-# A pixel that changes by less may leave each token what it was, in 16 bits.
+# Smaller changes of a pixel may change no token, in 16 bits.
 _OTHER_PICTURE = 32
+_READ_LOG = 'The log above may say why'
 
 
 class RknnEncoder(VisionEncoder):
     """
     Runs a graph with one input, the picture, and one output or several of the same shape.
 
-    Its shapes are those that the file tells, or, if it is encrypted, those that the runtime or
-    the profile tells; then it must be one that normalises the pixels itself.
+    Its shapes come from the file or, if that is encrypted, from the runtime or the profile; an
+    encrypted graph must normalise the pixels itself.
 
     size: side of the square picture in pixels.
     tokens, outputs, dim: shape of the embeddings.
@@ -42,12 +43,12 @@ class RknnEncoder(VisionEncoder):
         size: int = 0,
     ) -> None:
         """
-        Load the file; seconds, and for a moment its size in memory.
+        Load the file: takes seconds, and for a moment as much memory as the file has.
 
         platform: the board's chip.
-        core_mask: RKNN_NPU_CORE_* to use; None = all of the platform's, 0 = one, as it comes.
+        core_mask: RKNN_NPU_CORE_* to use; None = all of the platform's, 0 = any one.
         size: side of the picture, for files that do not tell it; 0 = as the profile says.
-        Raises BackendError: the file, the profile, the board and the runtime do not fit together.
+        Raises BackendError if file, profile, board and runtime do not fit together.
         """
         if core_mask is None:
             core_mask = _ALL_CORES.get(platform, 0)
@@ -70,7 +71,7 @@ class RknnEncoder(VisionEncoder):
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Return the embedding, (tokens, outputs, dim) float32."""
+        """Encode a picture of any size into (tokens, outputs, dim) float32."""
         picture = letterbox(rgb, self.size)
         with self._lock:
             results = self._rknn.inference([self._fed(picture)], data_format=[self._file.layout])
@@ -85,7 +86,7 @@ class RknnEncoder(VisionEncoder):
             self._last = None
 
     def _fed(self, picture: np.ndarray) -> np.ndarray:
-        """Return the four-dimensional array that the runtime takes."""
+        """Make the four-dimensional array that the runtime takes."""
         pixels = picture[None]
         if not self._file.folded:
             assert self._image is not None  # check_agreement
@@ -94,13 +95,13 @@ class RknnEncoder(VisionEncoder):
 
     def _checked(self, results: list[np.ndarray] | None) -> np.ndarray:
         """
-        Return the outputs interleaved for each token, as the language model reads them.
+        Interleave the outputs for each token, as the language model reads them.
 
-        RKNNLite returns arrays even where the run failed: whatever was in them before.
+        RKNNLite returns arrays even if the run failed: with whatever was in them before.
         """
         if results is None:
             raise BackendCrashedError(
-                'RKNNLite returned no result for a picture: its log above says why'
+                'RKNNLite returned no result for a picture', 'Read its log above'
             )
         shapes, wanted = [r.shape for r in results], (self.tokens, self.dim)
         if len(shapes) != self.outputs or any(
@@ -113,18 +114,20 @@ class RknnEncoder(VisionEncoder):
             if not np.isfinite(result).all() or not result.any():
                 raise BackendCrashedError(
                     f'Output {number} of the vision encoder is all zeros or not finite: the run '
-                    'on the NPU failed, the log above may say why'
+                    'on the NPU failed',
+                    _READ_LOG,
                 )
         return np.stack([r.reshape(wanted) for r in results], axis=1)
 
     def _check_fresh(self, picture: np.ndarray, embedding: np.ndarray) -> None:
-        """Raise BackendCrashedError for the embedding of the picture before."""
+        """Raise BackendCrashedError if this is the embedding of the previous picture."""
         if self._last is not None and np.array_equal(embedding, self._last[1]):
             change = np.abs(picture.astype(np.int16) - self._last[0]).max()
             if change >= _OTHER_PICTURE:
                 raise BackendCrashedError(
                     'The vision encoder returned the embedding of an earlier, different picture: '
-                    'the run on the NPU failed, the log above may say why'
+                    'the run on the NPU failed',
+                    _READ_LOG,
                 )
         else:
             self._last = picture, embedding.copy()

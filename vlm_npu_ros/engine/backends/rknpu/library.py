@@ -1,4 +1,4 @@
-"""The functions of librkllmrt.so, typed for the version that it is."""
+"""The functions of librkllmrt.so, with the signatures of its version."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Oversized(ctypes.Structure):
-    """Room for RKLLMParam of any version, so that a wrong guess overruns nothing."""
+    """Room for the RKLLMParam of any version, so that a wrong guess overruns nothing."""
 
     _fields_ = [('data', ctypes.c_uint8 * 512)]
 
@@ -27,18 +27,18 @@ class RkllmLibrary:
     A loaded librkllmrt.so.
 
     Functions return the runtime's code, 0 for success. Raises BackendUnavailableError if the
-    file cannot be loaded, UnsupportedRuntimeError if its defaults speak of another version.
+    file cannot be loaded, UnsupportedRuntimeError if it lacks a function of its version.
     """
 
     def __init__(self, runtime: RuntimeLibrary) -> None:
         self.runtime = runtime
         self.abi: Abi = runtime.abi
         try:
-            # By its full path: the file that was identified, and no other of that name.
+            # By its full path: the file that was identified, not another of that name.
             self._library = ctypes.CDLL(str(runtime.path))
         except OSError as error:
             raise BackendUnavailableError(
-                f'{runtime.path} cannot be loaded: {error}. It needs libgomp1 and libstdc++6'
+                f'{runtime.path} cannot be loaded: {error}', 'Install libgomp1 and libstdc++6'
             ) from error
         structs, abi = self.abi.structs, self.abi
         handle, text = c_void_p, c_char_p
@@ -80,12 +80,12 @@ class RkllmLibrary:
         return function
 
     def clear_kv_cache(self, handle: c_void_p) -> int:
-        """Forget all turns and images, but not the system prompt."""
+        """Forget all turns and images, but keep the system prompt."""
         ranges = (None, None) if self.abi.has_figures else ()
         return int(self._clear(handle, 1, *ranges))
 
     def default_param(self) -> Any:
-        """Return RKLLMParam as the runtime fills it; check that it is of this version."""
+        """Get the runtime's RKLLMParam; raise UnsupportedRuntimeError if it has another layout."""
         # RKLLMParam rkllm_createDefaultParam();
         create = self._library.rkllm_createDefaultParam
         create.restype, create.argtypes = _Oversized, ()
@@ -97,8 +97,9 @@ class RkllmLibrary:
             raise UnsupportedRuntimeError(
                 f'{self.runtime.path} was taken for {self.runtime.version} '
                 f'({self.runtime.evidence}), but its default parameters lie where the interface '
-                f'classes {"/".join(fitting)} have them, not class {self.abi.name}: replace it '
-                'by an official release, or correct the parameter rknpu.runtime_version'
+                f'classes {"/".join(fitting)} have them, not class {self.abi.name}',
+                'Replace it with an official release, or correct the parameter '
+                'rknpu.runtime_version',
             )
         param = self.abi.structs['RKLLMParam']()
         ctypes.memmove(byref(param), data, sizeof(param))
@@ -106,7 +107,7 @@ class RkllmLibrary:
 
 
 def _classes_of_defaults(data: bytes) -> str:
-    """Return the classes in whose layout the documented defaults appear; '' = in none."""
+    """Tell in the layouts of which classes the documented defaults appear; '' = in none."""
     def floats(offset: int) -> bool:
         tau, eta = struct.unpack_from('<ff', data, offset)
         return math.isclose(tau, 5.0, abs_tol=1e-4) and math.isclose(eta, 0.1, abs_tol=1e-4)
@@ -114,7 +115,7 @@ def _classes_of_defaults(data: bytes) -> str:
     if floats(44):
         return 'A'
     if floats(48):
-        # enabled_cpus_num, documented as 4 by default; an int8 that is 0 elsewhere
+        # enabled_cpus_num, an int8 documented as 4 by default; 0 in other layouts
         return ''.join(
             classes for classes, offset in (('BCD', 93), ('EF', 65)) if 1 <= data[offset] <= 8
         ) or ''

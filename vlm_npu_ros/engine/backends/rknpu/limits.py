@@ -1,4 +1,4 @@
-"""Ends of an answer that the runtime does not see."""
+"""Reasons to end an answer that the runtime does not know."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 REPEATS = 4  # of a block of tokens, before it is called a loop
 LONGEST_BLOCK = 40  # tokens
-SHORTEST_LOOP = 32  # tokens in all: a list of short words is no loop
+SHORTEST_LOOP = 32  # tokens in all: a list of short words is not a loop
 
 
 class StopStrings:
-    """Cuts a text that comes in pieces at the first stop string; holds back the start of one."""
+    """Cuts a text that comes in pieces at the first stop string; holds back its possible start."""
 
     def __init__(self, strings: Sequence[str]) -> None:
         self._strings = [s for s in strings if s]
@@ -18,7 +18,7 @@ class StopStrings:
         self.found = False
 
     def push(self, piece: str) -> str:
-        """Return what of the text so far is certain."""
+        """Take the next piece; return the text that has become certain."""
         if self.found:
             return ''
         text = self._held + piece
@@ -31,12 +31,12 @@ class StopStrings:
         return text[:certain]
 
     def finish(self) -> str:
-        """Return what was held back."""
+        """Return what was held back, when no more text comes."""
         held, self._held = self._held, ''
         return held
 
     def _unfinished(self, text: str) -> int:
-        """Return the length of the longest end of the text that may become a stop string."""
+        """Measure the longest end of the text that may become a stop string."""
         return max(
             (n for s in self._strings for n in range(1, len(s)) if text.endswith(s[:n])),
             default=0,
@@ -44,13 +44,13 @@ class StopStrings:
 
 
 class RepetitionGuard:
-    """Notices an answer that goes round in circles."""
+    """Notices an answer that repeats itself."""
 
     def __init__(self) -> None:
         self._tokens: list[int] = []
 
     def push(self, token: int) -> bool:
-        """Return whether the tokens so far end in a loop."""
+        """Take the next token; tell whether the tokens so far end in a loop."""
         self._tokens.append(token)
         del self._tokens[:-REPEATS * LONGEST_BLOCK]
         return any(

@@ -14,7 +14,7 @@ def native_log() -> Iterator[list[str]]:
     """
     Collect the lines that this process writes to its standard output and error.
 
-    They go on to the standard error as they come. All of them are there when the block has ended.
+    They still appear on the standard error. The list is complete when the block has ended.
     """
     lines: list[str] = []
     flush = ctypes.CDLL(None).fflush

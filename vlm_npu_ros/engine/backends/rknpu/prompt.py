@@ -10,21 +10,21 @@ from vlm_npu_ros.engine.types import Turn
 
 IMAGE = '<image>'  # where the runtime puts an image
 VIDEO = '<video>'  # and the frames of a video, from 1.3.0 on
-# Also where the text ends: what follows there is ours, and must not complete a tag.
+# Also at the end of the text, where what follows is ours and must not complete a tag.
 _TAG_START = re.compile(r'<(?! )|\[(?=/?[A-Z_]{3,}[0-9]*\])')
 
-# For a template that is in the model file, where its length is not known: ChatML with a system
-# prompt takes about 20 tokens.
+# Allowed for a template in the model file, whose length is unknown: ChatML with a system prompt
+# takes about 20 tokens.
 MODEL_TEMPLATE_TOKENS = 64
 
 
 def user_text(question: str) -> str:
     """
-    Return a question as plain data.
+    Make plain data of what a user wrote: no control tags, no images.
 
-    All control tags of these models, and <image>, are one word that begins with '<', those of
-    some others are like [INST]; a space behind its start leaves a question readable and makes no
-    tag of it. A zero byte would end the text.
+    All control tags of these models, and <image>, are one word that begins with '<'; those of
+    some others are like [INST]. A space behind that start leaves a question readable, but it is
+    not a tag any more. A zero byte would end the text.
     """
     return _TAG_START.sub(r'\g<0> ', question.replace('\0', ' '))
 
@@ -37,11 +37,11 @@ def prompt(
     framed_here: ChatTemplate | None,
 ) -> bytes:
     """
-    Return the text of a request, UTF-8: images first, then what was said, then the question.
+    Write the text of a request, in UTF-8: images first, then the turns, then the question.
 
     marks: IMAGE or VIDEO, as often as the runtime wants it.
-    template: to put between the turns; may be None where there are none.
-    framed_here: to put around everything; None where the runtime does that itself.
+    template: to put between the turns; may be None without turns.
+    framed_here: to put around everything; None if the runtime does that itself.
     """
     text = marks
     for turn in turns:
@@ -56,9 +56,9 @@ def prompt(
 
 def tokens_at_most(text: bytes) -> int:
     """
-    Return how many tokens a text can be.
+    Give an upper bound for the tokens of a text.
 
-    The tokenizer is in the model file, where only the runtime reads it; but those of these
-    models make at least one byte of every token.
+    The tokenizer is in the model file, where only the runtime reads it; but with those of these
+    models, every token stands for at least one byte.
     """
     return len(text)

@@ -1,4 +1,4 @@
-"""Which librkllmrt.so a file is: its version, and so its binary interface."""
+"""Identification of librkllmrt.so: the version of a file, and so its binary interface."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from vlm_npu_ros.engine.errors import BackendUnavailableError, UnsupportedRuntim
 # Where distributions and boards keep libraries, below the root of a system.
 LIBRARY_FOLDERS = ('usr/lib', 'usr/local/lib', 'usr/lib/aarch64-linux-gnu', 'lib', 'lib64')
 THIRD_PARTY = ('1.3.1',)  # layouts that no header of Rockchip's confirms
-OLD_UNMARKED = '1.1.x'  # any release of class A that carries no marker
+OLD_UNMARKED = '1.1.x'  # any release of class A without a marker
 
-# Version to class and git blob id of the official file for aarch64, in the order of release.
+# Versions with their class and the git blob id of the official file for aarch64, oldest first.
 # The ids are those of lib/Linux/librkllm_api/aarch64/librkllmrt.so in airockchip/rknn-llm.
 RUNTIMES: dict[str, tuple[Abi, str]] = {
     '1.1.0': (ABIS['A'], '66dfdc7c25cdca9ccf9930798118e17abf7592ff'),
@@ -48,7 +48,7 @@ class RuntimeLibrary:
     """
     An identified librkllmrt.so.
 
-    evidence: how the version was found, for people.
+    evidence: how the version was found, for messages.
     """
 
     path: Path
@@ -57,17 +57,17 @@ class RuntimeLibrary:
     evidence: str
 
     def is_older_than(self, version: str) -> bool:
-        """Return whether this release came before that one, both of RUNTIMES."""
+        """Tell whether this release came before `version`, which must be one of RUNTIMES."""
         order = list(RUNTIMES)
         return order.index(self.version) < order.index(version)
 
 
 def find_library(name_or_path: str, root: Path = Path('/')) -> Path:
     """
-    Return the file of a library: a path as it is, a name from the usual folders.
+    Find the file of a library: a path is taken as it is, a name is looked up in the usual folders.
 
-    root: where the system's tree begins; LD_LIBRARY_PATH counts for this system only.
-    Raises BackendUnavailableError naming the folders.
+    root: of another machine's tree; LD_LIBRARY_PATH counts for this machine only.
+    Raises BackendUnavailableError with the folders.
     """
     if '/' in name_or_path:
         found, looked = [Path(name_or_path)], ''
@@ -94,10 +94,10 @@ def identify(
     allow_third_party: bool = False,
 ) -> RuntimeLibrary:
     """
-    Find out which runtime a file is, without running any of it.
+    Find out which runtime a file is, without running any of its code.
 
-    version: to take it for, whatever its marker says; '' = find out.
-    machine: whose code the file must hold, as platform.machine() names it.
+    version: assumed whatever its marker says; '' = find out.
+    machine: the processor that the file must be made for, as platform.machine() names it.
     Raises UnsupportedRuntimeError with what was found and what is supported.
     """
     with _mapped(path) as data:
@@ -137,17 +137,17 @@ def identify(
 def _version(
     data: mmap.mmap, marker: re.Match[bytes] | None, functions: list[str]
 ) -> tuple[str, str]:
-    """Return the version and how it was found; '' if it was not."""
+    """Find the version, or '', and say how it was found."""
     if marker:
         return marker[1].decode(), 'from its marker'
     blob = _digest(data)
     for known, (_, official) in RUNTIMES.items():
         if official == blob:
             return known, 'by its git blob id'
-    # All of class A share one layout, so that the exact release does not matter.
+    # All of class A share one layout, so the exact release does not matter.
     if functions == ['rkllm_load_lora']:
         return OLD_UNMARKED, 'by its functions'
-    return '', 'neither marker nor blob id nor functions tell'
+    return '', 'unknown by its blob id and functions'
 
 
 def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:

@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 _FAULTS: tuple[tuple[str, type[BackendError], str], ...] = (
     (
         'dynamic library|librknnrt.so is missing', BackendUnavailableError,
-        'Put librknnrt.so into /usr/lib itself, no folder below it; mount it into a container',
+        'Put librknnrt.so into /usr/lib itself, not a folder below it; mount it into a container',
     ),
     (
         'specify the target|in the container', BackendUnavailableError,
-        'It runs on Rockchip boards alone. Mount /proc/device-tree/compatible and '
-        '/dev/dri/renderD129 into a container',
+        'Run it on a Rockchip board. In a container, mount /proc/device-tree/compatible and '
+        '/dev/dri/renderD129',
     ),
     ('core_mask|core mode', UnsupportedRuntimeError, 'Leave core_mask at its default'),
     (
         'MODEL_INVALID|UNMATCH', ModelFileError,
-        'librknnrt.so must not be older than {toolkit} that made the file, and the file must be '
-        'made for this chip',
+        'Use a librknnrt.so that is not older than {toolkit} that made the file, and a file for '
+        'this chip',
     ),
     ('', BackendUnavailableError, 'Is the NPU free, and is memory left?'),
 )
 
 
 def open_rknn(path: Path, core_mask: int, file: RknnFile | None) -> RKNNLite:
-    """Return the runtime with the model loaded; raise BackendError with what to do."""
+    """Load a model into a new runtime; raise BackendError with what to do if that fails."""
     try:
         from rknnlite.api import RKNNLite
     except (ImportError, OSError) as error:
@@ -59,9 +59,9 @@ def open_rknn(path: Path, core_mask: int, file: RknnFile | None) -> RKNNLite:
             failed = rknn.load_rknn(str(path)) != 0 or (
                 rknn.init_runtime(core_mask=core_mask) if core_mask else rknn.init_runtime()
             ) != 0
-        except Exception as error:  # RKNNLite promises nothing
+        except Exception as error:  # RKNNLite documents none
             failed, failure = True, error
-    # It keeps the whole file, which the runtime has copied by now.
+    # RKNNLite keeps the whole file, which the runtime has copied by now.
     rknn.rknn_data = None
     if failed:
         rknn.release()
@@ -72,7 +72,7 @@ def open_rknn(path: Path, core_mask: int, file: RknnFile | None) -> RKNNLite:
 def _start_error(
     path: Path, file: RknnFile | None, failure: Exception | None, lines: Sequence[str]
 ) -> BackendError:
-    """Return the error for a model that RKNNLite did not load; lines: what it printed."""
+    """Explain why RKNNLite did not load a model; lines: what it printed."""
     errors = re.compile(r'(?![WID] |E Traceback)[^\s*`]')
     said = [line for line in lines if errors.match(line)]
     text = '; '.join(line.rstrip('.') for line in said[-6:]) or 'it printed nothing'
