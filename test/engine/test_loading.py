@@ -113,7 +113,7 @@ def test_swapped_models_are_an_error_that_names_the_first(folder: Path) -> None:
     (folder / FILES[0]).rename(folder / 'swap')
     (folder / FILES[1]).rename(folder / FILES[0])
     (folder / 'swap').rename(folder / FILES[1])
-    with pytest.raises(ModelFileError, match=r'vision_encoder\.onnx is no vision encoder'):
+    with pytest.raises(ModelFileError, match=r'vision_encoder\.onnx is not a vision encoder'):
         load_engine(settings(folder))
 
 

@@ -78,7 +78,7 @@ def test_graph_with_another_type_of_picture_is_an_error(
     tmp_path: Path, write_encoder: WriteEncoder,
 ) -> None:
     path = write_encoder(tmp_path / 'encoder.onnx', input_type=1)
-    with pytest.raises(ModelFileError, match='no vision encoder: expected .* uint8') as caught:
+    with pytest.raises(ModelFileError, match='not a vision encoder: expected .* uint8') as caught:
         OnnxEncoder(path, threads=1)
     assert str(path) in str(caught.value)
 
@@ -87,7 +87,7 @@ def test_language_model_is_an_error(
     tmp_path: Path, write_language_model: Callable[..., Path],
 ) -> None:
     path = write_language_model(tmp_path / 'language_model.onnx')
-    with pytest.raises(ModelFileError, match='is no vision encoder'):
+    with pytest.raises(ModelFileError, match='is not a vision encoder'):
         OnnxEncoder(path, threads=1)
 
 

@@ -129,6 +129,6 @@ SHIPPED = Tokenizer.load(share_dir() / 'resource' / 'demo_model' / 'tokenizer.js
 def test_wrong_content_is_an_error_that_names_the_file(content: str, tmp_path: Path) -> None:
     path = tmp_path / 'tokenizer.json'
     path.write_text(content)
-    with pytest.raises(ModelFileError, match='is no tokenizer file') as caught:
+    with pytest.raises(ModelFileError, match='is not a tokenizer file') as caught:
         Tokenizer.load(path)
     assert str(path) in str(caught.value)

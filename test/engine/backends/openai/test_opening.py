@@ -45,9 +45,9 @@ def test_named_model_is_taken(make_engine: MakeEngine, server: ChatServer) -> No
 @pytest.mark.parametrize(
     ('listed', 'model', 'says'),
     [
-        (('one', 'two'), '', 'lists 2 models: set openai.model to one of one, two'),
-        (('one', 'two'), 'three', 'has no model three: .* one, two'),
-        ((), '', 'lists 0 models: set openai.model'),
+        (('one', 'two'), '', 'lists 2 models. Set openai.model to one of one, two'),
+        (('one', 'two'), 'three', 'has no model three. .* one, two'),
+        ((), '', 'lists 0 models. Set openai.model'),
     ],
 )
 def test_model_that_is_not_there(
@@ -74,7 +74,7 @@ def test_server_without_a_list(
     [
         (lambda exchange: exchange.fail(401, 'no'), BackendUnavailableError, 'OPENAI_API_KEY'),
         (lambda exchange: exchange.fail(503, 'loading'), BackendUnavailableError, 'loading'),
-        (lambda exchange: exchange.reply(200, b'<html>'), VlmError, 'no whole answer'),
+        (lambda exchange: exchange.reply(200, b'<html>'), VlmError, 'not send a whole answer'),
         (Exchange.wait_for_disconnect, AnswerTimeoutError, 'did not list its models within 0.5'),
         (Exchange.drop, BackendUnavailableError, 'cannot be reached'),
     ],

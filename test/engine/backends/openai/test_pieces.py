@@ -54,7 +54,7 @@ def test_junk_is_a_typed_error(
     make_engine: Callable[..., LocalEngine], server: ChatServer, event: object
 ) -> None:
     server.answer = send(event)
-    with pytest.raises(BackendCrashedError, match='sent no whole answer'):
+    with pytest.raises(BackendCrashedError, match='did not send a whole answer'):
         make_engine().answer(QUESTION)
 
 

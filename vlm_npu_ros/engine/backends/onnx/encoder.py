@@ -1,4 +1,4 @@
-"""Vision encoder as an ONNX graph."""
+"""Vision encoder in an ONNX file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vlm_npu_ros.engine.images import letterbox
 
 class OnnxEncoder(VisionEncoder):
     """
-    Runs a graph with one input and one output.
+    Runs a graph with one input and one output; raises ModelFileError for others.
 
     Input: (1, size, size, 3) uint8 RGB, normalised inside the graph.
     Output: (1, tokens, dim) float32.
@@ -30,12 +30,12 @@ class OnnxEncoder(VisionEncoder):
                 self._input, self.size, self.dim = inputs[0].name, size, dim
             case found:
                 raise ModelFileError(
-                    f'{path} is no vision encoder: expected one input (1, size, size, 3) of uint8 '
-                    f'and one output (1, tokens, dim) of float32, found {found}'
+                    f'{path} is not a vision encoder: expected one input (1, size, size, 3) of '
+                    f'uint8 and one output (1, tokens, dim) of float32, found {found}'
                 )
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Return the embedding, (tokens, 1, dim) float32."""
+        """Encode a picture of any size into (tokens, 1, dim) float32."""
         picture = letterbox(rgb, self.size)
         (embedding,) = self._session.run(None, {self._input: picture[None]})
         return np.ascontiguousarray(embedding[0][:, None, :])

@@ -10,11 +10,12 @@ def pick_token(
     logits: np.ndarray, sampling: Sampling, rng: np.random.Generator | None
 ) -> int:
     """
-    Return the index of the next token.
+    Choose the next token, by its index: top-k first, then top-p at the given temperature.
 
-    logits: (vocabulary,) float. Top-k first, then top-p over the probabilities at the given
-    temperature, as in the usual samplers (Holtzman et al., arXiv 1904.09751, for top-p).
-    rng: not used at temperature 0, where the likeliest is taken.
+    That is the order of the usual samplers (Holtzman et al., arXiv 1904.09751, for top-p). At
+    temperature 0 the likeliest token is taken, and rng may be None.
+
+    logits: (vocabulary,) float.
     """
     if sampling.temperature <= 0:
         return int(logits.argmax())

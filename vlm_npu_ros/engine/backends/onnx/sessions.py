@@ -14,28 +14,28 @@ if TYPE_CHECKING:
 
 def open_session(path: Path, threads: int) -> InferenceSession:
     """
-    Return an onnxruntime session on the CPU.
+    Load a model for the CPU.
 
     threads: to compute with; 0 = one for each core.
-    Raises BackendUnavailableError without onnxruntime and ModelFileError for a bad file.
+    Raises BackendUnavailableError without onnxruntime, ModelFileError for a bad file.
     """
     try:
         import onnxruntime
     except ImportError as error:
         raise BackendUnavailableError(
-            'The backend onnx needs onnxruntime: pip install onnxruntime '
-            f'(or: pip install vlm_npu_ros[onnx]). {error}'
+            f'The backend onnx needs onnxruntime: {error}',
+            'Install it: `pip install onnxruntime` or `pip install vlm_npu_ros[onnx]`',
         ) from error
     if not os.path.isfile(path):  # unlike Path.is_file, never an error
         raise ModelFileError(f'There is no model file {path}')
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Idle workers must sleep: the robot needs its cores between two answers.
+    # Idle workers must sleep: the robot needs its cores between answers.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(
             str(path), options, providers=['CPUExecutionProvider']
         )
-    except Exception as error:  # onnxruntime has an exception class of its own for each fault
-        raise ModelFileError(f'{path} is no ONNX model that can be run: {error}') from error
+    except Exception as error:  # onnxruntime has its own exception class for each fault
+        raise ModelFileError(f'{path} is not an ONNX model that can be run: {error}') from error

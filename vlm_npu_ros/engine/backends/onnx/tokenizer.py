@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vlm_npu_ros.engine.errors import ModelFileError
 
-_LARGEST_FILE = 1 << 26  # bytes; a model file by mistake has gigabytes
+_LARGEST_FILE = 1 << 26  # bytes; a model file, named by mistake, has gigabytes
 SPECIAL_TOKENS = ('<image>', '<user>', '<assistant>', '<eos>')
 _Decoder = codecs.getincrementaldecoder('utf-8')
 
@@ -19,8 +19,8 @@ class Tokenizer:
     """
     Tokens 0 to 255 are bytes, then the special tokens, then the pieces.
 
-    Any text can be encoded, and no text encodes to a special token: what a user types cannot
-    become a control tag.
+    Any text can be encoded, and no text encodes to a special token: a user cannot type a control
+    tag.
     """
 
     def __init__(self, pieces: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Read `{"pieces": [...]}`; raise ModelFileError where the file does not hold that."""
+        """Read `{"pieces": [...]}`; raise ModelFileError if the file does not hold that."""
         if not os.path.isfile(path):  # unlike Path.is_file, never an error
             raise ModelFileError(f'There is no tokenizer file {path}')
         try:
@@ -48,10 +48,10 @@ class Tokenizer:
         except (
             OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
         ) as error:
-            raise ModelFileError(f'{path} is no tokenizer file: {error}') from error
+            raise ModelFileError(f'{path} is not a tokenizer file: {error}') from error
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of the text; lone surrogates become '?'."""
+        """Cut the text into tokens, the longest pieces first; lone surrogates become '?'."""
         data = text.encode('utf-8', 'replace')
         tokens, at = [], 0
         while at < len(data):
@@ -66,11 +66,11 @@ class Tokenizer:
         return tokens
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text of the tokens; special tokens are silent."""
+        """Join tokens to text; special tokens add nothing."""
         return b''.join(self._bytes[t] for t in tokens).decode('utf-8', 'replace')
 
     def stream(self) -> TextStream:
-        """Return a decoder that takes one token at a time."""
+        """Make a decoder that takes one token at a time."""
         return TextStream(self._bytes)
 
 
@@ -82,9 +82,9 @@ class TextStream:
         self._decoder = _Decoder('replace')
 
     def push(self, token: int) -> str:
-        """Return the text that this token completes; may be empty."""
+        """Take the next token; return the text that it completes, which may be empty."""
         return self._decoder.decode(self._bytes[token])
 
     def finish(self) -> str:
-        """Return what is left of an unfinished character."""
+        """Return what is left of an unfinished character, when no more tokens come."""
         return self._decoder.decode(b'', final=True)

@@ -1,4 +1,4 @@
-"""Pictures as a server reads them: JPEG files."""
+"""Pictures for a server: JPEG files."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class JpegImage(ImageEmbedding):
 
     @staticmethod
     def is_sound(data: np.ndarray) -> bool:
-        """Return whether that is a file's bytes."""
+        """Tell whether this is a file's bytes."""
         return data.ndim == 1 and data.dtype == np.uint8
 
     @property
     def tokens(self) -> int:
-        """Return about how many tokens it takes; the server alone knows."""
+        """About how many tokens it takes; only the server knows exactly."""
         width, height, _ = jpeg_size(self.data[:_HEADER].tobytes())
         return ceil(width / _PATCH) * ceil(height / _PATCH)
 
 
 class JpegEncoder(VisionEncoder):
     """
-    Makes JPEG files, on the CPU.
+    Makes JPEG files on the CPU.
 
     longest: longer side in pixels; smaller pictures keep their size.
     quality: 1..100.
@@ -51,7 +51,7 @@ class JpegEncoder(VisionEncoder):
         self._longest, self._quality = longest, quality
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Return the file, (length,) uint8."""
+        """Write a picture of any size as a file, (length,) uint8."""
         bgr = cv2.cvtColor(shrink(rgb, self._longest), cv2.COLOR_RGB2BGR)
         done, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
         if not done:

@@ -1,4 +1,4 @@
-"""What went wrong with a server, as typed errors that say what to do."""
+"""Failures of a server, as errors of this package that say what to do."""
 
 from __future__ import annotations
 
@@ -38,39 +38,43 @@ _INVALID = re.compile(r'validation error', re.IGNORECASE)
 
 class Failures:
     """
-    Makes typed errors of what the client raises; the key is in none of them.
+    Turns what the client raises into errors of this package, none of which contains the key.
 
-    key: of the server, '' = none.
+    key: of the server; '' = no key.
     """
 
     def __init__(self, settings: OpenAISettings, key: str) -> None:
         self._settings, self._key = settings, key
         self.where = f'The server {settings.base_url}'
 
-    def typed(self, error: Exception, begun: bool) -> VlmError:
+    def explain(self, error: Exception, begun: bool) -> VlmError:
         """
-        Return the error.
+        Find the error to raise instead of what the client raised.
 
-        begun: whether a part of the answer was there already.
+        begun: whether a part of the answer had already come.
         """
         said = self.said(error)
         if isinstance(error, openai.APIError) and _CONTEXT.search(said):
-            return ContextError(f'{self.where} has no room for that: {said}: ask shorter, lower '
-                                'max_new_tokens, or give the server a larger context')
+            return ContextError(
+                f'{self.where} has no room for that: {said}',
+                'Ask less, lower max_new_tokens, or give the server a larger context',
+            )
         if isinstance(error, openai.APIError) and _NO_VISION.search(said):
-            return ModelFileError(f'{self.where} shows its model no pictures: {said}: serve a '
-                                  'model that sees, with its vision encoder (llama.cpp: --mmproj)')
+            return ModelFileError(
+                f'{self.where} shows its model no pictures: {said}',
+                'Serve a model that sees, with its vision encoder (llama.cpp: --mmproj)',
+            )
         if isinstance(error, openai.APIStatusError):
             if _INVALID.search(said):
                 return RequestError(f'{self.where} refuses that: {said}')
             return self._refused(error.status_code, said)
         if isinstance(error, openai.APIConnectionError) and not begun:
-            hint = ': name the authority in SSL_CERT_FILE' if 'CERTIFICATE' in said else ''
-            return BackendUnavailableError(
-                f'{self.where} cannot be reached: {said}{hint}: start it, or set openai.base_url'
-            )
-        hint = 'look into its log' if begun else 'look into its log, or set openai.base_url'
-        return BackendCrashedError(f'{self.where} sent no whole answer: {said}: {hint}')
+            remedy = 'Start it, or set openai.base_url'
+            if 'CERTIFICATE' in said:
+                remedy = 'Name its authority in SSL_CERT_FILE, or set openai.base_url'
+            return BackendUnavailableError(f'{self.where} cannot be reached: {said}', remedy)
+        remedy = 'Look into its log' if begun else 'Look into its log, or set openai.base_url'
+        return BackendCrashedError(f'{self.where} did not send a whole answer: {said}', remedy)
 
     def _refused(self, status: int, said: str) -> VlmError:
         answered = f'{self.where} answered {status}: {said}'
@@ -80,15 +84,15 @@ class Failures:
                 f'the file {settings.api_key_file} (openai.api_key_file)' if settings.api_key_file
                 else f'the environment variable {settings.api_key_env} (openai.api_key_env)'
             )
-            return BackendUnavailableError(f'{answered}: put a valid key into {place}')
+            return BackendUnavailableError(answered, f'Put a valid key into {place}')
         if status == 404:
-            return ModelFileError(f'{answered}: set openai.base_url and openai.model')
+            return ModelFileError(answered, 'Set openai.base_url and openai.model')
         if status in (400, 409, 413, 415, 422):
             return RequestError(answered)
-        return BackendUnavailableError(f'{answered}: look into its log, or ask again later')
+        return BackendUnavailableError(answered, 'Look into its log, or ask again later')
 
     def said(self, error: Exception) -> str:
-        """Return what an error tells, on one line and without the key."""
+        """Put what an error says on one line, without the key."""
         text = whole(_message(error))
         if self._key:
             text = text.replace(self._key, '***')
@@ -96,13 +100,13 @@ class Failures:
 
 
 def context_size(text: str) -> int:
-    """Return the tokens that an error message says the context has; 0 = it does not say."""
+    """Find how many tokens the context has by an error message; 0 = it does not say."""
     found = _CONTEXT_SIZE.search(text)
     return int(found[1]) if found else 0
 
 
 def may_pass(error: Exception) -> bool:
-    """Return whether another attempt may succeed."""
+    """Tell whether another attempt may succeed."""
     if isinstance(error, openai.APIStatusError):
         said = _message(error)
         lasting = any(known.search(said) for known in (_CONTEXT, _NO_VISION, _INVALID))
@@ -111,7 +115,7 @@ def may_pass(error: Exception) -> bool:
 
 
 def retry_after(error: Exception) -> float:
-    """Return the seconds for which the server asks to be left alone; 0 = it does not ask."""
+    """Find how many seconds the server asks to wait; 0 = it does not ask."""
     headers: Any = getattr(getattr(error, 'response', None), 'headers', {})
     wanted = headers.get('retry-after', '')
     if wanted.isdecimal():
@@ -123,7 +127,7 @@ def retry_after(error: Exception) -> float:
 
 
 def _message(error: Exception) -> str:
-    """Return the server's own words, or those of the innermost cause."""
+    """Find the server's own words, or those of the innermost cause."""
     if isinstance(error, openai.APIConnectionError):
         cause: BaseException = error
         while inner := cause.__cause__ or cause.__context__:

@@ -11,7 +11,7 @@ import time
 
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.openai.failures import context_size
-from vlm_npu_ros.engine.backends.openai.messages import chat, estimated_tokens, typed
+from vlm_npu_ros.engine.backends.openai.messages import chat, choice_arguments, estimated_tokens
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, Token, Usage
 from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
 from vlm_npu_ros.engine.backends.openai.server import Reply, Server
@@ -92,7 +92,7 @@ class RemoteLanguageModel(LanguageModel):
                 self._ways = self._ways[1:]  # taken, but not given
 
     def _answer(self, request: GenerationRequest, wish: _Wishes) -> Iterator[Chunk]:
-        body = chat(request, self.name) | typed(wish.way, request.choices)
+        body = chat(request, self.name) | choice_arguments(wish.way, request.choices)
         if wish.usage:
             body['stream_options'] = {'include_usage': True}
         watch = _Watch(self._settings)

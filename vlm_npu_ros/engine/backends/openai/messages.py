@@ -1,4 +1,4 @@
-"""From a request to the body of a chat completion."""
+"""Requests as bodies of chat completions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
 
-_TOP = 20  # alternatives of each token: as many as the protocol has
-_MESSAGE = 8  # tokens around the text of a message, about
-_BYTES = 3  # of text for each token, about
+_TOP = 20  # alternatives of each token: the most that the protocol has
+_MESSAGE = 8  # tokens around the text of a message, roughly
+_BYTES = 3  # of text for each token, roughly
 
 
 def chat(request: GenerationRequest, model: str) -> dict[str, Any]:
-    """Return the arguments of a chat completion."""
+    """Write a request as the arguments of a chat completion."""
     sampling = request.sampling
     body: dict[str, Any] = {
         'model': model,
@@ -29,11 +29,11 @@ def chat(request: GenerationRequest, model: str) -> dict[str, Any]:
     return body
 
 
-def typed(way: str, choices: tuple[str, ...]) -> dict[str, Any]:
-    """Return the arguments that ask for one of the choices, or for how likely they are."""
-    if way == 'logprobs':
+def choice_arguments(method: str, choices: tuple[str, ...]) -> dict[str, Any]:
+    """Make the further arguments that ask for one of the choices, or for how likely they are."""
+    if method == 'logprobs':
         return {'logprobs': True, 'top_logprobs': _TOP}
-    if way == 'json_schema':
+    if method == 'json_schema':
         answer = {'type': 'string', 'enum': [*choices, UNCLEAR]}
         schema = {
             'type': 'object', 'properties': {'answer': answer}, 'required': ['answer'],
@@ -45,7 +45,7 @@ def typed(way: str, choices: tuple[str, ...]) -> dict[str, Any]:
 
 
 def estimated_tokens(request: GenerationRequest) -> int:
-    """Return about how many tokens images, turns and question take."""
+    """Estimate how many tokens images, turns and question take."""
     turns = (text for turn in request.turns for text in (turn.question, turn.answer))
     texts = [request.question, *turns]
     words = sum(len(text.encode(errors='replace')) // _BYTES + _MESSAGE for text in texts)
@@ -53,7 +53,7 @@ def estimated_tokens(request: GenerationRequest) -> int:
 
 
 def _messages(request: GenerationRequest) -> list[dict[str, Any]]:
-    """Return the dialogue; its first message shows the images."""
+    """Write the dialogue; its first message shows the images."""
     messages: list[dict[str, Any]] = []
     for turn in request.turns:
         messages.append({'role': 'user', 'content': whole(turn.question)})
@@ -66,7 +66,7 @@ def _messages(request: GenerationRequest) -> list[dict[str, Any]]:
 
 
 def whole(text: str) -> str:
-    """Return a text that can be sent, to a server or by ROS: half a surrogate pair is none."""
+    """Replace lone surrogates, which can be sent neither to a server nor by ROS."""
     return text.encode(errors='replace').decode()
 
 

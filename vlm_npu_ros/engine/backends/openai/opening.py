@@ -1,4 +1,4 @@
-"""From settings to a model that a server has."""
+"""Opening of a model that a server has."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _CONTEXTS = ('max_model_len', 'context_length', 'n_ctx')
 
 def open_model(settings: OpenAISettings, context: int, progress: Progress) -> LanguageModel:
     """
-    Return the model that the settings name, after the server has said that it has it.
+    Open the model that the settings name, after asking the server whether it has it.
 
-    context: tokens; 0 = what the server says, if it says that.
+    context: in tokens; 0 = what the server says, if it does.
     Raises BackendError with what to do about it.
     """
     secure = _check_url(settings.base_url)
@@ -34,14 +34,15 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
         from vlm_npu_ros.engine.backends.openai.server import Server
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(
-            f"The backend openai needs the package {error.name}: pip install 'vlm_npu_ros[openai]'"
+            f'The backend openai needs the package {error.name}',
+            "Install it: `pip install 'vlm_npu_ros[openai]'`",
         ) from error
     try:
         server = Server(settings, key, lambda line: progress(Event(line)))
     except Exception as error:  # of many kinds
         raise BackendUnavailableError(
-            f'A proxy or certificate file of the environment can not be used: {error}: look at '
-            'SSL_CERT_FILE and the variables that end in _PROXY'
+            f'A proxy or certificate file of the environment cannot be used: {error}',
+            'Look at SSL_CERT_FILE and the variables that end in _PROXY',
         ) from error
     try:
         model = _find(server.models(), settings, progress)
@@ -55,7 +56,7 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
 
 
 def _check_url(url: str) -> bool:
-    """Return whether what goes there stays secret; errors do not repeat the address."""
+    """Tell whether what goes there stays secret; errors do not repeat the address."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
@@ -63,12 +64,14 @@ def _check_url(url: str) -> bool:
         usable = False
     if not usable:
         raise BackendUnavailableError(
-            'openai.base_url is no address of a server: it looks like http://127.0.0.1:8080/v1'
+            'openai.base_url is not the address of a server',
+            'Set it to one like http://127.0.0.1:8080/v1',
         )
     if '@' in parts.netloc or parts.query or parts.fragment:
         raise BackendUnavailableError(
-            'openai.base_url must hold no password and no ?: put the key into the environment '
-            'variable of openai.api_key_env, or into a file (openai.api_key_file)'
+            'openai.base_url must hold no password and no ?',
+            'Put the key into the environment variable of openai.api_key_env, or into a file '
+            '(openai.api_key_file)',
         )
     return parts.scheme == 'https' or parts.hostname in _LOOPBACK
 
@@ -76,7 +79,7 @@ def _check_url(url: str) -> bool:
 def _find(
     models: Sequence[Mapping[str, Any]], settings: OpenAISettings, progress: Progress
 ) -> Mapping[str, Any]:
-    """Return the entry of the model that the settings name."""
+    """Find the entry of the model that the settings name."""
     wanted, names = settings.model, [str(model['id']) for model in models]
     listed = ', '.join(names[:_MOST_NAMES]) + (', ...' if len(names) > _MOST_NAMES else '')
     if wanted and not models:
@@ -89,17 +92,17 @@ def _find(
         return models[0]
     if wanted:
         raise ModelFileError(
-            f'The server {settings.base_url} has no model {wanted}: set openai.model to one of '
-            f'{listed}'
+            f'The server {settings.base_url} has no model {wanted}',
+            f'Set openai.model to one of {listed}',
         )
     raise ModelFileError(
-        f'The server {settings.base_url} lists {len(models)} models: set openai.model'
-        + (f' to one of {listed}' if models else '')
+        f'The server {settings.base_url} lists {len(models)} models',
+        'Set openai.model' + (f' to one of {listed}' if models else ''),
     )
 
 
 def _context(model: Mapping[str, Any]) -> int:
-    """Return the tokens that the server says the model's context has; 0 = it does not say."""
+    """Find how many tokens of context the server says the model has; 0 = it does not say."""
     meta = model.get('meta')
     places = (meta if isinstance(meta, dict) else {}, model)
     told = (place.get(name) for place in places for name in _CONTEXTS)

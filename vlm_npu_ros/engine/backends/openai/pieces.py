@@ -1,4 +1,4 @@
-"""What a server streams, in the words of this package."""
+"""The events that a server streams, in the terms of this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REASONS = {'stop': FinishReason.EOS, 'length': FinishReason.LENGTH}
 
 @dataclass(frozen=True)
 class Token:
-    """A token that was written, and how probable it and others were there."""
+    """A token that was written, with the probabilities of it and of its alternatives."""
 
     text: str
     alternatives: tuple[tuple[str, float], ...]
@@ -34,7 +34,7 @@ class Piece:
     """
     One event of the stream.
 
-    is_token: whether the model wrote something, be it text or thoughts.
+    is_token: whether the model wrote something, text or thoughts.
     """
 
     text: str = ''
@@ -46,10 +46,9 @@ class Piece:
 
 def read_piece(chunk: Any) -> Piece:
     """
-    Return what an event says.
+    Read an event; raise ValueError if it is not a part of an answer.
 
-    chunk: a ChatCompletionChunk, which the client makes of anything that is JSON. Raises
-    ValueError if it is something else.
+    chunk: a ChatCompletionChunk, which the client makes of any JSON.
     """
     try:
         usage = _usage(getattr(chunk, 'usage', None))
@@ -67,11 +66,11 @@ def read_piece(chunk: Any) -> Piece:
         tokens = _tokens(getattr(choice, 'logprobs', None))
         return Piece(whole(text), bool(text or thought), end, tokens, usage)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f'an event is no part of an answer: {error}') from None
+        raise ValueError(f'an event is not a part of an answer: {error}') from None
 
 
 def _usage(said: Any) -> Usage | None:
-    """Return what the server counted; None if it did not, or nothing that can be."""
+    """Read what the server counted; None if it did not, or if that is impossible."""
     if said is None:
         return None
     details = getattr(said, 'prompt_tokens_details', None)
@@ -82,7 +81,7 @@ def _usage(said: Any) -> Usage | None:
 
 def _probability(logprob: float) -> float:
     if math.isnan(logprob):
-        raise ValueError('an event has a probability that is none')
+        raise ValueError('an event has a probability that is not a number')
     return math.exp(min(logprob, 0.0))
 
 

@@ -1,4 +1,4 @@
-"""How probable other answers were, from what the stream told about its tokens."""
+"""How probable other answers were, by what the stream tells about its tokens."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def probabilities(
     tokens: Sequence[Token], said: str, endings: tuple[str, ...]
 ) -> tuple[float, ...] | None:
     """
-    Return how probable each ending was after `said`; None = the stream does not tell.
+    Compute how probable each ending was after the text `said`; None = the stream does not tell.
 
-    An ending that was not written counts by its first token, so its probability is an upper bound.
-    It is None where two endings begin with the same token.
+    For an ending that was not written, its first token counts, so its probability is an upper
+    bound. Where two endings begin with the same token, it is None.
     """
     start = _start(tokens, said)
     if start is None:
@@ -34,7 +34,7 @@ def probabilities(
 
 
 def _start(tokens: Sequence[Token], said: str) -> int | None:
-    """Return the token that begins what follows `said`, white space not counted."""
+    """Find the token that begins what follows `said`, apart from white space."""
     text = ''
     for i, token in enumerate(tokens):
         if text.rstrip() == said and token.text.strip():
@@ -44,7 +44,7 @@ def _start(tokens: Sequence[Token], said: str) -> int | None:
 
 
 def _rest(tokens: Sequence[Token], rest: str) -> float:
-    """Return how probable the tokens were that wrote the rest of a word."""
+    """Compute how probable the tokens were that wrote the rest of a word."""
     probability = 1.0
     for token in tokens:
         if not rest or not rest.startswith(token.text):

@@ -138,7 +138,7 @@ class Server:
         except Exception as error:
             if getattr(error, 'status_code', 0) in (404, 405, 501):
                 return []
-            raise self._failures.typed(error, False) from None
+            raise self._failures.explain(error, False) from None
 
     async def _listed(self) -> list[dict[str, Any]]:
         page = await self._client.models.list(extra_headers=self._headers)
@@ -169,9 +169,9 @@ class Server:
             await self._attempted(streamed, deadline, lambda: begun)
             tell(None)
         except openai.NotFoundError as error:
-            tell(await self._with_models(self._failures.typed(error, begun)))
+            tell(await self._with_models(self._failures.explain(error, begun)))
         except Exception as error:
-            tell(self._failures.typed(error, begun))
+            tell(self._failures.explain(error, begun))
 
     async def _ask_why(self, body: dict[str, Any]) -> None:
         """
@@ -212,7 +212,8 @@ class Server:
         except Exception:
             return error
         names = ', '.join(model['id'] for model in models)
-        return ModelFileError(f'{error}; it has these models: {names or "none"}')
+        what = f'{error.what}; it has these models: {names or "none"}'
+        return ModelFileError(what, error.remedy)
 
 
 def _pause(count: int) -> float:
