@@ -13,7 +13,7 @@ import time
 from typing import Any
 import uuid
 
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Time
 import numpy as np
 import psutil
 from rclpy.qos import QoSProfile
@@ -26,7 +26,7 @@ from vlm_npu_ros.srv import Ask as AskService
 _TOOLS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(_TOOLS / 'robustness'))
 
-from asking import Client, NodeError, Peer  # noqa: E402, F401, I100
+from asking import Client, duration, NodeError, Peer  # noqa: E402, F401, I100
 from processes import child_of  # noqa: E402, F401
 from stand import prepare, Stand  # noqa: E402, F401
 from table import save, text  # noqa: E402, F401
@@ -252,7 +252,3 @@ def moment(peer: Peer, seconds: float = 0.0) -> Time:
     now = peer.node.get_clock().now().nanoseconds - round(1e9 * seconds)
     return Time(sec=now // 10**9, nanosec=now % 10**9)
 
-
-def span(seconds: float) -> Duration:
-    """Return a message."""
-    return Duration(sec=int(seconds), nanosec=int(seconds % 1 * 1e9))

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 from pairs import ADDED, alternate, Effort, GAIN, Pair
-from running import Asker, AT_ONCE, CAMERA, NODE, running, SMALL, span
+from running import Asker, AT_ONCE, CAMERA, duration, NODE, running, SMALL
 from vlm_npu_ros.engine.backends.scripted import (
     ScriptedEncoder,
     ScriptedLanguageModel,
@@ -42,7 +42,7 @@ def measure(effort: Effort) -> Iterator[Pair]:
 
         def ours() -> float:
             answer = asker.by_service(
-                question=_QUESTION, num_frames=FRAMES, window=span(_WINDOW)
+                question=_QUESTION, num_frames=FRAMES, window=duration(_WINDOW)
             )
             assert len(answer.result.frame_stamps) == FRAMES, answer.result.note
             return answer.first()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 import threading
 import time
 from typing import Any
@@ -22,7 +23,8 @@ from vlm_npu_ros.msg import ErrorCode, PartialAnswer
 from vlm_npu_ros.srv import Ask as AskService
 
 WAYS = ('service', 'action')
-_DISCOVERY = 30.0  # seconds
+_DISCOVERY = 120.0  # seconds, on a busy machine
+_SILENCE = 60.0  # seconds, of what comes every second
 _POLL = 0.005  # seconds between looks at what another thread takes
 _DEPTH = QoSProfile(depth=1000)
 CODES = {getattr(ErrorCode, n): n for n in dir(ErrorCode) if n.isupper() and n != 'SLOT_TYPES'}
@@ -176,7 +178,8 @@ class Overseer(Peer):
     """
     Moves the node from state to state, and listens to what it tells about itself, in a thread.
 
-    pieces: of all answers, by request. frame_rates: of the camera, as the diagnostics said.
+    pieces: of all answers, by request. diagnostics: the newest ones, with the time of the node in
+    seconds. frame_rates: of the camera, as they said.
     """
 
     def __init__(self) -> None:
@@ -185,7 +188,7 @@ class Overseer(Peer):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, name='overseer')
         self.pieces: dict[str, list[PartialAnswer]] = {}
-        self._restarts: int | None = None
+        self.diagnostics: dict[str, str] = {}
         self._change = self.node.create_client(ChangeState, '/vlm/change_state')
         self.node.create_subscription(PartialAnswer, '/vlm/partial_answer', self._on_piece, _DEPTH)
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
@@ -217,10 +220,10 @@ class Overseer(Peer):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         values = {value.key: value.value for status in message.status for value in status.values}
-        self._restarts = int(values['restarts'])
         self.frame_rates.append(float(values['frames per second']))
+        self.diagnostics = {**values, 'time': str(message.header.stamp.sec)}
 
-    def change_state(self, transition: int, patience: float = 60.0) -> float:
+    def change_state(self, transition: int, patience: float = 300.0) -> float:
         """Have the node do a transition; return the seconds; raise NodeError if it fails."""
         if not self.wait(self._change.service_is_ready, _DISCOVERY):
             raise NodeError('The node was not found')
@@ -232,11 +235,18 @@ class Overseer(Peer):
             raise NodeError(f'The transition {transition} failed')
         return time.monotonic() - started
 
-    def restarts(self, patience: float = 5.0) -> int | None:
-        """Return how often the engine was started anew, as the next diagnostics say."""
-        self._restarts = None
-        self.wait(lambda: self._restarts is not None, patience)
-        return self._restarts
+    def next_diagnostics(self) -> dict[str, str]:
+        """Wait for the next diagnostics of node and camera; raise NodeError if none come."""
+        self.diagnostics = {}
+        if not self.wait(lambda: self.diagnostics, _SILENCE):
+            raise NodeError('No diagnostics came')
+        return self.diagnostics
+
+    def restarts(self) -> int | None:
+        """Ask the next diagnostics how often the engine was restarted; None if none come."""
+        with suppress(NodeError):
+            return int(self.next_diagnostics()['restarts'])
+        return None
 
 
 def duration(seconds: float) -> Duration:

@@ -170,7 +170,7 @@ def running() -> Iterator[tuple[Children, Server, Server]]:
     with Children(environment) as children, Peer('goals') as peer:
         children.start('camera', 'camera', CAMERA)
         children.start('node', 'vlm_npu_ros.node.vlm_node', PARAMETERS)
-        children.start('bare server', 'bare_server', {})
+        children.start('bare server', 'bare', {'holds': True})
         node, bare = Server(peer, '/vlm/ask'), Server(peer, '/bare/ask')
         node.find()
         bare.find()

@@ -42,7 +42,7 @@ def resident(pid: int | None) -> int:
 
 class ChildWatch:
     """
-    Notes when the node's children end, in a thread.
+    Notes when the node's children end, in a thread; one of them must be running.
 
     deaths: time.monotonic() of each.
     """
@@ -51,7 +51,12 @@ class ChildWatch:
         self.deaths: list[float] = []
         self._node = node
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='child watch', daemon=True)
+        child = child_of(node)
+        assert child
+        # Now: on a busy machine the child could be dead by the time that the thread looks.
+        self._thread = threading.Thread(
+            target=self._run, args=(os.pidfd_open(child),), name='child watch', daemon=True
+        )
         self._thread.start()
 
     def close(self) -> None:
@@ -59,7 +64,8 @@ class ChildWatch:
         self._stop.set()
         self._thread.join()
 
-    def _run(self) -> None:
+    def _run(self, first: int) -> None:
+        self._wait_for(first)
         while not self._stop.wait(_LOOK):
             pid = child_of(self._node)
             with suppress(ProcessLookupError):

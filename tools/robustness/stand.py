@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 import os
 from pathlib import Path
-import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -21,9 +18,9 @@ sys.path.insert(0, str(_TEST))
 
 from simulated import runtime, weights  # noqa: E402
 from simulated.board import board_tree  # noqa: E402
+from vlm_npu_ros.demo.children import free_domain  # noqa: E402
 
 _RUNTIME = '1.2.3'
-_DOMAINS = range(1, 60)  # the tests take others
 
 
 class Faults:
@@ -91,17 +88,8 @@ class Stand:
         }
 
 
-def _free_domain() -> int:
-    """Return a ROS domain whose discovery port nobody on this machine listens to."""
-    for domain in random.sample(_DOMAINS, len(_DOMAINS)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-            probe.bind(('', 7400 + 250 * domain))
-            return domain
-    raise OSError('Every ROS domain is in use: set ROS_DOMAIN_ID')
-
-
 def prepare() -> None:
-    """Keep to this machine and to a ROS domain of our own, if none is set; clean up on SIGTERM."""
+    """Keep to this machine, in a free ROS domain unless one is set; clean up on SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    os.environ.setdefault('ROS_DOMAIN_ID', str(_free_domain()))
+    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')

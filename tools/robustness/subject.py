@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 import itertools
+import math
 import threading
 import time
 from typing import Any
@@ -23,8 +24,14 @@ from vlm_npu_ros.demo.children import ChildDiedError, Children
 SIZE = (640, 480)
 _CAMERA_RATE = 10.0
 _CLOCK_RATE = 50.0
-_PATIENCE = 40.0  # seconds that a question may take
+_LOOK = 1.0  # seconds between looks whether the node lives
+_PATIENCE = 120.0  # seconds that a question may take, on a busy machine
 _LOST = 10.0  # seconds after its timeout at which a question without an end is lost
+
+
+def is_over(ask: Ask) -> bool:
+    """Tell whether a question has ended, or is lost."""
+    return ask.done or time.monotonic() > ask.sent + ask.timeout + _LOST
 
 
 class SimulatedClock:
@@ -64,7 +71,7 @@ class Robot:
     load: seconds that the node needed to load the models.
     """
 
-    def __init__(self, stand: Stand, oracle: Oracle, **parameters: Any) -> None:
+    def __init__(self, stand: Stand, oracle: Oracle, parameters: dict[str, Any]) -> None:
         self.faults = stand.faults
         self.load = 0.0
         self.restarts: int | None = 0  # as far as the diagnostics have told
@@ -147,17 +154,31 @@ class Robot:
 
     def finish(self, *asks: Ask, client: Client | None = None) -> None:
         """Wait until all have ended, or are lost."""
-        (client or self.client).wait(lambda: all(ask.done for ask in asks), _PATIENCE + _LOST)
+        (client or self.client).wait(lambda: all(map(is_over, asks)), math.inf)
 
-    def until(self, condition: Callable[[], object]) -> None:
-        """Wait for what the node tells, or for anything else."""
-        if not self.overseer.wait(condition, _PATIENCE):
-            raise NodeError(f'What was waited for did not come. {self.children.log_tail("node")}')
+    def until(
+        self, what: str, condition: Callable[[], object], over: Callable[[], object]
+    ) -> None:
+        """
+        Wait for a condition as long as it can come true.
 
-    def until_written(self, shown: str) -> None:
+        over: tells that it no longer can. Raises NodeError then, and if the node dies.
+        """
+        while not self.overseer.wait(lambda: condition() or over(), _LOOK):
+            if not self.is_alive:
+                break
+        if not condition():
+            raise NodeError(f'{what} did not come. {self.children.log_tail("node")}')
+
+    def until_diagnosed(self, key: str, holds: Callable[[str], bool]) -> None:
+        """Wait until a value of the diagnostics is as it should be."""
+        while not holds(self.overseer.next_diagnostics()[key]):
+            pass
+
+    def until_written(self, shown: str, over: Callable[[], object]) -> None:
         """Wait until an answer about this is being written."""
         pieces = self.overseer.pieces
-        self.until(lambda: any(
+        self.until('A piece of the answer', lambda: any(
             piece.delta and piece.header.frame_id == shown
             for answer in list(pieces.values()) for piece in answer
-        ))
+        ), over)

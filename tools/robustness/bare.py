@@ -1,17 +1,19 @@
 """
-A service and an action server as rclpy has them, for comparison.
+A service and an action server of plain rclpy, for comparison.
 
-Both are called /bare/ask and take what the node takes; they answer at once. A question that is an
-order, see stamps.py, is followed on the topic, or in the feedback.
+Both are called /bare/ask, take what the node takes and answer at once. A question that is an
+order, see stamps.py, is followed on the topic, or in the feedback. With the parameter `holds`, a
+goal ends when it is cancelled.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 import sys
+import threading
 
 import rclpy
-from rclpy.action import ActionServer
+from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
@@ -27,10 +29,12 @@ _DEPTH = QoSProfile(depth=256)  # as the node has
 
 
 class BareServer(Node):
-    """Answers at once."""
+    """Answers at once, or holds its only goal until it is cancelled."""
 
     def __init__(self) -> None:
         super().__init__('bare')
+        self._holds = self.declare_parameter('holds', False).value
+        self._cancelled = threading.Event()
         group = ReentrantCallbackGroup()
         self._publisher = self.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
         self._service = self.create_service(
@@ -39,7 +43,7 @@ class BareServer(Node):
         self._action = ActionServer(
             self, AskAction, '~/ask', self._execute, callback_group=group,
             goal_service_qos_profile=_DEPTH, result_service_qos_profile=_DEPTH,
-            feedback_pub_qos_profile=_DEPTH, result_timeout=10,
+            feedback_pub_qos_profile=_DEPTH, result_timeout=10, cancel_callback=self._cancel,
         )
 
     def _respond(
@@ -51,7 +55,18 @@ class BareServer(Node):
         response.success, response.answer = True, 'yes'
         return response
 
+    def _cancel(self, _: ServerGoalHandle) -> CancelResponse:
+        self._cancelled.set()
+        return CancelResponse.ACCEPT
+
     def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
+        if self._holds:
+            self._cancelled.wait()
+            self._cancelled.clear()
+            while goal.is_active and not goal.is_cancel_requested:  # set when _cancel has returned
+                threading.Event().wait(0.0005)
+            goal.canceled()
+            return AskAction.Result()
         if goal.request.question[0].isdigit():
             for word in stamped(goal.request.question):
                 goal.publish_feedback(AskAction.Feedback(partial_answer=word))
