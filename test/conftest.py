@@ -1,14 +1,19 @@
-"""What all tests share: a ROS domain of their own, kept on this machine."""
+"""What all tests share: a ROS domain of their own, kept on this machine, and a context in it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import gc
 import os
 from pathlib import Path
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
 import vlm_npu_ros
+
+if TYPE_CHECKING:
+    import rclpy
 
 # Where the tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -25,8 +30,19 @@ os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
 vlm_npu_ros.__path__.append(str(Path(__file__).resolve().parents[1] / 'vlm_npu_ros'))
 
 
+@pytest.fixture
+def context() -> Iterator[rclpy.Context]:
+    """Give a ROS context of its own; many tests run where there is no ROS."""
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
+
+
 @pytest.fixture(scope='module', autouse=True)
 def _short_pauses() -> None:
-    """Leave what was made before out of garbage collection: 5000 tests hold it up for 0.3 s."""
+    """Leave older objects out of garbage collection, which takes 0.3 s after 5000 tests."""
     gc.collect()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""A ROS context for each test, and nodes that spin in threads."""
+"""Nodes that spin in threads."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from robot import Spinner
-
-
-@pytest.fixture
-def context() -> Iterator[rclpy.Context]:
-    """Give a ROS context of its own."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A ROS context for each test, the client and the mission's camera in it."""
+"""The client and the mission's camera."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ import pytest
 import rclpy
 from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
-
-
-@pytest.fixture
-def context() -> Iterator[rclpy.Context]:
-    """Give a ROS context of its own."""
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
 
 
 @pytest.fixture
