@@ -55,13 +55,13 @@ def test_only_the_files_of_the_index_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('name, data, words', [
-    ('config.json', b'version https://git-lfs', 'no description of a model'),
-    ('config.json', b'[]', 'no description of a model'),
+    ('config.json', b'version https://git-lfs', 'does not describe a model'),
+    ('config.json', b'[]', 'does not describe a model'),
     ('config.json', b'{"hidden_size": 4}', 'model_type'),
-    ('config.json', b'{"model_type": "x", "text_config": 3}', 'no description of a model'),
+    ('config.json', b'{"model_type": "x", "text_config": 3}', 'does not describe a model'),
     ('model.safetensors', b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'),
-    ('model.safetensors', b'', 'no weights that can be read'),
-    ('model.safetensors', struct.pack('<Q', 2) + b'[]', 'no weights that can be read'),
+    ('model.safetensors', b'', 'cannot be read'),
+    ('model.safetensors', struct.pack('<Q', 2) + b'[]', 'cannot be read'),
     ('model.safetensors.index.json', b'{}', 'index.json cannot be read'),
 ])
 def test_damaged_file_is_named(name: str, data: bytes, words: str, tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_weights_that_are_cut_short_are_an_error(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_model_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match='no Hugging Face model'):
+    with pytest.raises(ModelFileError, match='not a Hugging Face model'):
         Checkpoint.read(tmp_path)
     with pytest.raises(ModelFileError, match='no weights'):
         Checkpoint.read(write_config(tmp_path, model_type='qwen2_vl'))

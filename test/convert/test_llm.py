@@ -180,7 +180,7 @@ def test_missing_toolkit_is_exit_code_3(
         assert words in text
     assert list((tmp_path / 'out').iterdir()) == []
     assert run('--rkllm-python', '/nowhere/python') == 3
-    assert '/nowhere/python is no Python that can be run' in capsys.readouterr().err
+    assert '/nowhere/python cannot be run as a Python' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('version, arch, wheel, fits', [
@@ -190,7 +190,7 @@ def test_missing_toolkit_is_exit_code_3(
     ('3.11.7', 'aarch64', 'cp312-cp312', False),
 ])
 def test_wheel_is_named_that_fits(version: str, arch: str, wheel: str, fits: bool) -> None:
-    advice = llm._advice('python', version, arch)
+    advice = llm._advice(version, arch)
     assert f'rkllm_toolkit-1.3.0-{wheel}-linux_x86_64.whl' in advice
     assert ('cannot have it' in advice) != fits
 
@@ -279,7 +279,7 @@ def test_emitted_script_goes_into_a_new_folder_only(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run('--emit-script', tmp_path / 'out') == 2
-    assert 'name a new folder' in capsys.readouterr().err
+    assert 'Name a new folder' in capsys.readouterr().err
     assert run('--emit-script', tmp_path / 'nowhere' / 'script') == 1
     assert 'nowhere' in capsys.readouterr().err
 
@@ -290,7 +290,7 @@ def test_emitted_script_is_whole_or_not_there(
     (tmp_path / 'texts.json').write_text('nothing')
     before = sorted(tmp_path.iterdir())
     assert run('--texts', tmp_path / 'texts.json', '--emit-script', tmp_path / 'script') == 1
-    assert 'no list of questions and answers' in capsys.readouterr().err
+    assert 'not a list of questions and answers' in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -357,7 +357,7 @@ def test_family_whose_pictures_are_not_known_is_told(
 def test_wrong_file_of_texts_is_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / 'texts.json'
     path.write_text(text)
-    with pytest.raises(ModelFileError, match='no list of questions and answers'):
+    with pytest.raises(ModelFileError, match='not a list of questions and answers'):
         framed_texts(path, None)
 
 

@@ -104,7 +104,7 @@ def test_axes_are_turned(tmp_path: Path) -> None:
 
 def test_change_by_place_is_refused(tmp_path: Path) -> None:
     ramp = np.arange(16, dtype=np.float32)
-    with pytest.raises(ConversionError, match='by their place, before v0'):
+    with pytest.raises(ConversionError, match='by their place before v0'):
         Picture.of(write(tmp_path / 'g.onnx', [('Add', ramp)]))
 
 

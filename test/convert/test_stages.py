@@ -108,7 +108,7 @@ def test_exit_codes_are_errors_with_the_last_words(
             f"print('much', file=sys.stderr); print('error: the cat', file=sys.stderr)\n"
             f'sys.exit({status})'), ignore)
     assert type(caught.value) is kind
-    assert str(caught.value).endswith('\n  the cat')
+    assert caught.value.what.endswith('\n  the cat')
 
 
 def test_missing_library_names_extra_and_pins(python: Callable) -> None:
@@ -124,7 +124,7 @@ def test_missing_library_names_extra_and_pins(python: Callable) -> None:
 def test_death_by_a_signal_is_told(python: Callable) -> None:
     with pytest.raises(ConversionError, match='died of SIGABRT:?\n  Not Support Dtype'):
         run_stage('rknn', [], python("os.write(2, b'E Not Support Dtype\\n'); os.abort()"), ignore)
-    with pytest.raises(ConversionError, match='died of SIGKILL: is there enough memory'):
+    with pytest.raises(ConversionError, match='died of SIGKILL(?s:.*)Is there enough memory'):
         run_stage('rknn', [], python('os.kill(os.getpid(), 9)'), ignore)
 
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MISSING = 3  # exit status: a library is not there
+MISSING = 3  # exit status: a library is missing
 DATASET = 'inputs.json'
 QWEN = ('qwen2_vl', 'qwen2_5_vl', 'qwen3_vl')
 FAMILIES = (*QWEN, 'internvl', 'smolvlm')  # by model_type in config.json
@@ -41,7 +41,7 @@ class Request(NamedTuple):
     What to read.
 
     pictures: (n, size, size, 3) uint8 RGB. prompts: for each, with `content` once for each token
-        of the picture; framed: the template is around them, else that of the tokenizer is taken.
+        of the picture; framed: they include the template, otherwise the tokenizer adds its own.
     mean, std: of RGB scaled to 0..1.
     """
 
@@ -54,7 +54,7 @@ class Request(NamedTuple):
 
     @classmethod
     def load(cls, folder: Path) -> Request:
-        """Return what `save` has written."""
+        """Read what `save` has written."""
         texts = json.loads((folder / 'request.json').read_text(encoding='utf-8'))
         return cls(np.load(folder / 'pictures.npy'), **texts)
 
@@ -76,7 +76,7 @@ class Captured(Exception):
 
 
 def main() -> int:
-    """Write the data; print a line of JSON about it at last."""
+    """Write the data; print a line of JSON about it at the end."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('model', type=Path, help='folder of the Hugging Face model')
     parser.add_argument('request', type=Path, help='folder with request.json and pictures.npy')
@@ -88,7 +88,7 @@ def main() -> int:
     except ImportError as error:
         print(
             'error: calibration with pictures needs torch and transformers: name an environment '
-            f'that has them, best that of rkllm-toolkit, or calibrate with texts ({error})',
+            f'that has them, preferably that of rkllm-toolkit, or calibrate with texts ({error})',
             file=sys.stderr,
         )
         return MISSING
@@ -109,7 +109,7 @@ def main() -> int:
 
 
 class Reader:
-    """A whole model; `read` returns what its language model gets, and what it answers."""
+    """A whole model; `read` tells what its language model gets, and what it answers."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
@@ -132,7 +132,7 @@ class Reader:
         self._is_captured = True
 
     def read(self, request: Request, index: int) -> tuple[dict[str, Any], str]:
-        """Return the keywords of the language model for a picture, and the answer."""
+        """Return the keyword arguments of the language model for a picture, and the answer."""
         import torch
 
         inputs = self._inputs(request, index)
@@ -198,7 +198,7 @@ class Reader:
 
 
 def patches(pixels: np.ndarray, patch: int, merge: int, frames: int) -> np.ndarray:
-    """Return a picture as Qwen's towers read it: patches in the order that they are merged in."""
+    """Cut a picture into patches, in the order in which Qwen's towers merge them."""
     blocks = pixels.shape[-1] // patch // merge
     x = pixels.reshape(3, blocks, merge, patch, blocks, merge, patch)
     x = x.transpose(1, 4, 2, 5, 0, 3, 6).reshape(-1, 3, 1, patch, patch)
@@ -208,7 +208,7 @@ def patches(pixels: np.ndarray, patch: int, merge: int, frames: int) -> np.ndarr
 def write(
     folder: Path, samples: Iterator[tuple[dict[str, Any], str]], as_keywords: bool
 ) -> list[int]:
-    """Write the data set; return how many tokens each of its samples has."""
+    """Write the data set; return the number of tokens of each sample."""
     counts = []
     entries: list[dict[str, Any]] = []
     for keywords, answer in samples:

@@ -13,7 +13,7 @@ from typing import Any
 from vlm_npu_ros.engine.errors import ModelFileError
 
 _LONGEST_HEADER = 100_000_000  # bytes; as the safetensors library has it
-# Where families have the description of their language model; others have it at the top.
+# Keys under which families describe their language model; others do so at the top level.
 _LANGUAGE_MODELS = ('text_config', 'llm_config', 'language_config')
 
 
@@ -23,8 +23,8 @@ class Checkpoint:
     A model before its conversion.
 
     model_type: the family, in Hugging Face's words.
-    dim: embedding width of the language model; 0 = the folder does not tell.
-    parameters: how many numbers its weights are.
+    dim: embedding width of the language model; 0 = not known.
+    parameters: how many numbers its weights have.
     """
 
     folder: Path
@@ -35,20 +35,20 @@ class Checkpoint:
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint:
-        """Return what the folder says; raise ModelFileError if it holds no whole model."""
+        """Read the folder; raise ModelFileError unless it holds a whole model."""
         path = folder / 'config.json'
         try:
             data = path.read_bytes()
         except OSError as error:
             raise ModelFileError(
-                f'{folder} is no Hugging Face model: {path} cannot be read: {error}'
+                f'{folder} is not a Hugging Face model: {path} cannot be read: {error}'
             ) from error
         try:
             config = json.loads(data)
             model_type, dim = str(config['model_type']), _dim(config)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ModelFileError(
-                f'{path} is no description of a model: {type(error).__name__}: {error}'
+                f'{path} does not describe a model: {type(error).__name__}: {error}'
             ) from error
         return cls(folder, model_type, dim, _parameters(folder), hashlib.sha256(data).hexdigest())
 
@@ -63,7 +63,7 @@ def _dim(config: dict[str, Any]) -> int:
 def _parameters(folder: Path) -> int:
     weights = sorted(folder.glob('*.safetensors'))
     if not weights:
-        raise ModelFileError(f'{folder} holds no weights: there is no *.safetensors in it')
+        raise ModelFileError(f'{folder} holds no weights: it has no *.safetensors')
     index = folder / 'model.safetensors.index.json'
     if index.is_file():
         try:
@@ -78,7 +78,7 @@ def _parameters(folder: Path) -> int:
 
 
 def _count(path: Path) -> int:
-    """Return the numbers of a .safetensors file: u64 length, JSON with the shapes, the weights."""
+    """Count the numbers in a .safetensors file: u64 length, JSON with the shapes, the weights."""
     try:
         with open(path, 'rb') as file:
             (length,) = struct.unpack('<Q', file.read(8))
@@ -90,4 +90,4 @@ def _count(path: Path) -> int:
             raise ValueError('it is cut short: copy or download it again')
         return sum(math.prod(t['shape']) for n, t in tensors.items() if n[:2] != '__')
     except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
-        raise ModelFileError(f'{path} holds no weights that can be read: {error}') from error
+        raise ModelFileError(f'The weights in {path} cannot be read: {error}') from error

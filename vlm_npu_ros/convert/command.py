@@ -70,7 +70,7 @@ def _split(text: str) -> tuple[str, int]:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f'{pattern!r} is no expression: {error}') from error
+        raise argparse.ArgumentTypeError(f'{pattern!r} is not an expression: {error}') from error
     if not pattern or not factor.isdecimal() or int(factor) < 2:
         raise argparse.ArgumentTypeError(f'{text!r} is not PATTERN:FACTOR with a factor above 1')
     return pattern, int(factor)

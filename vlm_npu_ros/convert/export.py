@@ -48,7 +48,7 @@ def export(folder: Path, size: int, output: Path, family: str | None = None) -> 
     """
     Write the graph; return what it is.
 
-    :raises ConversionError: a library is missing, or the checkpoint is not what is asked for.
+    :raises ConversionError: a library is missing, or the checkpoint is not what was asked for.
     """
     try:
         import torch
@@ -62,9 +62,9 @@ def export(folder: Path, size: int, output: Path, family: str | None = None) -> 
     try:
         model_type = json.loads((folder / 'config.json').read_text())['model_type']
         if model_type not in towers.FAMILIES:
-            hint = 'take the one with -HF in its name; ' if model_type == 'internvl_chat' else ''
-            raise UsageError(f'{folder} is of the family {model_type}: {hint}'
-                             f'known are {", ".join(towers.FAMILIES)}')
+            hf = 'Take the one with -HF in its name' if model_type == 'internvl_chat' else ''
+            raise UsageError(f'{folder} is of the family {model_type}; known are '
+                             f'{", ".join(towers.FAMILIES)}', hf)
         if family not in (None, model_type):
             raise UsageError(f'{folder} is of the family {model_type}, not {family}')
         _say('loading')
@@ -92,7 +92,7 @@ def export(folder: Path, size: int, output: Path, family: str | None = None) -> 
 
 
 def trace(tower: Tower, pixels: Any, outputs: int, path: Path) -> None:
-    """Write a tower as PyTorch traces it; what does not fit into the file lies beside it."""
+    """Write a tower as PyTorch traces it; weights that do not fit into the file lie beside it."""
     import torch
 
     with warnings.catch_warnings():
@@ -104,7 +104,7 @@ def trace(tower: Tower, pixels: Any, outputs: int, path: Path) -> None:
 
 
 def revision(folder: Path) -> str:
-    """Return the commit that a folder was downloaded from, or nothing if none is on record."""
+    """Return the commit that a folder was downloaded from, '' if it is not recorded."""
     cached = re.fullmatch(r'.*/snapshots/([0-9a-f]{40})', folder.resolve().as_posix())
     if cached:
         return cached[1]

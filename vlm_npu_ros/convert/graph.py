@@ -1,10 +1,10 @@
 """
-Fix what an exported ONNX graph has wrong, and split large products of matrices.
+Fix the faults of an exported ONNX graph, and split large products of matrices.
 
 - A Gather with an index of floats, as torch writes for SmolVLM's positions: neither onnxruntime
-  nor rknn-toolkit2 takes it. The index is cast to integers.
+  nor rknn-toolkit2 accepts it. The index is cast to integers.
 - A product with a large constant matrix runs faster on an NPU in parts; which ones and in how
-  many parts is the caller's to say.
+  many parts is for the caller to say.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def fix(source: Path, target: Path, splits: Sequence[Split] = ()) -> None:
     """
     Read a graph, fix it and write it; weights that do not fit go into TARGET.data beside it.
 
-    :param splits: (regular expression, parts): the nodes whose names it is found in.
+    :param splits: (regular expression, parts); the expression is searched in names of nodes.
     :raises UsageError: an expression finds no product with a constant matrix.
     """
     model = onnx.load(str(source))
@@ -39,7 +39,7 @@ def fix(source: Path, target: Path, splits: Sequence[Split] = ()) -> None:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write a model, its weights in one file beside it where they are too large for one."""
+    """Write a model; weights that are too large for one file go into another beside it."""
     data = path.with_name(path.name + '.data')
     data.unlink(missing_ok=True)  # onnx would append to it
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
@@ -47,7 +47,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def cast_indices(model: onnx.ModelProto) -> int:
-    """Cast each Gather's index to integers where it is of another type; return how many were."""
+    """Cast the index of each Gather to integers where it has another type; return how many."""
     types = _types(model)
     casts = {}
     for node in model.graph.node:
@@ -81,7 +81,7 @@ def split_products(model: onnx.ModelProto, pattern: str, parts: int) -> None:
 
 
 def _is_product(node: onnx.NodeProto) -> bool:
-    """Tell whether a node is no more than a product and a sum, as a linear layer is."""
+    """Return whether a node is only a product and a sum, as a linear layer is."""
     plain = {('transB', 0), ('transB', 1), ('alpha', 1.0), ('beta', 1.0)}
     return node.op_type == 'MatMul' or node.op_type == 'Gemm' and plain.issuperset(
         (attribute.name, helper.get_attribute_value(attribute)) for attribute in node.attribute)
@@ -120,7 +120,7 @@ def _sum(terms: list[str], output: str, name: str) -> list[onnx.NodeProto]:
 
 
 def _types(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the types of values that nodes make, found without a copy of the weights."""
+    """Find the types of the values that nodes make, without a copy of the weights."""
     graph = model.graph
     inputs = [*graph.input, *(helper.make_tensor_value_info(
         tensor.name, tensor.data_type, list(tensor.dims)) for tensor in graph.initializer)]

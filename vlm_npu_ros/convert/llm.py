@@ -64,7 +64,7 @@ print(json.dumps([there, platform.python_version(), platform.machine()]))
 @dataclass(frozen=True)
 class LlmConversion:
     """
-    What to make of what.
+    What to convert, and how.
 
     cores: of the NPU; 0 = all that the platform has.
     pictures: folder of what the robot sees; texts: file of questions with answers; at most one.
@@ -89,9 +89,9 @@ class LlmConversion:
     def check(self) -> None:
         """Raise UsageError where an argument cannot be right, before anything is loaded."""
         if self.profile.backend != 'rknpu' or self.profile.image is None:
-            raise UsageError(f'the model {self.profile.name} is not one for an NPU')
+            raise UsageError(f'The model {self.profile.name} is not one for an NPU')
         if self.platform not in DTYPES:
-            raise UsageError(f'the platform must be one of {", ".join(DTYPES)}')
+            raise UsageError(f'The platform must be one of {", ".join(DTYPES)}')
         if self.dtype not in DTYPES[self.platform]:
             raise UsageError(
                 f'{self.platform} knows the dtypes {", ".join(DTYPES[self.platform])}, not '
@@ -103,11 +103,11 @@ class LlmConversion:
         longest = min(LONGEST_CONTEXT, self.profile.max_context)
         if self.context % 32 or not 32 <= self.context <= longest:
             raise UsageError(
-                f'the context of {self.profile.name} must be a multiple of 32 from 32 to '
+                f'The context of {self.profile.name} must be a multiple of 32 from 32 to '
                 f'{longest} tokens, not {self.context}'
             )
         if self.pictures and self.texts:
-            raise UsageError('calibrate with pictures or with texts, not with both')
+            raise UsageError('Calibrate with pictures or with texts, not with both')
         if self.size and self.size not in self.profile.image.tokens:
             raise UsageError(
                 f'{self.profile.name} knows pictures of {[*self.profile.image.tokens]} pixels, '
@@ -116,7 +116,7 @@ class LlmConversion:
 
     @property
     def build_options(self) -> dict[str, Any]:
-        """Return what rkllm-toolkit is told."""
+        """Arguments of rkllm-toolkit's `build`."""
         calibrated = self.pictures or self.texts
         return {
             'do_quantization': True,
@@ -134,78 +134,79 @@ class LlmConversion:
 
 
 def read_checkpoint(conversion: LlmConversion) -> Checkpoint:
-    """Return what the model's folder says; raise an error if it is not the profile's."""
+    """Read the model's folder; raise an error if it holds another model than the profile's."""
     found, profile = Checkpoint.read(conversion.model_dir), conversion.profile
     assert profile.image
     recipe_of(profile.name, found.model_type)  # raises if it is of another family
     if found.dim and found.dim != profile.image.dim:
         raise ModelFileError(
             f'{found.folder} has embeddings of {found.dim} numbers, {profile.name} of '
-            f'{profile.image.dim}: name the profile that it is of'
+            f'{profile.image.dim}',
+            'Name the profile of this model',
         )
     if conversion.pictures and found.model_type not in FAMILIES:
         raise ModelFileError(
-            f'{found.folder} is of the family {found.model_type}. How it reads pictures is known '
-            f'for {", ".join(FAMILIES)}: calibrate with texts'
+            f'{found.folder} is of the family {found.model_type}; how a model reads pictures is '
+            f'known for {", ".join(FAMILIES)}',
+            'Calibrate with texts',
         )
     return found
 
 
 def needed_memory(checkpoint: Checkpoint) -> int:
-    """Return an estimate of the bytes that rkllm-toolkit takes, in memory and on the disk."""
+    """Estimate the bytes that rkllm-toolkit needs, in memory and on the disk."""
     return BYTES_PER_PARAMETER * checkpoint.parameters
 
 
 def check_memory(checkpoint: Checkpoint) -> None:
-    """Raise ConversionError if this machine has less free memory than is needed."""
+    """Raise ConversionError if this machine has too little free memory."""
     found = re.search(r'MemAvailable:\s+(\d+) kB', MEMORY.read_text())
     needed, free = needed_memory(checkpoint), int(found[1]) * 1024 if found else None
     if free is not None and needed > free:
         raise ConversionError(
             f'rkllm-toolkit takes about {needed / 1e9:.1f} GB of memory for '
             f'{checkpoint.parameters / 1e9:.2f} billion parameters, {free / 1e9:.1f} GB are free '
-            'here. Use a larger machine (--emit-script), or go on with --force if there is swap'
+            'here',
+            'Use a larger machine (--emit-script), or --force if there is swap',
         )
 
 
 def check_toolkit(python: str) -> None:
-    """Raise ToolkitMissingError, which says what to install where, if it is not there."""
+    """Raise ToolkitMissingError, which says what to install where, if it is missing."""
     try:
         answer = subprocess.run(
             [python, '-c', _PROBE], capture_output=True, text=True, check=True
         ).stdout
         there, version, arch = json.loads(answer.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, LookupError) as error:
-        raise ToolkitMissingError(f'{python} is no Python that can be run: {error}') from error
+        raise ToolkitMissingError(f'{python} cannot be run as a Python: {error}') from error
     if not there:
-        raise ToolkitMissingError(_advice(python, version, arch))
+        raise ToolkitMissingError(
+            f'rkllm-toolkit is not in {python} (Python {version} on {arch})',
+            _advice(version, arch),
+        )
 
 
-def _advice(python: str, version: str, arch: str) -> str:
+def _advice(version: str, arch: str) -> str:
     short = '.'.join(version.split('.')[:2])
     fits = short in _WHEELS and arch == 'x86_64'
     tag = 'cp' + (short if fits else _WHEELS[-1]).replace('.', '')
     return (
-        f'rkllm-toolkit is not in {python} (Python {version} on {arch}).\n'
         'It is not on PyPI. Download '
         f'rkllm_toolkit-1.3.0-{tag}-{tag}-linux_x86_64.whl from rkllm-toolkit/packages/ of '
         'github.com/airockchip/rknn-llm (release-v1.3.0).\n'
         + ('' if fits else 'This Python or machine cannot have it. ')
-        + f'There are wheels for Python {_WHEELS[0]} to {_WHEELS[-1]} on x86_64 Linux alone; '
+        + f'There are wheels only for Python {_WHEELS[0]} to {_WHEELS[-1]} on x86_64 Linux; '
         'Python 3.12 needs BUILD_CUDA_EXT=0 when it is installed.\n'
         'It pins torch 2.6.0 and transformers 5.8.0, rknn-toolkit2 wants torch up to 2.4.0: give '
         'it a virtual environment of its own, and name that: --rkllm-python VENV/bin/python.\n'
-        'Or have --emit-script DIR write what another machine needs. The vision encoder can be '
-        'converted without it (vlm-npu convert vision).'
+        'Or let --emit-script DIR write what another machine needs. The vision encoder can be '
+        'converted without it (vlm-npu convert vision)'
     )
 
 
 def job(conversion: LlmConversion, checkpoint: Checkpoint, transformers: str = '') -> dict:
-    """
-    Return what rkllm.py is told.
-
-    transformers: version that the calibration data was made with.
-    """
+    """Describe the job for rkllm.py; transformers: the version that made its calibration data."""
     return {
         'output': conversion.output.name,
         'config_sha256': checkpoint.config_sha256,
@@ -219,7 +220,7 @@ def convert(conversion: LlmConversion, progress: Progress) -> dict[str, Any]:
     """
     Write conversion.output; return figures about it.
 
-    Raises what `read_checkpoint` and `run_stage` raise. rkllm-toolkit is needed at the end only:
+    Raises what `read_checkpoint` and `run_stage` raise. rkllm-toolkit is needed only at the end:
     call `check_toolkit` first.
     """
     checkpoint = read_checkpoint(conversion)
@@ -241,7 +242,7 @@ def emit(conversion: LlmConversion, folder: Path, progress: Progress) -> None:
     """Write into a new folder what makes the .rkllm file on a machine with rkllm-toolkit."""
     checkpoint = read_checkpoint(conversion)
     if folder.exists():
-        raise UsageError(f'{folder} is there already: name a new folder')
+        raise UsageError(f'{folder} exists already', 'Name a new folder')
     # Half of it would be of no use.
     with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix='.convert-') as parent:
         work = Path(parent) / folder.name
@@ -264,7 +265,7 @@ def _prepare(
             json.dumps(entries, ensure_ascii=False, indent=1), encoding='utf-8'
         )
     else:
-        progress('No calibration data: give --pictures, or --texts, for a better quantisation')
+        progress('No calibration data: --pictures or --texts make a better quantisation')
     (folder / JOB).write_text(
         json.dumps(job(conversion, checkpoint, transformers), indent=2), encoding='utf-8'
     )
@@ -284,7 +285,7 @@ def _calibrate(
 
 
 def request(conversion: LlmConversion, folder: Path) -> Request:
-    """Return the pictures of a folder as a board would have them, each with a question."""
+    """Prepare the pictures of a folder as a board would have them, each with a question."""
     profile = conversion.profile
     image, tags, template = profile.image, profile.tags, profile.template
     assert image and tags
@@ -312,15 +313,15 @@ def _read(path: Path) -> np.ndarray:
 
 
 def framed_texts(path: Path, template: ChatTemplate | None) -> list[dict[str, str]]:
-    """Return questions with their answers, as the model reads them; raise ModelFileError."""
+    """Read questions with their answers, framed for the model; raise ModelFileError."""
     try:
         entries = json.loads(path.read_text(encoding='utf-8'))
         pairs = [(entry['input'], entry['target']) for entry in entries]
         if not pairs or not all(isinstance(t, str) for pair in pairs for t in pair):
-            raise ValueError('it must hold at least one, and texts alone')
+            raise ValueError('it must hold at least one, and nothing but texts')
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ModelFileError(
-            f'{path} is no list of questions and answers, as in [{{"input": "What is red?", '
+            f'{path} is not a list of questions and answers, such as [{{"input": "What is red?", '
             f'"target": "A colour."}}]: {type(error).__name__}: {error}'
         ) from error
     return [{'input': _framed(question, template), 'target': answer} for question, answer in pairs]

@@ -1,7 +1,7 @@
 """
 What we write into a .rknn file, so that it can be used without a profile on disk.
 
-JSON in its custom string; engine/models.py reads it.
+It is JSON in the custom string; engine/model_files/profiles.py reads it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LONGEST = 1023
 
 
 def metadata(profile: ModelProfile, family: str, revision: str) -> dict[str, Any]:
-    """Return what a profile says, and where the model comes from; the graph adds its format."""
+    """Collect what a profile says and where the model comes from; the graph adds its format."""
     assert profile.image and profile.tags
     return {
         'model': profile.name,
@@ -40,13 +40,13 @@ def metadata(profile: ModelProfile, family: str, revision: str) -> dict[str, Any
 
 
 def custom_string(values: Mapping[str, Any]) -> str:
-    """Return the JSON; raise ConversionError if it is too long for the file."""
+    """Write the JSON; raise ConversionError if it is too long for the file."""
     text = json.dumps(values, ensure_ascii=False)
     length = len(text.encode())
     if length > LONGEST:
         raise ConversionError(
-            f'The metadata of {values["model"]} has {length} bytes, of which a .rknn holds '
-            f'{LONGEST}: shorten template, tags or stop of its profile'
+            f'The metadata of {values["model"]} has {length} bytes, a .rknn holds {LONGEST}',
+            'Shorten template, tags or stop in its profile',
         )
     return text
 
@@ -54,5 +54,5 @@ def custom_string(values: Mapping[str, Any]) -> str:
 def _version() -> str:
     try:
         return version('vlm_npu_ros')
-    except PackageNotFoundError:  # of a ROS workspace, which installs no metadata
+    except PackageNotFoundError:  # a ROS workspace installs no metadata
         return ''

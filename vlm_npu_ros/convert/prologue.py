@@ -2,7 +2,7 @@
 What a graph does to a picture before its first layer: scale, shift, cast, turn the axes.
 
 rknn-toolkit2 folds the normalisation in by itself, so a graph that has its own would normalise
-twice; and of one that reads 8-bit pixels the toolkit dies (SIGABRT).
+twice; and a graph that reads 8-bit pixels kills the toolkit (SIGABRT).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Picture:
     shape: (1, 3, size, size) or (1, size, size, 3).
     is_bytes: whether it reads uint8.
     cut: the tensor (1, 3, size, size) that the first layer reads; the input's name if it is that.
-    scale, shift: of each colour, from the input to there.
+    scale, shift: what happens to each colour on the way from the input to there.
     """
 
     name: str
@@ -44,18 +44,19 @@ class Picture:
 
     @classmethod
     def of(cls, path: Path) -> Picture:
-        """Read a graph; raise ConversionError if a picture is not all that it reads."""
+        """Read a graph; raise ConversionError if it reads anything but one picture."""
         try:
             graph = onnx.load(str(path), load_external_data=False).graph
         except Exception as error:  # OSError, and what protobuf raises
-            raise ConversionError(f'{path} is no ONNX file that can be read: {error}') from error
+            raise ConversionError(f'{path} cannot be read as an ONNX file: {error}') from error
         weights = {tensor.name for tensor in graph.initializer}
         inputs = [i for i in graph.input if i.name not in weights]
         if len(inputs) != 1:
             names = ', '.join(i.name for i in inputs)
             raise ConversionError(
                 f'{path} has {len(inputs)} inputs ({names}), and rknn-toolkit2 says nothing about '
-                'those that are not fed: export it with the picture as its one input'
+                'those that are not fed',
+                'Export it with the picture as its only input',
             )
         tensor = inputs[0].type.tensor_type
         shape = tuple(d.dim_value for d in tensor.shape.dim)
@@ -64,8 +65,8 @@ class Picture:
                 pass
             case _:
                 raise ConversionError(
-                    f'{path} reads {shape} (0: not constant), not one square RGB picture: export '
-                    'it for one size, (1, 3, size, size)'
+                    f'{path} reads {shape} (0: not constant), not one square RGB picture',
+                    'Export it for one size, (1, 3, size, size)',
                 )
         cut, scale, shift = _follow(graph, inputs[0].name, shape)
         is_bytes = tensor.elem_type == onnx.TensorProto.UINT8
@@ -77,10 +78,10 @@ class Picture:
 
     def feed(self, rgb: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
         """
-        Return what the graph reads for a picture (size, size, 3) uint8.
+        Prepare a picture (size, size, 3) uint8 as the graph reads it.
 
-        mean, std: how the model wants pixels of 0..1 normalised. Raises CheckFailedError if the
-        graph does that itself, in another way.
+        mean, std: how the model expects pixels of 0..1 to be normalised. Raises CheckFailedError
+        if the graph does that itself, in another way.
         """
         if self.normalises():
             values = rgb / self._white(mean, std)
@@ -106,10 +107,10 @@ class Picture:
 def _follow(
     graph: onnx.GraphProto, name: str, shape: tuple[int, ...]
 ) -> tuple[str, np.ndarray, np.ndarray]:
-    """Return the last tensor (1, 3, size, size) before the layers, its scale and its shift."""
+    """Find the last tensor (1, 3, size, size) before the layers, its scale and its shift."""
     constants = _constants(graph)
     dark, bright = np.zeros(shape), np.ones(shape)
-    # Of a graph that reads (1, size, size, 3), as some do, until its axes have been turned.
+    # Until the axes are turned, where the graph reads (1, size, size, 3).
     found = (name, dark, bright)
     while True:
         users = [node for node in graph.node if name in node.input]
@@ -129,12 +130,12 @@ def _follow(
     colours = [v if v.shape[1] == 3 else v.transpose(0, 3, 1, 2) for v in (dark, bright)]
     dark, bright = (v[0].reshape(3, -1) for v in colours)
     if max(np.ptp(dark, axis=1).max(), np.ptp(bright, axis=1).max()) > 0:
-        raise ConversionError(f'The graph shifts or scales pixels by their place, before {cut}')
+        raise ConversionError(f'The graph shifts or scales pixels by their place before {cut}')
     return cut, (bright - dark)[:, 0], dark[:, 0]
 
 
 def _constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
-    """Return the constants that are in the file itself, and not beside it, by name."""
+    """Collect the small constants that are in the file itself, by name."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == 'Constant' and node.attribute[0].name == 'value':

@@ -1,4 +1,4 @@
-"""What rknn-toolkit2 has to be told about each family of vision towers."""
+"""What rknn-toolkit2 must be told about each family of vision towers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Recipe:
     profiles: expression that the names of its profiles begin with.
     op_target: operators, by type or name, and where they run instead of the NPU.
     disable_rules: fusions of the toolkit that break the graph.
-    needs_fix: its graph, as exported, is invalid: see graph.py.
-    source: who found this out.
+    needs_fix: its graph is invalid as exported, see graph.py.
+    source: where this is known from.
     """
 
     family: str
@@ -48,21 +48,22 @@ RECIPES = (
         source='airockchip/rknn-llm export_vision_rknn.py',
     ),
 )
-# An encoder of no known family: nothing is known that it needs.
+# For an encoder of an unknown family.
 PLAIN = Recipe('', '')
 
 
 def recipe_of(profile: str, family: str = '') -> Recipe:
     """
-    Return the recipe of a profile, by its name; PLAIN for one of your own of no known family.
+    Find the recipe of a profile by its name; PLAIN for a profile of an unknown family.
 
-    family: of the checkpoint. It decides where the profile's name says nothing; raises UsageError
-    where they contradict each other.
+    family: of the checkpoint; it decides where the profile's name says nothing. Raises UsageError
+    where the two contradict each other.
     """
     named = next((r for r in RECIPES if re.match(r.profiles, profile)), None)
     if named and family and not family.startswith(named.family):
         raise UsageError(
             f'The checkpoint is of the family {family}, the profile {profile} is for '
-            f'{named.family}: choose the profile of this model'
+            f'{named.family}',
+            'Choose the profile of this model',
         )
     return named or next((r for r in RECIPES if r.family == family), PLAIN)

@@ -1,5 +1,5 @@
 """
-Make a .rkllm file with rkllm-toolkit, as a job says: JSON, with the calibration data beside it.
+Make a .rkllm file with rkllm-toolkit, as a job (JSON) with its calibration data describes it.
 
     python convert_llm.py job.json MODEL_DIR
 
@@ -15,11 +15,11 @@ import json
 import os
 import sys
 
-MISSING = 3  # exit status: the toolkit is not there
+MISSING = 3  # exit status: the toolkit is missing
 
 
 def main() -> int:
-    """Run the job; print a line of JSON about the file at last."""
+    """Run the job; print a line of JSON about the file at the end."""
     parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument('job', help='job.json')
     parser.add_argument('model', help='folder of the Hugging Face model')
@@ -34,8 +34,8 @@ def main() -> int:
         print(f'error: rkllm-toolkit cannot be used: {error}', file=sys.stderr)
         return MISSING
     check_transformers(job['transformers'])
-    # The toolkit leaves files in the current folder, and the calibration data names its samples
-    # as they are seen from here.
+    # The toolkit leaves files in the current folder, and the calibration data has paths relative
+    # to it.
     os.chdir(os.path.dirname(os.path.abspath(args.job)))
     llm = RKLLM()
     step('Loading the model', lambda: llm.load_huggingface(model=model, **job['load']))
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def check_model(model: str, expected: str) -> None:
-    """End the program if the model is not the one that the job was made for."""
+    """Exit if the model is not the one that the job was made for."""
     with open(os.path.join(model, 'config.json'), 'rb') as file:
         found = hashlib.sha256(file.read()).hexdigest()
     if found != expected:
@@ -69,7 +69,7 @@ def check_transformers(expected: str) -> None:
 
 
 def installed(package: str) -> str:
-    """Return the version of a package, '' if it is not there."""
+    """Return the version of a package, '' if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -77,7 +77,7 @@ def installed(package: str) -> str:
 
 
 def step(name: str, run) -> None:  # type: ignore[no-untyped-def]  # for Python 3.9
-    """Run a step of the toolkit, which returns 0 or else says what is wrong by itself."""
+    """Run a step of the toolkit, which returns 0 or prints what is wrong."""
     print(f'{name} ...', flush=True)
     code = run()
     if code != 0:

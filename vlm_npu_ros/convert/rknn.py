@@ -38,13 +38,13 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Recipe:
     """
-    What to make of a graph; recipe.json has these names.
+    How to convert a graph; recipe.json has these fields.
 
     mean, std: of pixels of 0..1.
     splits: patterns of names of MatMuls, and into how many to split each.
     needs_fix: see recipes.py.
-    expected: size, outputs, tokens and dim by the profile; what is not known is left out.
-    metadata: for the custom string of the file, where the format of the graph is added.
+    expected: size, outputs, tokens and dim by the profile, as far as they are known.
+    metadata: for the custom string of the file; the format of the graph is added.
     """
 
     platform: str
@@ -61,9 +61,9 @@ class Recipe:
 @dataclass(frozen=True)
 class Agreement:
     """
-    How an output of the simulator differs from onnxruntime's, the worst of all pictures.
+    How an output of the simulator differs from onnxruntime's: the worst of all pictures.
 
-    rms: of the output itself, for comparison with the largest error.
+    rms: of the output itself, to compare the largest error with.
     """
 
     name: str
@@ -112,7 +112,7 @@ def convert(
     if recipe.splits or recipe.needs_fix:
         from vlm_npu_ros.convert.graph import fix
 
-        say('mending the graph')
+        say('fixing the graph')
         fix(graph, Path('fixed.onnx').absolute(), recipe.splits)
         graph = Path('fixed.onnx').absolute()
     picture = Picture.of(graph)
@@ -139,18 +139,18 @@ def convert(
 
 
 def open_toolkit() -> Any:
-    """Return an RKNN; raise ToolkitMissingError."""
+    """Make an RKNN object; raise ToolkitMissingError."""
     try:
         import onnx
         import onnxruntime  # noqa: F401
         from rknn.api import RKNN
 
-        # Looks for pkg_resources, which setuptools 82 has no more.
+        # Imports pkg_resources, which setuptools 82 no longer has.
         toolkit = RKNN()
     except ImportError as error:
         raise ToolkitMissingError(str(error)) from error
     if not hasattr(onnx, 'mapping'):
-        raise ToolkitMissingError(f'onnx {onnx.__version__} has no onnx.mapping: 1.18.0 has')
+        raise ToolkitMissingError(f'onnx {onnx.__version__} has no onnx.mapping, 1.18.0 has it')
     return toolkit
 
 
@@ -204,18 +204,18 @@ class Reference:
                 }
             case _:
                 raise ConversionError(
-                    f'{graph.name} is no vision encoder: expected outputs of (tokens, dim), all '
-                    f'alike, found {[o.shape for o in outputs]}'
+                    f'{graph.name} is not a vision encoder: expected outputs of (tokens, dim), '
+                    f'all alike, found {[o.shape for o in outputs]}'
                 )
 
     def run(self, square: np.ndarray) -> list[np.ndarray]:
-        """Return the outputs for a picture (size, size, 3) uint8 RGB."""
+        """Run the graph on a picture (size, size, 3) uint8 RGB; return its outputs."""
         fed = self._picture.feed(square, *self._colours)
         return [np.asarray(o) for o in self._session.run(None, {self._picture.name: fed})]
 
 
 def check_format(found: dict[str, int], recipe: Recipe) -> None:
-    """Raise CheckFailedError if the graph is of another model than the profile."""
+    """Raise CheckFailedError if the graph is not of the profile's model."""
     wrong = {k: v for k, v in recipe.expected.items() if found[k] != v}
     if wrong:
         raise CheckFailedError(
@@ -248,13 +248,13 @@ def build(
         cropped = {'inputs': [picture.cut], 'input_size_list': [[1, 3, size, size]]}
     call(toolkit.load_onnx, str(graph), **cropped)
     say(f'building for {recipe.platform}')
-    # Never quantised: its calibration would want other pictures, and 8 bits spoil encoders.
+    # Never quantised: that needs calibration pictures of its own, and 8 bits spoil encoders.
     call(toolkit.build, do_quantization=False)
     call(toolkit.init_runtime)
 
 
 def present(op_target: dict[str, str], graph: Path) -> dict[str, str]:
-    """Return what is in the graph: the toolkit refuses others."""
+    """Leave out operators that are not in the graph: the toolkit refuses them."""
     import onnx
 
     nodes = onnx.load(str(graph), load_external_data=False).graph.node
@@ -263,7 +263,7 @@ def present(op_target: dict[str, str], graph: Path) -> dict[str, str]:
 
 
 def simulate(toolkit: Any, square: np.ndarray) -> list[np.ndarray]:
-    """Return the outputs for a picture (size, size, 3) uint8 RGB, normalised by the model."""
+    """Run the model on a picture (size, size, 3) uint8 RGB, which it normalises itself."""
     outputs: list[np.ndarray] = call(toolkit.inference, [square[None]], data_format=['nhwc'])
     return outputs
 
@@ -273,7 +273,7 @@ def compare(
     wanted: Iterable[Sequence[np.ndarray]],
     found: Iterable[Sequence[np.ndarray]],
 ) -> list[Agreement]:
-    """Return how each output agrees; the results are those of a picture each."""
+    """Compare the results of each picture; return the worst agreement for each output."""
     pictures = [
         [agree(*three) for three in zip(names, rights, guesses, strict=True)]
         for rights, guesses in zip(wanted, found, strict=True)
@@ -290,7 +290,7 @@ def compare(
 
 
 def agree(name: str, right: np.ndarray, guess: np.ndarray) -> Agreement:
-    """Return how a result agrees with the right one."""
+    """Compare a result with the right one."""
     if right.size != guess.size:
         raise CheckFailedError(f'output {name} is {guess.shape}, but {right.shape} in the graph')
     want, got = right.ravel().astype(np.float64), guess.ravel().astype(np.float64)
@@ -307,8 +307,8 @@ def require(agreements: Iterable[Agreement]) -> None:
     below = [str(agreement) for agreement in agreements if not agreement.cosine >= BAR]
     if below:
         raise CheckFailedError(
-            f'the simulator must agree with onnxruntime to a cosine of {BAR}: {"; ".join(below)}. '
-            'Are the pixels in the order RGB, and normalised once?'
+            f'the simulator must agree with onnxruntime to a cosine of {BAR}: {"; ".join(below)}',
+            'Are the pixels in the order RGB, and normalised once?',
         )
 
 

@@ -1,9 +1,9 @@
 """
-Stages of a conversion: programs that may run in another Python, because their libraries clash.
+Stages of a conversion: programs that can run in another Python, because their libraries clash.
 
-A program is a module of this package. Its standard output is lines about its progress and, last,
-a JSON object, its result. Its standard error is shown only if it fails. It ends with the exit code
-of an error in errors.py.
+A program is a module of this package. Its standard output has lines about its progress and, last,
+a JSON object, its result. Its standard error is shown only if it fails. Its exit code is that of
+an error in errors.py.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ INSTALL = {
     'setuptools < 81; Python 3.12 at most)',
 }
 
-_HEARTBEAT = 30.0  # seconds without a line, until one tells that the stage is still at work
+_HEARTBEAT = 30.0  # seconds without a line until one says that the stage is still at work
 _SHOWN = 8  # lines of a failure
 _COLOUR = re.compile(r'\x1b\[[0-9;]*m')
-# Of no use to a reader: progress bars, the banner, and an error that is none. Rockchip says that
-# the latter is harmless (rknn-toolkit2 #405); the simulator's results are right where it comes.
+# Of no use to a reader: progress bars, the banner, and an error that Rockchip calls harmless
+# (rknn-toolkit2 #405): the simulator's results are right where it appears.
 _NOISE = re.compile(
     r'\d+%\||^I |=== WARN|rknn-toolkit2 version:|Unkown op target: 0|pkg_resources is deprecated'
     r'|self\.rknn_base = |^W .*rknn_compute_order'
@@ -53,11 +53,11 @@ def run_stage(
     """
     Run a program of this package in another Python; return its result.
 
-    It runs in a temporary folder, so that what its libraries leave behind vanishes: give absolute
-    paths. Raises ConversionError, or what its exit code stands for, with its last words.
+    It runs in a temporary folder, because its libraries leave files behind: pass absolute paths.
+    Raises ConversionError or the subclass of its exit code, with the last lines it wrote.
     """
     started, log = time.monotonic(), list[str]()
-    # A path is meant from here, not from the folder that the stage runs in.
+    # Relative to here, not to the folder that the stage runs in.
     program = os.path.abspath(python) if os.sep in python else python
     command = [program, '-m', f'vlm_npu_ros.convert.{module}', *arguments]
     with tempfile.TemporaryDirectory(prefix=f'vlm_npu_{module}_') as folder:
@@ -81,7 +81,7 @@ def run_stage(
 
 @contextmanager
 def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start a program in a folder, where it finds this package and nothing else that is here."""
+    """Start a program in a folder, where it finds this package and nothing else of this Python."""
     (folder / 'path').mkdir()
     (folder / 'work').mkdir()
     # Not the folder around the package: another Python must not see what is installed beside it.
@@ -112,7 +112,7 @@ def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]
 def _reporting(
     module: str, pid: int, started: float, progress: Progress
 ) -> Iterator[Progress]:
-    """Yield what to call with a line; in long silences a line comes by itself."""
+    """Yield what to call with a line; in a long silence a line is reported by itself."""
     said, ended = threading.Event(), threading.Event()
 
     def report(line: str) -> None:
@@ -135,7 +135,7 @@ def _reporting(
 
 
 def _read(stream: IO[str], report: Progress) -> dict[str, object] | None:
-    """Report each line but the last that is a JSON object; return that."""
+    """Report each line, but return the last one that is a JSON object."""
     result = None
     for line in stream:
         try:
@@ -157,7 +157,7 @@ def _collect(stream: IO[str], log: list[str]) -> None:
 
 
 def _peak(pid: int) -> int | None:
-    """Return the most bytes that a process had in memory, as far as the system tells."""
+    """Return the peak memory of a process in bytes; None where it is not known."""
     try:
         status = Path(f'/proc/{pid}/status').read_text()
     except OSError:
@@ -173,21 +173,21 @@ def _prefix(module: str, seconds: float, memory: int | None) -> str:
 
 def _error(module: str, python: str, status: int, log: list[str]) -> ConversionError:
     if status == ToolkitMissingError.exit_code:
-        remedy = f'. Install what it needs: {INSTALL[module]}' if module in INSTALL else ''
-        text = f'The stage {module} cannot run in {python}{remedy}{_last(log)}'
-        return ToolkitMissingError(text)
+        remedy = f'Install what it needs: {INSTALL[module]}' if module in INSTALL else ''
+        what = f'The stage {module} cannot run in {python}{_last(log)}'
+        return ToolkitMissingError(what, remedy)
     if status == CheckFailedError.exit_code:
         return CheckFailedError(f'The check failed:{_last(log)}')
     if status == UsageError.exit_code:
         return UsageError(f'The stage {module} cannot do this:{_last(log)}')
     if status < 0:
         name = signal.Signals(-status).name
-        hint = ': is there enough memory?' if -status == signal.SIGKILL else ''
-        return ConversionError(f'The stage {module} died of {name}{hint}{_last(log)}')
+        remedy = 'Is there enough memory?' if -status == signal.SIGKILL else ''
+        return ConversionError(f'The stage {module} died of {name}{_last(log)}', remedy)
     return ConversionError(f'The stage {module} failed with exit code {status}:{_last(log)}')
 
 
 def _last(log: list[str]) -> str:
-    """Return the program's last words; where it says what is wrong, that alone."""
+    """Return the last lines that a program wrote; only its errors where it reports any."""
     said = [m[1] for m in map(re.compile('(?:error:|E) (?!.*Traceback)(.*)').match, log) if m]
     return ''.join(f'\n  {line}' for line in (said or log)[-_SHOWN:])

@@ -2,9 +2,9 @@
 Vision towers of Hugging Face checkpoints with their projectors, one class for each family.
 
 A tower takes pixels (1, 3, size, size), normalised, and returns its embeddings, each (tokens,
-dim). The weights of the language model are not read, but for its table of words.
+dim). Of the language model only the embedding table is read.
 
-Its parts are named as in Rockchip's own export scripts: names of nodes in recipes match.
+Its parts are named as in Rockchip's own export scripts, so that names of nodes in recipes match.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 
 
 class Tower(torch.nn.Module):
-    """The base: a family says what a token is, and which way pixels take."""
+    """Base class; a family defines what a token is, and which way pixels take."""
 
     def __init__(self, model: Any, size: int) -> None:
         super().__init__()
@@ -30,11 +30,11 @@ class Tower(torch.nn.Module):
 
     @staticmethod
     def token_size(config: Any) -> int:
-        """Return the width of the square that one token stands for, pixels."""
+        """Side of the square that one token stands for, in pixels."""
         raise NotImplementedError
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the embedding, then those of deepstack if the family has them."""
+        """Compute the embedding, then those of deepstack if the family has them."""
         raise NotImplementedError
 
 
@@ -58,7 +58,7 @@ class Qwen2Vl(Tower):
         return (self.vpm(self._patches(pixels), self.grid),)
 
     def _patches(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return patches, flat; a still picture is a video of the same frame again and again."""
+        """Cut flat patches; a still picture is a video that repeats one frame."""
         blocks = self.size // self.patch // self.merge
         x = pixels.reshape(3, blocks, self.merge, self.patch, blocks, self.merge, self.patch)
         x = x.permute(1, 4, 2, 5, 0, 3, 6).reshape(-1, 3, 1, self.patch, self.patch)
@@ -125,9 +125,9 @@ FAMILIES: dict[str, type[Tower]] = {  # by model_type in config.json
 
 def load_tower(folder: Path, size: int) -> Tower:
     """
-    Return the tower of a checkpoint, 32-bit floats on the CPU.
+    Load the tower of a checkpoint, as 32-bit floats on the CPU.
 
-    :raises ValueError: the family is not known, weights are missing, or the size does not fit.
+    :raises ValueError: the family is unknown, weights are missing, or the size does not fit.
     """
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     # The language model is not needed and may be large.

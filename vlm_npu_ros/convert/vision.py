@@ -1,4 +1,4 @@
-"""A vision encoder for the board: from a Hugging Face model, or an ONNX file, to .rknn."""
+"""From a Hugging Face model or an ONNX file to a .rknn vision encoder for the board."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import load_profile, ModelProfile
 from vlm_npu_ros.engine.share import share_dir
 
-# That have an NPU which librkllmrt.so knows.
+# Chips whose NPU librkllmrt.so supports.
 PLATFORMS = ('rk3588', 'rk3576', 'rk3562', 'rv1126b')
 
 _FEWEST, _MOST = 3, 8  # pictures; each takes the simulator up to 20 s
@@ -38,12 +38,12 @@ class VisionJob:
 
     source: folder of a Hugging Face model, or an .onnx file that export.py could have written.
     model: name or .yaml of the profile.
-    size: side of the square that the encoder reads; 0 = what the .onnx file has, or for a folder
+    size: side of the square that the encoder reads; 0 = that of the .onnx file, or for a folder
         the first that the profile knows.
     python, export_python: with rknn-toolkit2, and with torch and transformers.
     pictures: folder of pictures for the check; None = three rendered scenes.
     splits: patterns of names of MatMuls, and into how many to split each.
-    keep: folder for what is made on the way; None = it is thrown away.
+    keep: folder for intermediate files; None = they are deleted.
     """
 
     source: Path
@@ -62,10 +62,10 @@ def convert_vision(job: VisionJob, progress: Progress) -> dict[str, Any]:
     """
     Write the .rknn file once it is checked; return figures about it.
 
-    Raises ConversionError, and ModelFileError for a profile or checkpoint that can not be read.
+    Raises ConversionError, and ModelFileError for a profile or checkpoint that cannot be read.
     """
     profile = _profile(job)
-    assert profile.image  # _profile has seen to it
+    assert profile.image  # checked by _profile
     family, size = '', job.size
     if job.source.is_dir():
         family = Checkpoint.read(job.source).model_type
@@ -114,17 +114,17 @@ def convert_vision(job: VisionJob, progress: Progress) -> dict[str, Any]:
 
 
 def _profile(job: VisionJob) -> ModelProfile:
-    """Return the profile, once the job is one that can be done."""
+    """Load the profile; raise UsageError if the job cannot be done."""
     profile = load_profile(job.model)
     if profile.backend != 'rknpu' or profile.image is None:
         raise UsageError(
-            f'The profile {profile.name} is for the backend {profile.backend}: to convert, one is '
-            'needed that has image and tags (docs/models.md)'
+            f'The profile {profile.name} is for the backend {profile.backend}',
+            'Choose one that has image and tags (docs/models.md)',
         )
     if not job.source.is_dir() and not (job.source.is_file() and job.source.suffix == '.onnx'):
         raise UsageError(f'{job.source} is neither the folder of a model nor an .onnx file')
     if not job.output.absolute().parent.is_dir():
-        raise UsageError(f'There is no folder {job.output.absolute().parent} to write into')
+        raise UsageError(f'The folder {job.output.absolute().parent} does not exist')
     return profile
 
 
@@ -152,7 +152,7 @@ def _pictures(folder: Path) -> Sequence[Path]:
 
 
 def _expected(profile: ModelProfile, size: int) -> dict[str, int]:
-    """Return what the graph must have, as far as the profile knows this size (0: any)."""
+    """List what the graph must have, as far as the profile knows this size (0: any)."""
     assert profile.image
     tokens = profile.image.tokens.get(size, 0)
     facts = {'size': size, 'outputs': profile.image.outputs, 'tokens': tokens}
@@ -166,7 +166,7 @@ def _read_back(
     figures: dict[str, Any],
     labels: dict[str, Any],
 ) -> RknnFile:
-    """Return what the written file says; raise CheckFailedError if it is not what it must be."""
+    """Read the written file; raise CheckFailedError if it is not what it must be."""
     form = {name: figures[name] for name in ('size', 'outputs', 'tokens', 'dim')}
     try:
         found = RknnFile.read(path)
@@ -181,12 +181,12 @@ def _read_back(
 
 
 def _move(made: Path, output: Path) -> None:
-    """Let the file appear whole, or not at all."""
+    """Make the file appear whole or not at all."""
     part = output.with_name(f'{output.name}.part')
     try:
         shutil.copyfile(made, part)
         os.replace(part, output)
     except OSError as error:
-        raise ConversionError(f'{output} can not be written: {error}') from error
+        raise ConversionError(f'{output} cannot be written: {error}') from error
     finally:
         part.unlink(missing_ok=True)

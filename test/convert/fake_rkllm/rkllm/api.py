@@ -3,7 +3,7 @@ A stand-in for rkllm-toolkit, which is not to be had from PyPI.
 
 Its functions have the signatures of the real 1.3.0 and refuse what its manual does not allow:
 they print why and return -1, as the real ones do. The file that it writes says what it was told,
-and is no language model.
+and is not a language model.
 """
 
 from __future__ import annotations
