@@ -15,7 +15,6 @@ import numpy as np
 from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel
-from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.options import option
 
 
@@ -34,7 +33,7 @@ class Encoder(VisionEncoder):
 def load(settings, progress):
     words = ' '.join(settings.options.times * settings.options.words)
     said = words.upper() if settings.options.voice == 'loud' else words
-    return LocalEngine(Encoder(), ScriptedLanguageModel([f'{said} by {os.getpid()}']))
+    return Encoder(), ScriptedLanguageModel([f'{said} by {os.getpid()}'])
 
 
 BACKEND = Backend('echo', 'repeats itself', load, EchoSettings, isolated=True)

@@ -40,7 +40,7 @@ def test_built_in_backends_are_named_as_they_are_found() -> None:
 def test_descriptions_import_nothing_that_runs_models() -> None:
     script = """
 import sys
-for name in ('onnxruntime', 'openai', 'rknnlite', 'ctypes', 'cv2'):
+for name in ('onnxruntime', 'openai', 'rknnlite', 'rclpy'):
     sys.modules[name] = None
 from vlm_npu_ros.engine.registry import all_backends
 print([backend.name for backend in all_backends(print)])

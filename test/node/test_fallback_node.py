@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 import os
 from pathlib import Path
 import signal
@@ -229,7 +230,7 @@ def test_none_that_answers_is_an_error(
     scripted = chain_of(node).members[1].engine
     assert isinstance(scripted, IsolatedEngine)
     # One that does not come back: what it should load is gone.
-    scripted._settings = node.parameters.engine.__class__(backend='nothing')
+    scripted._settings = replace(scripted._settings, backend='nothing')
     os.kill(scripted.pid, signal.SIGKILL)
     message = doctor.status_for('engine', at(ERROR)).message
     assert 'openai: ' in message and 'scripted: it is started anew' in message

@@ -143,10 +143,10 @@ def test_failed_encoding_is_told_and_the_next_frame_is_seen(
     ({'model': 'auto'}, 'demo'),
     ({'context': 1024}, '1024 tokens, demo-rknpu holds 512'),
     ({'encoder_path': ''}, 'needs the parameters encoder_path'),
-    ({'encoder_path': 'swapped.rkllm'}, 'can not be read'),
+    ({'encoder_path': 'swapped.rkllm'}, 'cannot be read'),
     ({'rknpu__library': '/nowhere/librkllmrt.so'}, 'There is no /nowhere/librkllmrt.so'),
     ({'rknpu__runtime_version': '1.3.0'}, 'default parameters lie where'),
-    ({'rknpu__runtime_version': '9.9'}, 'supported are'),
+    ({'rknpu__runtime_version': '9.9'}, 'Supported are'),
 ])
 def test_what_does_not_fit_fails_configure_with_the_reason(
     parameters: dict[str, Any], reason: str, on_board: MakeNode, robot: Robot,

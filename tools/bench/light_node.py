@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import sys
-from typing import Any
 
 import numpy as np
 from stamps import stamped
-from vlm_npu_ros.engine.backends.backend import Backend
+from vlm_npu_ros.engine.backends.backend import Backend, Models
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel
 from vlm_npu_ros.engine.images import letterbox
-from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.registry import register
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
 from vlm_npu_ros.node import vlm_node
@@ -42,12 +40,12 @@ class StampingModel(ScriptedLanguageModel):
         yield Chunk('', FinishReason.EOS)
 
 
-def engine(*_: Any) -> LocalEngine:
-    """Make the engine of the backend, whatever its settings."""
-    return LocalEngine(LightEncoder(), StampingModel())
+def load(*_: object) -> Models:
+    """Make the models, whatever the settings."""
+    return LightEncoder(), StampingModel()
 
 
-BACKEND = Backend('light', 'nothing', engine)
+BACKEND = Backend('light', 'nothing', load)
 
 if __name__ == '__main__':
     register(BACKEND)

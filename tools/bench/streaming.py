@@ -7,11 +7,12 @@ from functools import partial
 from statistics import median
 import time
 
-from light_node import engine
+from light_node import load
 import numpy as np
 from pairs import ADDED, alternate, Effort, Pair, SHARE
 from running import Answer, Asker, AT_ONCE, CAMERA, running, SMALL
 from stamps import delay
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest
 
 RATES = (15, 60, 500, 1000)  # chunks a second
@@ -41,7 +42,7 @@ class InProcess:
     """A consumer of the engine itself."""
 
     def __init__(self) -> None:
-        self._engine = engine()
+        self._engine = LocalEngine(*load())
         self._image = self._engine.encode(np.zeros((48, 64, 3), np.uint8))
 
     def stream(self, order: str, count: int) -> Stream:

@@ -11,7 +11,7 @@ import sys
 import textwrap
 
 from vlm_npu_ros.cli.arguments import add_backend_options, backend_settings
-from vlm_npu_ros.engine.checks import Check
+from vlm_npu_ros.engine.backends.backend import Check
 from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.registry import all_backends
 from vlm_npu_ros.engine.settings import EngineSettings

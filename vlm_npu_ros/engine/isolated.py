@@ -16,7 +16,7 @@ from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, InactiveE
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
-from vlm_npu_ros.engine.progress import ignore, Progress
+from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
 
@@ -66,7 +66,7 @@ class IsolatedEngine(Engine):
         settings: EngineSettings,
         *,
         limits: StageLimits,
-        progress: Progress = ignore,
+        progress: Progress = lambda event: None,
         log: Callable[[str], None] = lambda line: None,
         on_change: Callable[[str], None] = lambda reason: None,
     ) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vlm_npu_ros.engine.local import LocalEngine
-from vlm_npu_ros.engine.progress import ignore, Progress
+from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.settings import EngineSettings
 
 
-def load_engine(settings: EngineSettings, progress: Progress = ignore) -> LocalEngine:
+def load_engine(settings: EngineSettings, progress: Progress = lambda event: None) -> LocalEngine:
     """
     Load the models; `progress` gets an event for each step.
 
@@ -19,4 +19,4 @@ def load_engine(settings: EngineSettings, progress: Progress = ignore) -> LocalE
     backend = find(settings.backend)
     if settings.options is None:
         settings = replace(settings, options=backend.settings())
-    return backend.load(settings, progress)
+    return LocalEngine(*backend.load(settings, progress))

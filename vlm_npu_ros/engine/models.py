@@ -208,11 +208,9 @@ def _check_for_backend(profile: ModelProfile) -> None:
         raise ValueError(f'the backend {backend.name} needs {", ".join(missing)}')
     if profile.sha256.tokenizer and 'tokenizer' not in backend.profile_fields:
         raise ValueError('sha256.tokenizer is given, but the tokenizer is in the language model')
-    runtimes = backend.runtimes()
-    if profile.min_runtime and runtimes and profile.min_runtime not in runtimes:
-        raise ValueError(
-            f'min_runtime must be one of {", ".join(runtimes)}, not {profile.min_runtime!r}'
-        )
+    wanted, known = profile.min_runtime, backend.runtimes
+    if wanted and known and wanted not in known:
+        raise ValueError(f'min_runtime must be one of {", ".join(known)}, not {wanted!r}')
 
 
 def _check_image(image: ImageFormat) -> None:

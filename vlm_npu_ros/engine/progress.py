@@ -36,7 +36,3 @@ class Loading(Event):
 
 
 Progress = Callable[[Event], None]
-
-
-def ignore(event: Event) -> None:
-    """Take an event that nobody wants to hear of."""

@@ -10,11 +10,10 @@ import threading
 import time
 
 import numpy as np
-from vlm_npu_ros.engine.backends.backend import Backend
+from vlm_npu_ros.engine.backends.backend import Backend, Models
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.instructions import PLAIN
 from vlm_npu_ros.engine.errors import ContextError, ImageError
-from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.progress import Event, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
@@ -138,10 +137,10 @@ def _seconds(tokens: int, rate: float) -> float:
     return tokens / rate if rate else 0.0
 
 
-def _load(settings: EngineSettings, progress: Progress) -> LocalEngine:
+def _load(settings: EngineSettings, progress: Progress) -> Models:
     options: ScriptedSettings = settings.options
     progress(Event(f'{len(options.answers)} scripted answers'))
-    return LocalEngine(ScriptedEncoder(options), ScriptedLanguageModel(options.answers, options))
+    return ScriptedEncoder(options), ScriptedLanguageModel(options.answers, options)
 
 
 BACKEND = Backend('scripted', 'given answers', _load, ScriptedSettings)

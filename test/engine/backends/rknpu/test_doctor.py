@@ -10,11 +10,11 @@ import sys
 import pytest
 import simulated
 from simulated.board import board_tree, write
+from vlm_npu_ros.engine.backends.backend import Check
 from vlm_npu_ros.engine.backends.rknpu.abi import TELLING_FUNCTIONS
 from vlm_npu_ros.engine.backends.rknpu.board import Board
-from vlm_npu_ros.engine.backends.rknpu.doctor import examine
+from vlm_npu_ros.engine.backends.rknpu.doctor import examine, require
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.checks import Check, require
 from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
     ModelFileError,

@@ -1,19 +1,19 @@
-"""From the files of a profile to an engine on onnxruntime."""
+"""From the files of a profile to models on onnxruntime."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from vlm_npu_ros.engine.backends.backend import Models
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.models import load_profile
 from vlm_npu_ros.engine.progress import Loading, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 
 
-def load(settings: EngineSettings, progress: Progress) -> LocalEngine:
+def load(settings: EngineSettings, progress: Progress) -> Models:
     """Load both models; raise ModelFileError if a file is unusable or they do not fit."""
     profile = load_profile(settings.model)
     if profile.backend != 'onnx':
@@ -43,4 +43,4 @@ def load(settings: EngineSettings, progress: Progress) -> LocalEngine:
             f'{encoder_path} makes embeddings of {encoder.dim} numbers a token, '
             f'{language_path} reads {language_model.dim}: these files do not belong together'
         )
-    return LocalEngine(encoder, language_model)
+    return encoder, language_model

@@ -6,16 +6,26 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from vlm_npu_ros.engine.backends.backend import Models
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.openai.api_key import read_key
+from vlm_npu_ros.engine.backends.openai.encoder import JpegEncoder
 from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
 from vlm_npu_ros.engine.progress import Caution, Event, Progress
+from vlm_npu_ros.engine.settings import EngineSettings
 
 _LOOPBACK = ('localhost', '127.0.0.1', '::1')
 _MOST_NAMES = 20  # of models in a message
 # Fields of a model in the list of vLLM, OpenRouter and llama.cpp.
 _CONTEXTS = ('max_model_len', 'context_length', 'n_ctx')
+
+
+def load(settings: EngineSettings, progress: Progress) -> Models:
+    """Make pictures into JPEG files, and open the model that is to read them."""
+    options: OpenAISettings = settings.options
+    language_model = open_model(options, settings.context, progress)
+    return JpegEncoder(options.image_size, options.jpeg_quality), language_model
 
 
 def open_model(settings: OpenAISettings, context: int, progress: Progress) -> LanguageModel:

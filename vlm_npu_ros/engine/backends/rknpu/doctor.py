@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import importlib.util
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ import platform
 import resource
 import sys
 
+from vlm_npu_ros.engine.backends.backend import Check
 from vlm_npu_ros.engine.backends.rknpu.board import Board, LIBRKNNRT, PLATFORMS
 from vlm_npu_ros.engine.backends.rknpu.runtime import find_library, identify, RuntimeLibrary
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.checks import Check
 from vlm_npu_ros.engine.errors import (
     BackendError,
     BackendUnavailableError,
@@ -31,6 +31,14 @@ DRIVER_FOR_RKLLM = (0, 9, 8)  # asked for by the manual of runtimes from 1.2.2 o
 OPEN_FILES = 1024  # below which loading was seen to fail; raised by the engine where it may
 _SMALLEST_MODEL = 1_000_000  # bytes; the smallest language models have hundreds of millions
 _PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
+
+def require(checks: Iterable[Check]) -> None:
+    """Raise the error of the first check that failed, with the sentences of all that did."""
+    failed = [check for check in checks if check.level == 'fail']
+    if failed:
+        lines = [f'{check.name}: {check.found}. {check.remedy}' for check in failed]
+        raise failed[0].error('; '.join(lines))
+
 
 def examine(board: Board, settings: EngineSettings) -> list[Check]:
     """

@@ -1,18 +1,17 @@
-"""From a .rknn and a .rkllm file to an engine on the NPU."""
+"""From a .rknn and a .rkllm file to models on the NPU."""
 
 from __future__ import annotations
 
 from pathlib import Path
 import resource
 
+from vlm_npu_ros.engine.backends.backend import Models
 from vlm_npu_ros.engine.backends.rknpu.board import Board
-from vlm_npu_ros.engine.backends.rknpu.doctor import examine, identified
+from vlm_npu_ros.engine.backends.rknpu.doctor import examine, identified, require
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
-from vlm_npu_ros.engine.checks import require
 from vlm_npu_ros.engine.errors import BackendError, ModelFileError
-from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.progress import Caution, Event, Loading, Progress
@@ -22,7 +21,7 @@ from vlm_npu_ros.engine.settings import EngineSettings
 _OPEN_FILES = 102400
 
 
-def load(settings: EngineSettings, progress: Progress) -> LocalEngine:
+def load(settings: EngineSettings, progress: Progress) -> Models:
     """Look at the board, then load both models; raise BackendError with what to do about it."""
     if not (settings.encoder_path and settings.language_model_path):
         raise ModelFileError(
@@ -67,7 +66,7 @@ def load(settings: EngineSettings, progress: Progress) -> LocalEngine:
         raise
     if language_model.driver:
         progress(Event(f'NPU driver {language_model.driver}, as the runtime says'))
-    return LocalEngine(encoder, language_model)
+    return encoder, language_model
 
 
 def _raise_file_limit() -> None:
