@@ -7,10 +7,9 @@ from contextlib import contextmanager, ExitStack
 from typing import Any
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from robot import Robot, Spinner
-from vlm_npu_ros.node.executors import executors_of
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 
@@ -28,7 +27,7 @@ def asked_node(autostart: bool = True, **parameters: Any) -> Iterator[tuple[VlmN
     values = {'backend': 'scripted', 'max_age': 600.0, **parameters}
     overrides = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
     node = VlmNode(context=context, parameter_overrides=overrides)
-    spinner = Spinner(node, *executors_of(node, node.quick))
+    spinner = Spinner(node, MultiThreadedExecutor(4, context=context))
     try:
         if autostart:
             node.autostart()

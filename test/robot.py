@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.action import ActionClient
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor
@@ -25,24 +24,22 @@ _REMOVALS = 1000  # of interfaces, each just when the executor looks at it: more
 
 
 class Spinner:
-    """Spins one node, each executor in a thread, and keeps what went wrong there."""
+    """Spins one node in a thread, and keeps what went wrong there."""
 
-    def __init__(self, node: Node, *executors: Executor) -> None:
+    def __init__(self, node: Node, executor: Executor) -> None:
         self.node = node
         self.errors: list[BaseException] = []
-        self._executors = executors
+        self._executor = executor
         self._stop = Future()
-        executors[-1].add_node(node)
-        self._threads = [threading.Thread(target=self._spin, args=(e,)) for e in executors]
-        for thread in self._threads:
-            thread.start()
+        executor.add_node(node)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
 
-    def _spin(self, executor: Executor) -> None:
+    def _spin(self) -> None:
         for _ in range(_REMOVALS):
             try:
-                return executor.spin_until_future_complete(self._stop)
-            # An interface was removed; the node's own program goes on, too.
-            except (InvalidHandle, RCLError):
+                return self._executor.spin_until_future_complete(self._stop)
+            except InvalidHandle:  # an interface was removed; the node's own program goes on, too
                 continue
             except BaseException as error:
                 return self.errors.append(error)
@@ -51,12 +48,9 @@ class Spinner:
     def close(self) -> None:
         """Stop spinning, destroy the node and raise what went wrong."""
         self._stop.set_result(None)
-        for executor in self._executors:
-            executor.wake()
-        for thread in self._threads:
-            thread.join()
-        for executor in self._executors:
-            executor.shutdown()
+        self._executor.wake()
+        self._thread.join()
+        self._executor.shutdown()
         self.node.destroy_node()
         if self.errors:
             raise self.errors[0]

@@ -15,11 +15,10 @@ from lifecycle_msgs.srv import ChangeState
 import psutil
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from robot import PATIENCE, Robot, Spinner, wait_until
 from vlm_npu_ros.msg import ErrorCode
-from vlm_npu_ros.node.executors import executors_of
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 WALKS = 500 if FULL else 25
@@ -122,7 +121,7 @@ def walker() -> Iterator[Walker]:
     rclpy.init(context=context)
     walker = Walker(context, seed=11)
     spinners = [
-        Spinner(walker.node, *executors_of(walker.node, walker.node.quick)),
+        Spinner(walker.node, MultiThreadedExecutor(4, context=context)),
         Spinner(walker.robot.node, SingleThreadedExecutor(context=context)),
     ]
     try:

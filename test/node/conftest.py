@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from robot import Robot, Spinner
-from vlm_npu_ros.node.executors import executors_of
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 
@@ -41,7 +40,7 @@ def make_node(context: rclpy.Context) -> Iterator[Callable[..., VlmNode]]:
         values = {'backend': 'scripted', **parameters}
         overrides = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
         node = VlmNode(context=context, parameter_overrides=overrides)
-        spinners.append(Spinner(node, *executors_of(node, node.quick)))
+        spinners.append(Spinner(node, MultiThreadedExecutor(4, context=context)))
         return node
 
     yield make

@@ -16,13 +16,12 @@ from lifecycle_manager import BOND_TIMEOUT, BondState, LifecycleManager
 from lifecycle_msgs.msg import State, Transition
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from robot import PATIENCE, Robot, Spinner, wait_for
 from vlm_npu_ros.node.bond import start_bond
-from vlm_npu_ros.node.executors import executors_of
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 MakeNode = Callable[..., VlmNode]
@@ -167,7 +166,7 @@ def test_two_robots_in_namespaces_do_not_meet(
     try:
         for namespace in ('robot1', 'robot2'):
             node = VlmNode(context=context, namespace=namespace, parameter_overrides=backend)
-            spinners.append(Spinner(node, *executors_of(node, node.quick)))
+            spinners.append(Spinner(node, MultiThreadedExecutor(4, context=context)))
             managers.append(make_manager(namespace=namespace))
             assert managers[-1].change_state(*UP)
         for manager in managers:

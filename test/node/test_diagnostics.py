@@ -57,7 +57,7 @@ def test_engine_tells_what_it_does(active_node: MakeNode, robot: Robot, doctor: 
 def test_engine_that_restarts_is_an_error(
     active_node: MakeNode, robot: Robot, doctor: Doctor
 ) -> None:
-    node = active_node(isolation='process')
+    node = active_node(isolation='process', max_age=600.0)
     robot.publish()
     assert robot.ask(question='what?').success
     assert int(doctor.wait_for('engine', lambda s: s.level == OK)['memory of the engine, MiB']) > 9

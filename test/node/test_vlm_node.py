@@ -16,8 +16,10 @@ from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
 from vlm_npu_ros.msg import ErrorCode, Sentence
+from vlm_npu_ros.node import ask_server
 from vlm_npu_ros.node.ask import Stage
 from vlm_npu_ros.node.vlm_node import VlmNode
+from vlm_npu_ros.srv import Ask as AskService
 
 MakeNode = Callable[..., VlmNode]
 SLOW = {'scripted__answers': ['one two three four five six'], 'scripted__decode_rate': 0.5}
@@ -37,22 +39,21 @@ def test_answers_by_service_about_the_newest_frame(active_node: MakeNode, robot:
     assert response.stats.image_tokens == 64
 
 
-def test_an_answer_that_can_not_be_sent_is_the_only_one(
+def test_an_answer_that_cannot_be_sent_is_the_only_one(
     active_node: MakeNode, robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    node = active_node(scripted__answers=['a red ball'])
+    active_node(scripted__answers=['a red ball'])
     robot.publish()
-    assert node._server
-    failed = threading.Event()
+    spoilt = threading.Event()
 
-    def fail(response: object, header: object) -> None:
-        failed.set()
-        raise UnicodeEncodeError('utf-8', '\ud800', 0, 1, 'no message holds that')
+    def spoil(result: AskService.Response, _: object) -> None:
+        result.answer = '\ud800'  # no message holds that
+        spoilt.set()
 
     with monkeypatch.context() as patch:
-        patch.setattr(node._server, '_respond', fail)
+        patch.setattr(ask_server, 'fill_choice', spoil)
         robot.ask_later(question='is lost')
-        assert failed.wait(PATIENCE)
+        assert spoilt.wait(PATIENCE)
     assert robot.ask(question='what do you see?').answer == 'a red ball'
     assert robot.ask(question='').error_code == ErrorCode.BAD_REQUEST
 
@@ -435,7 +436,7 @@ def test_failed_activation_goes_back_to_unconfigured_and_heals(
     with monkeypatch.context() as patch:
         patch.setattr('vlm_npu_ros.node.vlm_node.FrameEncoder.start', no_memory)
         assert node.trigger_activate() is TransitionCallbackReturn.ERROR
-    assert node._state_machine.current_state[1] == 'unconfigured'
+    assert node.state == 'unconfigured'
     node.autostart()
     robot.publish()
     assert robot.ask(question='what?').success

@@ -44,8 +44,7 @@ class Ask:
     last one is `on_done`. They must be quick.
 
     on_piece: a piece was added to the answer, or the answer ended.
-    on_stage: the stage, the position or the answer has changed; the stage not before `tell`.
-    looked_at: it has a stage, or has ended.
+    on_stage: the stage, the position or the answer has changed.
     """
 
     def __init__(
@@ -70,8 +69,6 @@ class Ask:
         self.figures: GenerationFigures | None = None
         self.source: Source | None = None  # of the answer, where several backends could give it
         self.times = AskTimes(time.monotonic())
-        self.looked_at = threading.Event()
-        self._told = False  # or a stage would be, now
         self._on_piece, self._on_stage, self._on_done = on_piece, on_stage, on_done
         self._sequence = 0
         self._lock = threading.RLock()
@@ -96,16 +93,7 @@ class Ask:
         with self._lock:
             if not self.done and (stage, position) != (self.stage, self.position):
                 self.stage, self.position = stage, position
-                if self._told:
-                    self._on_stage(self)
-                self.looked_at.set()
-
-    def tell(self) -> None:
-        """Tell the stage, from now on; the thread that answers has no time for the first one."""
-        with self._lock:
-            if not self._told and not self.done and self.stage:
                 self._on_stage(self)
-            self._told = True
 
     def frame_is_ready(self, frame: CachedFrame) -> None:
         """Note when the question stopped waiting for a frame, and what the encoding took."""
@@ -131,7 +119,6 @@ class Ask:
             self.source = chunk.source
             if chunk.text and self.times.first_piece is None:
                 self.times = replace(self.times, first_piece=time.monotonic())
-                self.tell()
                 self.stage = Stage.GENERATING
             self.answer += chunk.text
             if chunk.text:
@@ -153,7 +140,6 @@ class Ask:
         self.times = replace(self.times, ended=time.monotonic())
         self._publish(delta, reason)
         self._on_done(self)
-        self.looked_at.set()
 
     def _publish(self, delta: str, reason: FinishReason | None) -> None:
         self._on_piece(self, Piece(self._sequence, delta, reason))

@@ -20,7 +20,6 @@ from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
 from vlm_npu_ros.node.views import Views
 
-_GIVE_WAY = 0.005  # seconds that a caller waits at most until the generate thread has looked
 # Ends of answers that a dialogue can go on from.
 _WHOLE = (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
 
@@ -97,17 +96,12 @@ class AskQueue:
             if ask.done:
                 return
             place = len(self._waiting) if background else self.depth
-            idle = self._running is None
-            if not idle:
+            if self._running:
                 before = sum(other.stage is Stage.QUEUED for other in self._waiting[:place])
                 self._look(ask, before)
             self._waiting.insert(place, ask)
             self._changed.notify()
             self._added.notify()
-        if idle and not background:
-            # Python would let this thread run on for a while first, which the caller has to wait.
-            ask.looked_at.wait(_GIVE_WAY)
-        ask.tell()
 
     def end(self, ask: Ask, error: VlmError) -> None:
         """End a question with an error, wherever it is."""

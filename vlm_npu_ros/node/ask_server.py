@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 import functools
-import threading
 import time
 from typing import Any
 
 from builtin_interfaces.msg import Duration
 import psutil
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import CallbackGroup
-from rclpy.exceptions import InvalidHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
-from vlm_npu_ros.engine.errors import CancelledError, InactiveError, VlmError
+from vlm_npu_ros.engine.errors import CancelledError, VlmError
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import FinishReason, Source
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
 from vlm_npu_ros.node.ask import Ask, Piece
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
-from vlm_npu_ros.node.clients import Clients, gid_of
-from vlm_npu_ros.node.discovery import Discovery
 from vlm_npu_ros.node.frames import NANOSECONDS
-from vlm_npu_ros.node.goal_server import GoalServer, key_of, LAST_RESULTS
+from vlm_npu_ros.node.io_node import DEPTH, InFlight, IoNode, LAST_RESULTS
+from vlm_npu_ros.node.lifecycle import inactive_error
+from vlm_npu_ros.node.presence import Presence
 from vlm_npu_ros.node.sentences import SentencePublisher
 from vlm_npu_ros.srv import Ask as AskService
 
-# More pieces than the longest answer has, for a slow subscriber, and more questions than come at
-# once: with the usual depth of 10, the middleware drops the eleventh without a word.
-_DEPTH = QoSProfile(depth=256)
 _LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
-_RESULT_SECONDS = 10  # that a result is kept for a caller who does not fetch it
 _PROCESS = psutil.Process()
 
 
@@ -43,51 +38,40 @@ class AskServer:
     """
     Takes questions by service and action, and hands them to the queue of the active node.
 
-    Neither an executor's thread nor a coroutine is held while a question is open.
-
+    node: offers the topics. io: offers service and action; an open question is a coroutine of it.
     check: makes AskOptions of a request (of either kind) or raises RequestError.
     backend, engine: what answers, for the statistics; '' where the answer says which one did.
-    group: of the callbacks.
     """
 
     def __init__(
         self,
         node: Node,
+        io: IoNode,
         check: Callable[[Any], AskOptions],
         backend: str,
         engine: Engine,
-        group: CallbackGroup,
     ) -> None:
-        self._node = node
+        self._node, self._io = node, io
         self._check = check
         self._backend, self._engine = backend, engine
         self._queue: AskQueue | None = None
         self._goals: dict[bytes, Ask] = {}  # that are open
+        self._in_flight = InFlight()
         self._memory = _PROCESS.memory_info().rss  # when a question came last
-        self._open = 0  # requests of the service that are not answered
-        self._idle = threading.Condition()
-        self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', _DEPTH)
-        self._sentences = node.create_publisher(Sentence, '~/sentence', _DEPTH)
-        self._clients = Clients(node, '~/ask', self._client_gone)
-        self._discovery = Discovery(node, ['~/ask'], group)
-        # The callback gives the request back as its response: only what sends it gets the header.
-        self._service = node.create_service(
-            AskService, '~/ask', lambda request, _: request, qos_profile=_DEPTH,
-            callback_group=group,
+        self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', DEPTH)
+        self._sentences = node.create_publisher(Sentence, '~/sentence', DEPTH)
+        service, action = node.resolve_service_name('~/ask'), io.resolve_action_name('~/ask')
+        self._requesters = Presence(io, service, self._client_gone, is_action=False)
+        self._goal_senders = Presence(io, action, self._client_gone, is_action=True)
+        self._service = io.create_service(
+            AskService,
+            service,
+            self._serve,
+            qos_profile=DEPTH,
+            callback_group=ReentrantCallbackGroup(),
         )
-        self._respond = self._service.send_response
-        self._service.send_response = self._take
-        self._action = GoalServer(
-            node,
-            AskAction,
-            '~/ask',
-            self._begin,
-            self._cancelled,
-            callback_group=group,
-            goal_service_qos_profile=_DEPTH,
-            result_service_qos_profile=_DEPTH,
-            feedback_pub_qos_profile=_DEPTH,
-            result_timeout=_RESULT_SECONDS,
+        self._action = io.create_action_server(
+            AskAction, action, self._execute, self._accept, self._cancel
         )
 
     def use(self, queue: AskQueue | None) -> None:
@@ -96,111 +80,105 @@ class AskServer:
 
     def close(self) -> None:
         """Remove the interfaces, when the questions that have ended are answered."""
-        self._discovery.close()
-        with self._idle:
-            self._idle.wait_for(lambda: not self._open, LAST_RESULTS)
-        self._action.close()
-        self._node.destroy_service(self._service)
+        self._requesters.close()
+        self._goal_senders.close()
+        self._io.run()  # the goals that were accepted have begun
+        self._in_flight.wait(LAST_RESULTS)
+        self._io.run(self._remove)
         self._node.destroy_publisher(self._partials)
         self._node.destroy_publisher(self._sentences)
-        self._clients.close()
 
-    def _take(self, request: AskService.Request, header: Any) -> None:
-        gid = gid_of(header)
-        self._discovery.when_found(
-            gid, functools.partial(self._begin_request, request, header, gid)
-        )
+    def _remove(self) -> None:
+        self._action.destroy()
+        self._io.destroy_service(self._service)
 
-    def _begin_request(
-        self, request: AskService.Request, header: Any, gid: bytes | None
-    ) -> None:
-        def finish(fill: Callable[[], AskService.Response]) -> None:
-            self._send_response(fill, header)
+    async def _serve(
+        self, request: AskService.Request, response: AskService.Response
+    ) -> AskService.Response:
+        with self._in_flight:
+            await self._answer(request, response, self._requesters)
+            await self._requesters.discovered()
+        return response
 
-        self._count(1)
-        self._start(request, AskService.Response(), gid, finish)
+    async def _accept(self, _: AskAction.Goal) -> GoalResponse:
+        await self._goal_senders.discovered()
+        return GoalResponse.ACCEPT
 
-    def _send_response(self, fill: Callable[[], AskService.Response], header: Any) -> None:
-        try:
-            self._respond(fill(), header)
-        except InvalidHandle:
-            self._node.get_logger().warning('The service was removed under a question')
-        except Exception as error:  # would end the thread that answers
-            failure = f'{type(error).__name__}: {error}'
-            self._node.get_logger().error(f'An answer can not be sent: {ascii(failure)}')
-        finally:
-            self._count(-1)
+    async def _execute(self, goal: ServerGoalHandle) -> AskAction.Result:
+        result = AskAction.Result()
+        with self._in_flight:
+            await self._answer(goal.request, result, self._goal_senders, goal)
+            finish(goal, result)
+        return result
 
-    def _begin(self, goal: ServerGoalHandle, gid: bytes | None) -> None:
-        def finish(fill: Callable[[], AskAction.Result]) -> None:
-            self._goals.pop(key_of(goal), None)
-            self._action.finish(goal, fill)
+    def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        ask = self._goals.get(key_of(goal))
+        if ask:
+            self._end(ask, 'The question was cancelled')
+        return CancelResponse.ACCEPT
 
-        self._start(goal.request, AskAction.Result(), gid, finish, goal)
-
-    def _count(self, change: int) -> None:
-        with self._idle:
-            self._open += change
-            self._idle.notify_all()
-
-    def _start(
+    async def _answer(
         self,
         request: Any,
         result: Any,
-        gid: bytes | None,
-        finish: Callable[[Callable[[], Any]], None],
+        clients: Presence[Ask],
         goal: ServerGoalHandle | None = None,
     ) -> None:
-        """Hand a question to the queue; at its end, `finish` gets what fills its result."""
-        queue = self._queue
+        """Hand a question to the queue, and fill in its result when it has ended."""
+        ended, queue = self._io.future(), self._queue
         try:
             if queue is None:
-                name = self._node.get_fully_qualified_name()
-                raise InactiveError(f'{name} is not active: ros2 lifecycle set {name} activate')
-            options = self._check(request)
+                raise inactive_error(self._node)
+            ask = Ask(
+                self._check(request),
+                self._publisher(),
+                _feedback_to(goal),
+                functools.partial(self._io.complete, ended),
+            )
+            queue.submit(ask)
+            self._memory = _PROCESS.memory_info().rss
+            with clients.watching(ask), self._cancellable(goal, ask):
+                await ended
+            self._fill(result, ask)
         except VlmError as error:
-            finish(functools.partial(_fill_error, result, error))
+            _fill_error(result, error)
+        except Exception as error:
+            _fill_error(result, VlmError(f'{type(error).__name__}: {error}'))
+
+    @contextmanager
+    def _cancellable(self, goal: ServerGoalHandle | None, ask: Ask) -> Iterator[None]:
+        """Let a cancel of the goal find its question."""
+        if goal is None:
+            yield
             return
-        except Exception as error:  # would end the executor
-            unexpected = VlmError(f'{type(error).__name__}: {error}')
-            finish(functools.partial(_fill_error, result, unexpected))
-            return
-
-        def on_done(ask: Ask) -> None:
-            self._clients.forget(ask)
-            finish(functools.partial(self._fill, result, ask))
-
-        sentences = SentencePublisher(self._sentences)
-
-        def on_piece(ask: Ask, piece: Piece) -> None:
-            self._publish(ask, piece)
-            sentences.take(ask, piece)
-
-        ask = Ask(options, on_piece, _feedback_to(goal), on_done)
-        if goal is not None:
-            self._goals[key_of(goal)] = ask
-        queue.submit(ask)
-        self._clients.watch(ask, gid)
-        if ask.done:  # it may have been before it was watched
-            self._clients.forget(ask)
-        self._memory = _PROCESS.memory_info().rss
-        if goal is not None and goal.is_cancel_requested:  # before the queue had it
-            self._cancelled(goal)
-
-    def _cancelled(self, goal: ServerGoalHandle) -> None:
-        self._end(self._goals.get(key_of(goal)), 'The question was cancelled')
+        self._goals[key_of(goal)] = ask
+        if goal.is_cancel_requested:  # before there was a question
+            self._cancel(goal)
+        try:
+            yield
+        finally:
+            del self._goals[key_of(goal)]
 
     def _client_gone(self, ask: Ask) -> None:
         self._node.get_logger().info(f'The client of question {ask.request_id} has gone')
         self._end(ask, 'The client has gone')
 
-    def _end(self, ask: Ask | None, reason: str) -> None:
+    def _end(self, ask: Ask, reason: str) -> None:
         queue = self._queue
-        if ask and queue:
+        if queue:
             queue.end(ask, CancelledError(reason))
 
+    def _publisher(self) -> Callable[[Ask, Piece], None]:
+        sentences = SentencePublisher(self._sentences)
+
+        def publish(ask: Ask, piece: Piece) -> None:
+            self._publish(ask, piece)
+            sentences.take(ask, piece)
+
+        return publish
+
     def _publish(self, ask: Ask, piece: Piece) -> None:
-        if not self._partials.get_subscription_count():  # what nobody hears takes as long
+        if not self._partials.get_subscription_count():  # publishing to nobody costs as much
             return
         message = PartialAnswer(
             header=ask.header,
@@ -213,7 +191,7 @@ class AskServer:
         )
         self._partials.publish(message)
 
-    def _fill(self, result: Any, ask: Ask) -> Any:
+    def _fill(self, result: Any, ask: Ask) -> None:
         if ask.error:
             _fill_error(result, ask.error)
         result.success = ask.error is None
@@ -229,7 +207,6 @@ class AskServer:
             result.header = ask.frame.header
             age = self._node.get_clock().now().nanoseconds - ask.frame.stamp
             result.frame_age = _duration(min(max(age, 0), _LONGEST))
-        return result
 
 
 def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
@@ -246,11 +223,25 @@ def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
     return publish
 
 
-def _fill_error(result: Any, error: VlmError) -> Any:
+def _fill_error(result: Any, error: VlmError) -> None:
     result.error_code = error.code
     result.error_msg = str(error)
     result.finish_reason = FinishReason.ERROR.value
-    return result
+
+
+def key_of(goal: ServerGoalHandle) -> bytes:
+    """Give the id of a goal."""
+    return bytes(goal.goal_id.uuid)
+
+
+def finish(goal: ServerGoalHandle, result: Any) -> None:
+    """Give a goal the state that its result speaks of."""
+    if result.success:
+        goal.succeed()
+    elif result.error_code == CancelledError.code and goal.is_cancel_requested:
+        goal.canceled()
+    else:
+        goal.abort()
 
 
 def fill_choice(result: Any, ask: Ask) -> None:
@@ -272,7 +263,7 @@ def _duration(nanoseconds: int) -> Duration:
 
 def statistics(ask: Ask, backend: str, engine: Engine, memory: int) -> GenerationStats:
     """
-    Return what the answer cost; stages that did not happen are 0.
+    Say what the answer cost; stages that did not happen are 0.
 
     memory: resident bytes of this process.
     """

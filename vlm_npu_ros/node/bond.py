@@ -7,9 +7,13 @@ import time
 from typing import Any
 import uuid
 
-from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # ROS 2 Humble
+    from rclpy.qos_event import PublisherEventCallbacks
 
 _PERIOD = 0.1  # seconds between two beats
 _TIMEOUT = 4.0  # seconds of silence after which the node counts as dead

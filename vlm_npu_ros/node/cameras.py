@@ -9,7 +9,6 @@ import threading
 import time
 
 import numpy as np
-from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import JumpHandle, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -29,6 +28,7 @@ from vlm_npu_ros.node.frames import (
     HistoryLimits,
     NANOSECONDS,
 )
+from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings
 
 _MESSAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
@@ -48,15 +48,15 @@ class CameraFeed:
     """
     The newest message of one camera, as it came, and its newest embedding.
 
-    group: of the subscription's callback; not reentrant. Raises ValueError for a topic whose name
-        is none.
+    node: resolves the topic and has the clock. io: subscribes. Raises ValueError for a topic with
+        an invalid name.
 
     Messages are not even deserialised until one of them is encoded: at 30 Hz that costs more
     than everything else that is done to them.
     """
 
     def __init__(
-        self, node: Node, settings: CameraSettings, reliability: str, group: CallbackGroup
+        self, node: Node, io: IoNode, settings: CameraSettings, reliability: str
     ) -> None:
         self.settings = settings
         self.topic = node.resolve_topic_name(settings.topic)
@@ -68,7 +68,7 @@ class CameraFeed:
         self.encoding = False
         self.next_encoding = 0.0  # time.monotonic()
         self._newest: deque[bytes] = deque(maxlen=1)
-        self._node, self._group = node, group
+        self._node, self._io = node, io
         self._arrived: Callable[[], None] = lambda: None
         self._subscription: Subscription | None = None
         self._type = _MESSAGE_TYPES[settings.transport]
@@ -82,20 +82,15 @@ class CameraFeed:
     def start(self, arrived: Callable[[], None]) -> None:
         """Subscribe; `arrived` is called on every message and must be quick."""
         self._arrived = arrived
-        self._subscription = self._node.create_subscription(
-            self._type,
-            self.settings.topic,
-            self._receive,
-            self._qos,
-            callback_group=self._group,
-            raw=True,
+        self._subscription = self._io.create_subscription(
+            self._type, self.topic, self._receive, self._qos, raw=True
         )
 
     def stop(self) -> None:
         """Unsubscribe, and forget the frames."""
-        if self._subscription:
-            self._node.destroy_subscription(self._subscription)
-        self._subscription = None
+        subscription, self._subscription = self._subscription, None
+        if subscription:
+            self._io.run(lambda: self._io.destroy_subscription(subscription))
         self.forget()
 
     def forget(self) -> None:
@@ -124,7 +119,7 @@ class CameraFeed:
         return self.wanted and self.pending
 
     def take(self) -> tuple[Header, np.ndarray]:
-        """Return header and picture of the newest message; raise ImageError if it is none."""
+        """Return header and picture of the newest message; raise ImageError if it holds none."""
         message = deserialize_message(self._newest.popleft(), self._type)
         if not (message.header.stamp.sec or message.header.stamp.nanosec):
             message.header.stamp = self._node.get_clock().now().to_msg()
@@ -135,7 +130,7 @@ class FrameEncoder:
     """
     A thread that turns the newest frames of all cameras into embeddings.
 
-    rate: returns how often a second and camera; 0 = only what is wanted.
+    rate: returns how often a second and camera; 0 = only those that are wanted.
     limits: returns what is kept of each camera.
     """
 

@@ -20,6 +20,7 @@ from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice
 from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.node.lifecycle import inactive_error
 from vlm_npu_ros.node.looks import fill_look, Hysteresis, said
 from vlm_npu_ros.node.parameters import StandingSettings
 from vlm_npu_ros.srv import Ask as AskService
@@ -151,8 +152,7 @@ class _StandingQuestion:
     def _verdict(self, known: _Known) -> tuple[bool, str]:
         """Return whether what is expected is so, and in words what is."""
         if not self._active:
-            name = self._node.get_fully_qualified_name()
-            return False, f'{name} is not active: ros2 lifecycle set {name} activate'
+            return False, str(inactive_error(self._node))
         error, confirmed = known.answer.error_msg, known.hysteresis.said
         if known.stamp is None or confirmed is None:
             return False, error or 'no answer yet'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 import functools
 import signal
@@ -10,20 +9,15 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from typing import Any
 
 import rclpy
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import Executor, ExternalShutdownException
-from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from rclpy.lifecycle.node import LifecycleNodeMixin
-from rclpy.node import Node
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.conversation import Conversations
-from vlm_npu_ros.engine.errors import InactiveError, VlmError
+from vlm_npu_ros.engine.errors import InactiveError
 from vlm_npu_ros.engine.fallback import FallbackEngine
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
@@ -39,63 +33,33 @@ from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.evaluations import Evaluations
-from vlm_npu_ros.node.executors import executors_of
 from vlm_npu_ros.node.frames import CachedFrame
+from vlm_npu_ros.node.io_node import IoNode, spin
+from vlm_npu_ros.node.lifecycle import ManagedNode, transition
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
 from vlm_npu_ros.node.watch_server import WatchServer
 
-_REMOVAL = 0.001  # seconds that the removal of an interface may take
 _SWITCH = 0.001  # seconds that a thread runs while another one waits: Python's 5 ms add up
-_GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
+_THREADS = 4  # of the executor; only transitions keep one of them busy
 
 
-def _transition(
-    on_failure: TransitionCallbackReturn,
-) -> Callable[
-    [Callable[[VlmNode], None]], Callable[[VlmNode, LifecycleState], TransitionCallbackReturn]
-]:
-    """Make a lifecycle callback of a method: its errors are logged, which rclpy does not do."""
-
-    def decorate(
-        method: Callable[[VlmNode], None],
-    ) -> Callable[[VlmNode, LifecycleState], TransitionCallbackReturn]:
-        @functools.wraps(method)
-        def run(node: VlmNode, state: LifecycleState) -> TransitionCallbackReturn:
-            try:
-                method(node)
-            except (VlmError, ValueError) as error:
-                node.get_logger().error(f'{method.__name__} failed: {error}')
-            except Exception:
-                node.get_logger().error(f'{method.__name__} failed:\n{traceback.format_exc()}')
-            else:
-                return TransitionCallbackReturn.SUCCESS
-            node.release()
-            return on_failure
-
-        return run
-
-    return decorate
-
-
-class VlmNode(LifecycleNodeMixin, Node):
+class VlmNode(ManagedNode):
     """
     Answers questions about what its cameras see.
 
     unconfigured: nothing. inactive: models loaded, interfaces there, questions end as inactive.
     active: frames are encoded as they come, questions are answered.
 
-    quick: the callback group of frames and questions, whose callbacks do not wait for anything.
+    Frames and questions come by an IoNode beside it, which has a thread of its own; whoever makes
+    a VlmNode spins it, and destroys it at the end.
     """
 
     def __init__(self, **node_options: object) -> None:
-        Node.__init__(self, 'vlm', **node_options)
-        # A group of its own: get_state answers while a model is loaded.
-        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self.quick = MutuallyExclusiveCallbackGroup()
+        super().__init__('vlm', **node_options)
         self.parameters = NodeParameters(self)
-        self._transition = threading.Lock()  # held during one
+        self._io = IoNode(self)
         self._ending = False
         self._engine: Engine | None = None
         self._server: AskServer | None = None
@@ -111,7 +75,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         # What takes back each step of on_configure and of on_activate.
         self._configured, self._active = ExitStack(), ExitStack()
 
-    @_transition(TransitionCallbackReturn.FAILURE)
+    @transition(TransitionCallbackReturn.FAILURE)
     def on_configure(self) -> None:
         """Load the models and offer the interfaces."""
         if self._ending:
@@ -124,7 +88,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         configured.callback(setattr, self.parameters, 'locked', False)
         self._feeds = {
             camera.name: CameraFeed(
-                self, camera, self.parameters['image_reliability'], self.quick
+                self, self._io, camera, self.parameters['image_reliability']
             )
             for camera in self.parameters.cameras()
         }
@@ -135,9 +99,9 @@ class VlmNode(LifecycleNodeMixin, Node):
         configured.callback(self._standing.close)
         self._engine = self._load(chain)
         backend = chain[0].backend if len(chain) == 1 else ''
-        self._server = AskServer(self, self._check, backend, self._engine, self.quick)
+        self._server = AskServer(self, self._io, self._check, backend, self._engine)
         configured.callback(self._server.close)
-        self._watches = WatchServer(self, self._check)
+        self._watches = WatchServer(self, self._io, self._check)
         configured.callback(self._watches.close)
         conversations = ConversationServer(self, self._conversations, self._engine)
         configured.callback(conversations.close)
@@ -191,7 +155,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         if encoder:
             encoder.restore()
 
-    @_transition(TransitionCallbackReturn.ERROR)
+    @transition(TransitionCallbackReturn.ERROR)
     def on_activate(self) -> None:
         """Begin to encode frames and to answer questions."""
         if self._ending:
@@ -242,22 +206,22 @@ class VlmNode(LifecycleNodeMixin, Node):
         if bond:
             active.callback(bond.close)
 
-    @_transition(TransitionCallbackReturn.ERROR)
+    @transition(TransitionCallbackReturn.ERROR)
     def on_deactivate(self) -> None:
         """End the questions that are on their way, and rest."""
         self._deactivate()
 
-    @_transition(TransitionCallbackReturn.ERROR)
+    @transition(TransitionCallbackReturn.ERROR)
     def on_cleanup(self) -> None:
         """Free the models and remove the interfaces."""
         self.release()
 
-    @_transition(TransitionCallbackReturn.ERROR)
+    @transition(TransitionCallbackReturn.ERROR)
     def on_shutdown(self) -> None:
         """Free everything, whatever the state."""
         self.release()
 
-    @_transition(TransitionCallbackReturn.FAILURE)
+    @transition(TransitionCallbackReturn.FAILURE)
     def on_error(self) -> None:
         """Go back to unconfigured."""
         self.release()
@@ -278,34 +242,13 @@ class VlmNode(LifecycleNodeMixin, Node):
     def _forget_dialogues(self) -> None:
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
 
-    def _LifecycleNodeMixin__change_state(  # noqa: N802
-        self, transition_id: int
-    ) -> TransitionCallbackReturn:
-        """
-        Refuse a transition that can not be made now; rclpy raises there, and nobody is answered.
-
-        All transitions come through this method of rclpy, whose name in Python it is.
-        """
-        if not self._transition.acquire(timeout=_GRACE):
-            self.get_logger().warning('A transition is refused: another one is under way')
-            return TransitionCallbackReturn.FAILURE
-        try:
-            possible = [found[0] for found in self._state_machine.available_transitions]
-            if transition_id not in possible:
-                state = self._state_machine.current_state[1]
-                self.get_logger().warning(f'There is no transition {transition_id} from {state}')
-                return TransitionCallbackReturn.FAILURE
-            return super()._LifecycleNodeMixin__change_state(transition_id)
-        finally:
-            self._transition.release()
-
     def _check(self, request: Any) -> AskOptions:
         return check_request(request, self.parameters, self._feeds.keys())
 
     def destroy_node(self) -> None:
-        """Leave the graph; rclpy's state machine would keep the node there until collected."""
+        """Leave the graph."""
+        self._io.destroy_node()
         super().destroy_node()
-        self._state_machine.destroy_when_not_in_use()
 
     def shut_down(self) -> None:
         """End everything, from any thread; a model that is being loaded is not waited for."""
@@ -313,7 +256,7 @@ class VlmNode(LifecycleNodeMixin, Node):
         engine = self._engine
         if engine:
             engine.close()
-        with self._transition:
+        with self.in_transition:
             self.release()
 
     def autostart(self) -> None:
@@ -334,14 +277,10 @@ def main() -> int:
     stop = _stop_signals()
     sys.setswitchinterval(_SWITCH)
     node = VlmNode()
-    executors = executors_of(node, node.quick)
-    ended = threading.Event()
-    spinning = [
-        threading.Thread(target=_spin, args=(node, executor, ended), name='spin')
-        for executor in executors
-    ]
-    for thread in spinning:
-        thread.start()
+    executor = MultiThreadedExecutor(_THREADS)
+    executor.add_node(node)
+    spinning = threading.Thread(target=spin, args=(executor, node), name='spin')
+    spinning.start()
     starting = threading.Thread(target=node.autostart, name='autostart')
     try:
         if node.parameters['autostart']:
@@ -351,11 +290,8 @@ def main() -> int:
         node.shut_down()
         if starting.ident:
             starting.join()
-        ended.set()
-        for executor in executors:
-            executor.shutdown()
-        for thread in spinning:
-            thread.join()
+        executor.shutdown()
+        spinning.join()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
@@ -374,28 +310,6 @@ def _stop_signals() -> socket.socket:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
     return told
-
-
-def _spin(node: VlmNode, executor: Executor, ended: threading.Event) -> None:
-    """Run callbacks until the end; an error in one of them must not stop the others."""
-    while not ended.is_set():
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            return
-        except Exception as error:
-            if _is_removal(error):
-                ended.wait(_REMOVAL)
-                continue
-            node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
-
-
-def _is_removal(error: Exception) -> bool:
-    """Return whether an interface was removed just when the executor looked at it."""
-    # Of an action server, rclpy says so by an RCLError, which is a RuntimeError.
-    return isinstance(error, InvalidHandle) or (
-        isinstance(error, RuntimeError) and 'pointer is invalid' in str(error)
-    )
 
 
 if __name__ == '__main__':

@@ -3,58 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import functools
 import math
 import threading
 import time
 from typing import Any
 
 from builtin_interfaces.msg import Duration
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from vlm_npu_ros.action import Watch as WatchAction
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
-from vlm_npu_ros.engine.errors import CancelledError, InactiveError, RequestError, VlmError
+from vlm_npu_ros.engine.errors import CancelledError, RequestError, VlmError
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
-from vlm_npu_ros.node.ask_server import fill_choice
-from vlm_npu_ros.node.clients import Clients
+from vlm_npu_ros.node.ask_server import fill_choice, finish, key_of
 from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import NANOSECONDS
-from vlm_npu_ros.node.goal_server import GoalServer, key_of
+from vlm_npu_ros.node.io_node import InFlight, IoNode, LAST_RESULTS
+from vlm_npu_ros.node.lifecycle import inactive_error
 from vlm_npu_ros.node.looks import fill_look, Hysteresis, said
-
-_DEPTH = QoSProfile(depth=256)  # as of the Ask action
-_RESULT_SECONDS = 10  # that a result is kept for a caller who does not fetch it
+from vlm_npu_ros.node.presence import Presence
 
 
 class WatchServer:
     """
     Takes watches, and hands their questions to the evaluations of the active node.
 
+    io: offers the action; each open watch is a coroutine of it.
     check: makes AskOptions of a request of the Ask service or raises RequestError.
     """
 
-    def __init__(self, node: Node, check: Callable[[Any], AskOptions]) -> None:
-        self._node = node
+    def __init__(
+        self, node: Node, io: IoNode, check: Callable[[Any], AskOptions]
+    ) -> None:
+        self._node, self._io = node, io
         self._check = check
         self._evaluations: Evaluations | None = None
         self._watches: dict[bytes, _Watch] = {}  # that are open
-        self._clients = Clients(node, '~/watch', self._client_gone)
-        self._action = GoalServer(
-            node,
-            WatchAction,
-            '~/watch',
-            self._begin,
-            self._cancelled,
-            callback_group=ReentrantCallbackGroup(),
-            goal_service_qos_profile=_DEPTH,
-            result_service_qos_profile=_DEPTH,
-            feedback_pub_qos_profile=_DEPTH,
-            result_timeout=_RESULT_SECONDS,
+        self._in_flight = InFlight()
+        action = io.resolve_action_name('~/watch')
+        self._clients = Presence(io, action, self._client_gone, is_action=True)
+        self._action = io.create_action_server(
+            WatchAction, action, self._execute, self._accept, self._cancel
         )
+
+    @property
+    def count(self) -> int:
+        """How many watches are open."""
+        return len(self._watches)
 
     def use(self, evaluations: Evaluations | None) -> None:
         """Look by these from now on; without them, watches end as inactive."""
@@ -62,54 +61,58 @@ class WatchServer:
 
     def close(self) -> None:
         """Remove the interface, when the watches that have ended have their results."""
-        self._action.close()
         self._clients.close()
+        self._io.run()  # the goals that were accepted have begun
+        self._in_flight.wait(LAST_RESULTS)
+        self._io.run(self._action.destroy)
 
-    def _begin(self, goal: ServerGoalHandle, gid: bytes | None) -> None:
-        evaluations = self._evaluations
-        try:
-            if evaluations is None:
-                name = self._node.get_fully_qualified_name()
-                raise InactiveError(f'{name} is not active: ros2 lifecycle set {name} activate')
-            # Its timeout is that of the watch, not of a question.
-            options = self._check(shared_fields(goal.request, 'timeout'))
-            watch = _Watch(goal, options, self._node.get_clock(), self._ended)
-        except VlmError as error:
-            self._finish(goal, _failed(WatchAction.Result(), error))
-            return
-        except Exception as error:  # would end the executor
-            unexpected = VlmError(f'{type(error).__name__}: {error}')
-            self._finish(goal, _failed(WatchAction.Result(), unexpected))
-            return
+    async def _accept(self, _: WatchAction.Goal) -> GoalResponse:
+        await self._clients.discovered()
+        return GoalResponse.ACCEPT
+
+    async def _execute(self, goal: ServerGoalHandle) -> WatchAction.Result:
+        with self._in_flight:
+            try:
+                result = await self._watch(goal)
+            except VlmError as error:
+                result = _failed(WatchAction.Result(), error)
+            except Exception as error:
+                unexpected = VlmError(f'{type(error).__name__}: {error}')
+                result = _failed(WatchAction.Result(), unexpected)
+            finish(goal, result)
+        return result
+
+    async def _watch(self, goal: ServerGoalHandle) -> WatchAction.Result:
+        """Join the evaluations until the watch has ended."""
+        evaluations, over = self._evaluations, self._io.future()
+        if evaluations is None:
+            raise inactive_error(self._node)
+        # Its timeout is that of the watch, not of a question.
+        options = self._check(shared_fields(goal.request, 'timeout'))
+        watch = _Watch(
+            goal, options, self._node.get_clock(), functools.partial(self._io.complete, over)
+        )
         self._watches[key_of(goal)] = watch
-        self._clients.watch(watch, gid)
         evaluations.join(options, watch)
         if goal.is_cancel_requested:  # before it was among the watches
-            self._cancelled(goal)
-        if watch.over:  # before it had joined
+            self._cancel(goal)
+        try:
+            with self._clients.watching(watch):
+                await over
+        finally:
+            del self._watches[key_of(goal)]
             evaluations.leave(watch)
-            self._clients.forget(watch)
+        return watch.result
 
-    def _cancelled(self, goal: ServerGoalHandle) -> None:
+    def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
         watch = self._watches.get(key_of(goal))
         if watch:
             watch.ended(CancelledError('The watch was cancelled'))
+        return CancelResponse.ACCEPT
 
     def _client_gone(self, watch: _Watch) -> None:
         self._node.get_logger().info(f'The client of watch {watch.question!r} has gone')
         watch.ended(CancelledError('The client has gone'))
-
-    def _ended(self, watch: _Watch) -> None:
-        """Send the result of a watch that has ended; called once for each."""
-        self._watches.pop(key_of(watch.goal), None)
-        self._clients.forget(watch)
-        evaluations = self._evaluations
-        if evaluations:
-            evaluations.leave(watch)
-        self._finish(watch.goal, watch.result)
-
-    def _finish(self, goal: ServerGoalHandle, result: WatchAction.Result) -> None:
-        self._action.finish(goal, lambda: result)
 
 
 class _Watch:

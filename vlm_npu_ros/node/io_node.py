@@ -1,0 +1,193 @@
+"""A second, hidden node for what must be quick: frames and questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import threading
+import traceback
+from typing import Any
+
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from rclpy.task import Future
+
+# More pieces than the longest answer has, for a slow subscriber, and more questions than come at
+# once: with the usual depth of 10, the middleware drops the eleventh without a word.
+DEPTH = QoSProfile(depth=256)
+LAST_RESULTS = 1.0  # seconds that callers may take to get them when an interface is removed
+_RESULT_SECONDS = 10  # that a result is kept for a caller that does not fetch it
+_TICK = 0.1  # seconds between looks at whether the thread is still there
+
+
+class IoNode(Node):
+    """
+    A hidden node beside `main`, spun by a thread of its own until it is closed.
+
+    It has the names and the clock of `main`; names given to its own methods must be resolved
+    before (`main.resolve_topic_name`), so that remappings hold. Its callbacks and coroutines run
+    one at a time and must not wait for anything, except by `await`:
+
+        ended = io.future()
+        in_another_thread(lambda answer: io.complete(ended, answer))
+        answer = await ended
+
+    Why a second node: rclpy's executors wait for whole nodes and build the list of what they wait
+    for anew for each callback. So the fewer entities a node has, the sooner it answers, and a
+    transition of `main`, which may load models for a minute, holds up nothing here.
+    """
+
+    def __init__(self, main: Node) -> None:
+        self._main_node = main  # before Node.__init__, which may ask for the clock
+        super().__init__(
+            f'_{main.get_name()}_io',  # nodes whose names begin with _ are hidden
+            namespace=main.get_namespace(),
+            context=main.context,
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+            parameter_overrides=[Parameter('start_type_description_service', value=False)],
+        )
+        self._io_executor = SingleThreadedExecutor(context=main.context)
+        self._io_executor.add_node(self)
+        self._io_thread = threading.Thread(
+            target=spin, args=(self._io_executor, main), name='io', daemon=True
+        )
+        self._io_thread.start()
+
+    def get_clock(self) -> Clock:
+        """Return the clock of the main node, which simulated time sets."""
+        return self._main_node.get_clock()
+
+    def future(self) -> Future:
+        """Return what a coroutine of this node can await."""
+        return Future(executor=self._io_executor)
+
+    def complete(self, future: Future, result: object = None) -> None:
+        """Let the coroutine that awaits a future go on; from any thread."""
+        future.set_result(result)
+        self._io_executor.wake()  # before 7.1.9, rclpy does not do that itself
+
+    async def sleep(self, seconds: float) -> None:
+        """Let other callbacks run meanwhile; for coroutines of this node."""
+        over = self.future()
+        timer = self.create_timer(
+            seconds,
+            lambda: self.complete(over),
+            callback_group=ReentrantCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        await over
+        self.destroy_timer(timer)
+
+    def run(self, function: Callable[[], object] = lambda: None) -> None:
+        """
+        Call a function in this node's thread, after all that is ready there, and wait for it.
+
+        Remove services and actions like that: an executor stops with an error when it comes to
+        wait for one that another thread has just destroyed.
+        """
+        # Executors begin with the newest task or with the oldest one, depending on the version of
+        # rclpy. When the first of these steps has run, the second one is behind all others.
+        for step in (lambda: None, function):
+            done = threading.Event()
+            if self._io_thread.is_alive():
+                self._io_executor.create_task(_calling(step, done))
+            while not done.wait(_TICK):
+                if not self._io_thread.is_alive():  # ROS was shut down
+                    step()
+                    break
+
+    def resolve_action_name(self, name: str) -> str:
+        """Give the full name of an action of `main`, remapped as a whole or by its services."""
+        goals = f'{name}/_action/send_goal'
+        resolved = self._main_node.resolve_service_name(goals)
+        if resolved == self._main_node.resolve_service_name(goals, only_expand=True):
+            return self._main_node.resolve_service_name(name)
+        return resolved.removesuffix('/_action/send_goal')
+
+    def create_action_server(
+        self,
+        action_type: Any,
+        name: str,
+        execute: Callable[[ServerGoalHandle], Any],
+        accept: Callable[[Any], Any],
+        cancel: Callable[[ServerGoalHandle], CancelResponse],
+    ) -> ActionServer:
+        """
+        Offer an action whose goals are coroutines, `execute` and `accept`.
+
+        name: full, see resolve_action_name.
+        """
+        return ActionServer(
+            self,
+            action_type,
+            name,
+            execute,
+            goal_callback=accept,
+            cancel_callback=cancel,
+            callback_group=ReentrantCallbackGroup(),
+            goal_service_qos_profile=DEPTH,
+            result_service_qos_profile=DEPTH,
+            feedback_pub_qos_profile=DEPTH,
+            result_timeout=_RESULT_SECONDS,
+        )
+
+    def destroy_node(self) -> None:
+        """Stop the thread, and leave the graph."""
+        self._io_executor.shutdown()
+        self._io_thread.join()
+        super().destroy_node()
+
+
+class InFlight:
+    """Counts what is under way: `with in_flight: ...`, in any thread."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        self._add(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._add(-1)
+
+    def _add(self, change: int) -> None:
+        with self._changed:
+            self._count += change
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until nothing is under way; tell whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._count, seconds)
+
+
+def spin(executor: Executor, node: Node) -> None:
+    """Run callbacks until the end; an error in one of them is logged and does not stop it."""
+    while True:
+        try:
+            return executor.spin()
+        except ExternalShutdownException:
+            return
+        except InvalidHandle:  # something was removed just when the executor looked at it
+            continue
+        except Exception:
+            node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
+
+
+def _calling(function: Callable[[], object], done: threading.Event) -> Callable[[], None]:
+    def call() -> None:
+        try:
+            function()
+        finally:
+            done.set()
+
+    return call
