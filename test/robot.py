@@ -51,6 +51,9 @@ class Spinner:
         self._executor.wake()
         self._thread.join()
         self._executor.shutdown()
+        for client in list(self.node.waitables):
+            if isinstance(client, ActionClient):
+                client.destroy()  # else it stays in the graph until it is collected
         self.node.destroy_node()
         if self.errors:
             raise self.errors[0]

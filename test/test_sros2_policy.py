@@ -211,6 +211,7 @@ def test_policy_allows_what_is_used_and_nothing_else() -> None:
         # All nodes are in one context: the graph knows them without a delay.
         names = [name for name, _ in node.get_node_names_and_namespaces()]
         used = {name: graph(node, name) for name in names}
+        used['vlm'] |= used['_vlm_io']
         boss.change_state(Transition.TRANSITION_DEACTIVATE)
         boss.change_state(Transition.TRANSITION_CLEANUP)
     with asked_node(autostart=False, use_sim_time=True) as (node, _):
