@@ -107,7 +107,7 @@ class Evaluations:
 
     @property
     def count(self) -> int:
-        """The number of questions being repeated."""
+        """Count the questions being repeated."""
         return len(self._evaluations)
 
     def join(self, options: AskOptions, subscriber: Subscriber) -> None:

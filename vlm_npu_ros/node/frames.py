@@ -36,7 +36,7 @@ class View:
 
     @property
     def newest(self) -> CachedFrame:
-        """The newest frame."""
+        """Give the newest frame."""
         return max(self.frames, key=lambda frame: frame.stamp)
 
     @property
@@ -107,7 +107,7 @@ class History:
 
     @property
     def newest(self) -> CachedFrame | None:
-        """The newest frame; None = there is no frame."""
+        """Give the newest frame; None = there is no frame."""
         frames = self._frames
         return frames[-1] if frames else None
 
