@@ -1,8 +1,4 @@
-"""
-Ask the demo model about synthetic scenes, over ROS, and check its answers.
-
-Starts the vlm node and a scene camera as processes of their own, and is a third one that asks.
-"""
+"""Ask the demo model about synthetic scenes over ROS, and check its answers."""
 
 from __future__ import annotations
 
@@ -10,26 +6,21 @@ import argparse
 from collections.abc import Callable
 from contextlib import suppress
 import importlib.util
-import os
 from pathlib import Path
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
 from vlm_npu_ros.demo.answers import DemoAnswer, summary, verdict
-from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
+from vlm_npu_ros.demo.nodes import DemoFailedError, running
 from vlm_npu_ros.demo.picture import draw, Exchange, Page, png
 from vlm_npu_ros.demo.questions import KINDS, Question, random_question
-from vlm_npu_ros.demo.scene_driver import NoAnswerError, SceneDriver
+from vlm_npu_ros.demo.scene_driver import SceneDriver
 from vlm_npu_ros.demo.scenes import random_scene, Scene
 
 if TYPE_CHECKING:
     from vlm_npu_ros.demo.screen import DemoScreen
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NODE, _CAMERA = 'vlm_node', 'scene_camera'
 _QUESTIONS = 4  # about each scene
 
 
@@ -40,15 +31,14 @@ def main() -> int:
         sys.exit(f'The demo needs rich: {sys.executable} -m pip install rich')
     from vlm_npu_ros.demo.screen import DemoScreen
 
-    stopped = threading.Event()
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: stopped.set())
     screen = DemoScreen()
     try:
-        problem = Demo(options, screen, stopped).run()
+        problem = Demo(options, screen).run()
     except KeyboardInterrupt:
         screen.say('\nStopped.')
         return 130
+    except DemoFailedError as error:
+        problem = str(error)
     except OSError as error:
         problem = f'the picture cannot be saved: {error}'
     if problem:
@@ -88,53 +78,23 @@ def _at_least(low: int) -> Callable[[str], int]:
 
 
 class Demo:
-    """
-    One run; `stopped` ends it early.
+    """One run; everything it starts has ended when `run` returns or raises."""
 
-    Everything it starts has ended when `run` returns or raises.
-    """
-
-    def __init__(
-        self, options: argparse.Namespace, screen: DemoScreen, stopped: threading.Event
-    ) -> None:
+    def __init__(self, options: argparse.Namespace, screen: DemoScreen) -> None:
         self._options = options
         self._screen = screen
-        self._stopped = stopped
         self._random = np.random.default_rng(options.seed or None)
-        self._domain = int(os.environ.get('ROS_DOMAIN_ID') or free_domain())
         self._answers: list[DemoAnswer] = []
         self._pages: list[Page] = []
 
     def run(self) -> str:
-        """Return what went wrong, or ''; raise KeyboardInterrupt if stopped, OSError."""
+        """
+        Ask about all scenes; return what is wrong with the answers, or ''.
+
+        Raises DemoFailedError, KeyboardInterrupt if it was stopped, OSError for the picture.
+        """
         self._options.output.parent.mkdir(parents=True, exist_ok=True)
-        os.environ['ROS_DOMAIN_ID'] = str(self._domain)
-        os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        self._screen.say(f'Starting {_NODE} and {_CAMERA} on ROS_DOMAIN_ID {self._domain}')
-        with Children(os.environ) as children:
-            try:
-                children.start(_NODE, 'vlm_npu_ros.node.vlm_node', {
-                    'backend': 'onnx', 'model': 'demo', 'cameras': ['camera'],
-                    'camera.topic': 'camera/image_raw', 'camera.transport': 'raw',
-                    'image_reliability': 'reliable',
-                })
-                children.start(
-                    _CAMERA, 'vlm_npu_ros.demo.scene_camera',
-                    {'scene_period': 0.0, 'reliability': 'reliable'},
-                )
-                return self._ask_all(children)
-            except ChildDiedError as error:
-                return str(error)
-            except NoAnswerError as error:
-                return f'{error}\n{_NODE}: {children.log_tail(_NODE)}'
-
-    def _ask_all(self, children: Children) -> str:
-        def check() -> None:
-            if self._stopped.is_set():
-                raise KeyboardInterrupt
-            children.check()
-
-        with SceneDriver(check) as driver:
+        with running(self._screen.say) as driver:
             with self._screen.step('Waiting for the camera', 'The camera delivers images'):
                 driver.wait_for_camera()
             with self._screen.step('Loading the model', 'The vlm node is active'):
@@ -166,7 +126,7 @@ class Demo:
         )
 
     def _conclude(self) -> str:
-        """Show the table, save the picture and return what is wrong with the answers, or ''."""
+        """Show the table and save the picture; return what is wrong with the answers, or ''."""
         self._screen.table(self._answers)
         result = summary(self._answers)
         stats = self._answers[-1].result.stats
@@ -178,7 +138,7 @@ class Demo:
 
 
 def _interesting_scene(rng: np.random.Generator) -> Scene:
-    """Return a random scene with something to ask about."""
+    """Draw a scene with something to ask about."""
     while True:
         scene = random_scene(rng)
         if len(scene.objects) > 1:
@@ -186,7 +146,7 @@ def _interesting_scene(rng: np.random.Generator) -> Scene:
 
 
 def _questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
-    """Return a description and others, in phrasings that the model was not trained on."""
+    """Draw a description and other questions, phrased as the model was not trained on."""
     kinds = ['describe', *rng.permutation([kind for kind in KINDS if kind != 'describe'])]
     questions: list[Question] = []
     for kind in kinds:

@@ -1,8 +1,7 @@
 """
 A patrol over ROS: a simulated robot, five places, questions with known answers, a report.
 
-Starts the vlm node and a scene camera as processes of their own. Where the robot arrives, the
-camera sees another scene.
+Where the robot arrives, the camera sees another scene.
 """
 
 from __future__ import annotations
@@ -10,11 +9,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-import os
 from pathlib import Path
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseStamped
@@ -22,9 +18,9 @@ import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 from vlm_npu_ros.client import VlmClient
-from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
+from vlm_npu_ros.demo.nodes import DemoFailedError, running
 from vlm_npu_ros.demo.questions import PLACE, random_question
-from vlm_npu_ros.demo.scene_driver import NoAnswerError, SceneDriver
+from vlm_npu_ros.demo.scene_driver import SceneDriver
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, Scene
 from vlm_npu_ros.demo.simulated_robot import SimulatedRobot
 from vlm_npu_ros.nav.camera import MissionCamera
@@ -36,8 +32,6 @@ from vlm_npu_ros.nav.patrol.report import Report
 if TYPE_CHECKING:
     from vlm_npu_ros.nav.patrol.screen import PatrolScreen
 
-_NODE, _CAMERA = 'vlm_node', 'scene_camera'
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CAMERA_SECONDS = 15.0
 _PLACES = (
     ('loading dock', 1.0, 0.5, 0.0),
@@ -63,18 +57,18 @@ def main() -> int:
     missing = missing_packages('rich')
     if missing:
         sys.exit(f'The demo needs more: {missing}')
-    stopped = threading.Event()
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: stopped.set())
-    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    from vlm_npu_ros.nav.patrol.screen import PatrolScreen
+
+    screen = PatrolScreen()
     try:
-        problem = _run(places(args.seed), args.output, stopped)
+        with running(screen.say) as driver:
+            driver.wait_for_camera()
+            driver.wait_for_vlm()
+            problem = _patrol(places(args.seed), args.output, driver, screen)
     except KeyboardInterrupt:
         return INTERRUPTED
-    finally:
-        rclpy.try_shutdown()
+    except DemoFailedError as error:
+        problem = str(error)
     if problem:
         print(f'The demo failed: {problem}', file=sys.stderr)
     return 1 if problem else 0
@@ -94,7 +88,7 @@ def _parse() -> argparse.Namespace:
 
 
 def places(seed: int) -> list[Place]:
-    """Return five places with scenes of this seed."""
+    """Draw the scenes at the five places, and questions about them."""
     rng = np.random.default_rng(seed)
     return [_place(rng, *where) for where in _PLACES]
 
@@ -110,7 +104,7 @@ def _place(rng: np.random.Generator, name: str, x: float, y: float, yaw: float) 
 
 
 def _scene(rng: np.random.Generator) -> Scene:
-    """Return a scene with a thing whose shape no other one has, to ask about."""
+    """Draw a scene with a thing whose shape no other one has, to ask about."""
     while True:
         scene = random_scene(rng)
         if any(len(scene.of(thing.shape)) == 1 for thing in scene.objects):
@@ -139,36 +133,6 @@ def _description(scene: Scene, rng: np.random.Generator) -> tuple[Question, str]
     return Question(asked.text), asked.answer
 
 
-def _run(route: Sequence[Place], output: Path, stopped: threading.Event) -> str:
-    """Return what went wrong, or ''; raise KeyboardInterrupt if stopped."""
-    from vlm_npu_ros.nav.patrol.screen import PatrolScreen
-
-    screen = PatrolScreen()
-    screen.say(f'Starting {_NODE} and {_CAMERA} on ROS_DOMAIN_ID {os.environ["ROS_DOMAIN_ID"]}')
-    with Children(os.environ) as children:
-        def check() -> None:
-            if stopped.is_set():
-                raise KeyboardInterrupt
-            children.check()
-
-        try:
-            children.start(_NODE, 'vlm_npu_ros.node.vlm_node', {
-                'backend': 'onnx', 'model': 'demo', 'image_reliability': 'reliable',
-            })
-            children.start(
-                _CAMERA, 'vlm_npu_ros.demo.scene_camera',
-                {'scene_period': 0.0, 'reliability': 'reliable'},
-            )
-            with SceneDriver(check) as driver:
-                driver.wait_for_camera()
-                driver.wait_for_vlm()
-                return _patrol(route, output, driver, screen)
-        except ChildDiedError as error:
-            return str(error)
-        except NoAnswerError as error:
-            return f'{error}\n{_NODE}: {children.log_tail(_NODE)}'
-
-
 def _patrol(
     route: Sequence[Place], output: Path, driver: SceneDriver, screen: PatrolScreen
 ) -> str:
@@ -178,10 +142,14 @@ def _patrol(
         driver.show(next(scenes))
 
     mission = Mission('Evening patrol', tuple(place.waypoint for place in route))
-    with MissionCamera(reliability='reliable') as camera, VlmClient() as vlm:
-        camera.wait_for_frame(_CAMERA_SECONDS)
-        patrol = Patrol(mission, SimulatedRobot(arrive), vlm, camera, progress=screen)
-        status = run_and_save(patrol, output, screen.say)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with MissionCamera(reliability='reliable') as camera, VlmClient() as vlm:
+            camera.wait_for_frame(_CAMERA_SECONDS)
+            patrol = Patrol(mission, SimulatedRobot(arrive), vlm, camera, progress=screen)
+            status = run_and_save(patrol, output, screen.say)
+    finally:
+        rclpy.try_shutdown()
     if status == INTERRUPTED:
         raise KeyboardInterrupt
     if status == FAULT:
