@@ -11,7 +11,7 @@ import pytest
 from std_msgs.msg import Header
 from vlm_npu_ros.client.messages import make_answer
 from vlm_npu_ros.demo.answers import DemoAnswer, summary, verdict
-from vlm_npu_ros.demo.questions import Question
+from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.scenes import random_scene
 from vlm_npu_ros.demo.truth import Truth
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer
@@ -35,7 +35,7 @@ def answer(**result: Any) -> DemoAnswer:
     )
     for name, value in result.items():
         setattr(response, name, value)
-    question = Question('colour', 'what colour is it?', 'It is red.')
+    question = SceneQuestion('colour', 'what colour is it?', 'It is red.')
     return DemoAnswer(
         'service', question, TRUTH, make_answer(response), pieces('It is', ' red.', '')
     )
@@ -67,7 +67,7 @@ def test_faults(faulty: DemoAnswer, words: str) -> None:
     assert faulty.note == faulty.fault
     assert not faulty.right
     problem = verdict([answer()] * 20 + [faulty])
-    assert problem.startswith("no proper answer by service to 'what colour is it?': ")
+    assert problem.startswith("bad answer by service to 'what colour is it?': ")
     assert words in problem
 
 

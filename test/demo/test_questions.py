@@ -7,7 +7,7 @@ import re
 from made_scenes import scene_of, thing
 import numpy as np
 import pytest
-from vlm_npu_ros.demo.questions import KINDS, Question, random_question, REFUSAL
+from vlm_npu_ros.demo.questions import KINDS, random_question, REFUSAL, SceneQuestion
 from vlm_npu_ros.demo.scenes import Scene
 
 EMPTY = scene_of(surface='table')
@@ -71,7 +71,7 @@ TRUE_ANSWERS = [
 ]
 
 
-def ask(scene: Scene, kind: str, words: str) -> Question:
+def ask(scene: Scene, kind: str, words: str) -> SceneQuestion:
     """Return the first random question with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)

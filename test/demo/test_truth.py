@@ -40,13 +40,13 @@ def test_a_truth_is_a_scene_that_can_be_set() -> None:
 
 
 @pytest.mark.parametrize('text, words', [
-    ('', 'no scene in JSON'),
-    ('a red ball', 'no scene in JSON'),
-    ('[]', 'no scene in JSON'),
-    ('{}', 'no scene in JSON'),
-    ('[' * 100_000, 'no scene in JSON'),
-    (changed('scene', objects=3), 'no scene in JSON'),
-    (changed('scene', weather='fine'), 'no scene in JSON'),
+    ('', 'not a scene in JSON'),
+    ('a red ball', 'not a scene in JSON'),
+    ('[]', 'not a scene in JSON'),
+    ('{}', 'not a scene in JSON'),
+    ('[' * 100_000, 'not a scene in JSON'),
+    (changed('scene', objects=3), 'not a scene in JSON'),
+    (changed('scene', weather='fine'), 'not a scene in JSON'),
     (changed('scene', surface='ice'), "surface must be one of .*'ice'"),
     (changed('scene', horizon=2), 'horizon must be a number from 0.1 to 0.9, not 2'),
     (changed('scene', light=float('nan')), 'light must be a number'),

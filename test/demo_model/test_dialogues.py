@@ -8,7 +8,7 @@ from dialogues import FOLLOW_UP_KINDS, random_dialogue, random_follow_up, WHICH_
 from made_scenes import scene_of, thing
 import numpy as np
 from sequences import random_sequence, random_sequence_question
-from vlm_npu_ros.demo.questions import Question, random_question, REFUSAL
+from vlm_npu_ros.demo.questions import random_question, REFUSAL, SceneQuestion
 from vlm_npu_ros.demo.scenes import random_scene, Scene
 
 Frames = tuple[Scene, ...]
@@ -60,7 +60,7 @@ def has(words: str, text: str) -> bool:
     return re.search(words.removesuffix('$') + r'\b', text) is not None
 
 
-def first(frames: Frames, kind: str, words: str) -> Question:
+def first(frames: Frames, kind: str, words: str) -> SceneQuestion:
     """Return the first random question with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)
@@ -73,7 +73,9 @@ def first(frames: Frames, kind: str, words: str) -> Question:
     raise AssertionError(f'no question {kind} with {words!r}')
 
 
-def follow_up(frames: Frames, dialogue: list[Question], kind: str, words: str) -> Question:
+def follow_up(
+    frames: Frames, dialogue: list[SceneQuestion], kind: str, words: str
+) -> SceneQuestion:
     """Return the first random follow-up with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)

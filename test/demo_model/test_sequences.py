@@ -14,7 +14,7 @@ from sequences import (
     random_sequence_question,
     SEQUENCE_KINDS,
 )
-from vlm_npu_ros.demo.questions import Question
+from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.scenes import fits, MAX_OBJECTS, Scene
 
 Frames = tuple[Scene, ...]
@@ -67,7 +67,7 @@ TRUE_ANSWERS = [
 ]
 
 
-def ask(frames: Frames, kind: str, words: str) -> Question:
+def ask(frames: Frames, kind: str, words: str) -> SceneQuestion:
     """Return the first random question with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)

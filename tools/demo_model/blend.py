@@ -4,8 +4,8 @@ Average two exported language models, weight by weight.
     python tools/demo_model/blend.py FIRST SECOND SHARE OUTPUT     (SHARE of the second one)
 
 Runs that began at the same weights can be averaged, and a little of the weights before a second
-stage brings back what that stage cost (Wortsman et al., arXiv 2203.05482 and 2109.01903). Where
-the first one knows words that the second does not, their rows stay as they are.
+stage brings back what that stage cost (Wortsman et al., arXiv 2203.05482 and 2109.01903). Rows of
+words that only the first one knows stay as they are.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def blend(first: np.ndarray, second: np.ndarray, share: float) -> np.ndarray:
-    """Return the average; `second` may be shorter along any axis."""
+    """Average two weights; `second` may be shorter along any axis."""
     result = first.copy()
     common = tuple(slice(length) for length in second.shape)
     result[common] = (1 - share) * first[common] + share * second

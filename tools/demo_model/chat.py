@@ -16,7 +16,7 @@ _MAX_ANSWER = 96  # tokens
 
 
 def prompt_tokens(tokenizer: Tokenizer, question: str) -> list[int]:
-    """Return the prompt after the image tokens, or after an earlier answer."""
+    """Encode a question as it follows the image tokens or an earlier answer."""
     special = tokenizer.special
     return [special['<user>'], *tokenizer.encode(question.lower()), special['<assistant>']]
 
@@ -50,15 +50,15 @@ class Chat:
 
     @property
     def length(self) -> int:
-        """Return the tokens so far."""
+        """Count the tokens so far."""
         return len(self._past)
 
     def copy(self) -> Chat:
-        """Return one that goes on from here by itself."""
+        """Fork: the copy continues from here independently."""
         return Chat(self._model, self._embedding, self._past)
 
     def ask(self, question: str) -> str:
-        """Return the greedy answer; question and answer become part of the dialogue."""
+        """Answer greedily; question and answer become part of the dialogue."""
         tokenizer = self._model.tokenizer
         end = tokenizer.special['<eos>']
         answer: list[int] = []

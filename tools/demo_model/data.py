@@ -11,14 +11,14 @@ from frames import centre_token, random_size
 from model import IMAGE_SIZE, IMAGE_TOKENS
 import numpy as np
 from rich.progress import track
-from vlm_npu_ros.demo.questions import Question
+from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render, Scene, SHAPES
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.images import letterbox
 
 
 def make_pictures(count: int, seed: int) -> tuple[list[Scene], np.ndarray, np.ndarray]:
-    """Return scenes, pictures (count, 128, 128, 3) uint8 and targets for `Aid.loss`, int64."""
+    """Render scenes; return them, pictures (count, 128, 128, 3) uint8, targets of `Aid.loss`."""
     scenes: list[Scene] = []
     pictures = np.empty((count, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
     targets = np.empty((count, IMAGE_TOKENS, 4), np.int64)
@@ -63,9 +63,9 @@ class Packed(NamedTuple):
 
 
 def pack(
-    rows: Sequence[Sequence[Sequence[Question]]], tokenizer: Tokenizer, image_tokens: int
+    rows: Sequence[Sequence[Sequence[SceneQuestion]]], tokenizer: Tokenizer, image_tokens: int
 ) -> Packed:
-    """Return the dialogues of each row, each as if it alone followed the image tokens."""
+    """Pack the dialogues of each row, each as if it alone followed the image tokens."""
     encoded = [[_encode(dialogue, tokenizer) for dialogue in row] for row in rows]
     length = max(sum(len(tokens) for tokens, _ in row) for row in encoded)
     tokens = np.zeros((len(rows), length), np.int64)
@@ -86,8 +86,10 @@ def pack(
     return Packed(tokens, labels, positions, group)
 
 
-def _encode(dialogue: Sequence[Question], tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """Return the tokens of a dialogue and, for each, the token of an answer to come next."""
+def _encode(
+    dialogue: Sequence[SceneQuestion], tokenizer: Tokenizer
+) -> tuple[list[int], list[int]]:
+    """Encode a dialogue; labels are the next token of an answer, elsewhere -1."""
     tokens: list[int] = []
     labels: list[int] = []
     for turn in dialogue:

@@ -1,8 +1,8 @@
 """
 Dialogues about one group of frames, in which questions refer back to earlier ones.
 
-'It' is the only object that the last answer names. 'And the box?' asks of the box what was asked
-last. Refusals in between do not count.
+'It' is the only object that the last answer names. 'And the box?' repeats the last question for
+the box. Refusals in between do not count.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from vlm_npu_ros.demo.questions import (
     Filled,
     kinds_of,
     PLACE,
-    Question,
     random_question,
     reference,
+    SceneQuestion,
 )
 from vlm_npu_ros.demo.scenes import COLOURS, Scene, SceneObject, SIDES
 
 WHICH_ONE = 'Which one do you mean?'
 
-# Frames and the question that is referred back to; None where there is no clear answer.
-_Ask = Callable[[Sequence[Scene], Question, np.random.Generator], Filled | None]
-# What can be asked of a thing; the arguments are the frames, its noun, shape and colour.
+# From the frames and the question referred back to; None where there is no clear answer.
+_Ask = Callable[[Sequence[Scene], SceneQuestion, np.random.Generator], Filled | None]
+# What can be asked about a thing; the arguments are the frames, its noun, shape and colour.
 _About = Callable[[Sequence[Scene], str, str, str | None], Filled | None]
 _ABOUT: dict[str, _About] = {
     'colour': lambda frames, noun, shape, colour: about_colour(frames[-1], shape, colour),
@@ -54,9 +54,9 @@ _IT = ('colour', 'where', 'is_near')  # what 'and the other one?' can carry on
 
 def random_dialogue(
     frames: Sequence[Scene], rng: np.random.Generator, turns: int, held_out: bool = False
-) -> list[Question]:
-    """Return questions of which most refer back to earlier ones."""
-    dialogue: list[Question] = []
+) -> list[SceneQuestion]:
+    """Draw questions of which most refer back to earlier ones."""
+    dialogue: list[SceneQuestion] = []
     while len(dialogue) < turns:
         turn = None
         if dialogue and rng.random() < 0.75:
@@ -67,8 +67,8 @@ def random_dialogue(
 
 def random_opening(
     frames: Sequence[Scene], rng: np.random.Generator, held_out: bool = False
-) -> Question:
-    """Return a question that can be understood by itself."""
+) -> SceneQuestion:
+    """Draw a question that can be understood by itself."""
     if rng.random() < (0.6 if len(frames) > 1 else 0.03):
         return random_sequence_question(frames, rng, held_out=held_out)
     return random_question(frames[-1], rng, held_out=held_out)
@@ -76,12 +76,12 @@ def random_opening(
 
 def random_follow_up(
     frames: Sequence[Scene],
-    dialogue: Sequence[Question],
+    dialogue: Sequence[SceneQuestion],
     rng: np.random.Generator,
     kind: str | None = None,
     held_out: bool = False,
-) -> Question | None:
-    """Return a question that refers back to the dialogue so far; None if none is clear."""
+) -> SceneQuestion | None:
+    """Draw a question that refers back to the dialogue so far; None if none is clear."""
     last = next((turn for turn in reversed(dialogue) if turn.kind != 'other'), None)
     if last is None:
         return None
@@ -93,15 +93,17 @@ def random_follow_up(
 
 
 def _shuffled(rng: np.random.Generator) -> list[str]:
-    """Return the kinds in random order; those of more weight tend to come first."""
+    """Shuffle the kinds; those with more weight tend to come first."""
     order = rng.exponential(size=len(_NAMES)) / _WEIGHTS
     return [_NAMES[i] for i in np.argsort(order)]
 
 
 def _of_it(asks: str) -> _Ask:
-    """Return the function for a question of this kind about 'it'."""
+    """Make the function for a question of this kind about 'it'."""
 
-    def ask(frames: Sequence[Scene], last: Question, rng: np.random.Generator) -> Filled | None:
+    def ask(
+        frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
+    ) -> Filled | None:
         if last.missing:
             return Filled({}, absent(last.missing), missing=last.missing, asks=asks)
         if len(last.about) > 1:
@@ -119,15 +121,15 @@ def _of_thing(asks: str, frames: Sequence[Scene], thing: SceneObject) -> Filled 
     return filled._replace(slots={}, asks=asks) if filled else None
 
 
-def _only(frames: Sequence[Scene], last: Question) -> SceneObject | None:
-    """Return what 'it' is, as it is in the newest frame, if it is there."""
+def _only(frames: Sequence[Scene], last: SceneQuestion) -> SceneObject | None:
+    """Find what 'it' is in the newest frame, if it is there."""
     if len(last.about) != 1:
         return None
     return next((o for o in frames[-1].objects if o.name == last.about[0].name), None)
 
 
 def _is_it_colour(
-    frames: Sequence[Scene], last: Question, rng: np.random.Generator
+    frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
 ) -> Filled | None:
     thing = _only(frames, last)
     if thing is None:
@@ -140,7 +142,7 @@ def _is_it_colour(
 
 
 def _is_it_side(
-    frames: Sequence[Scene], last: Question, rng: np.random.Generator
+    frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
 ) -> Filled | None:
     thing = _only(frames, last)
     if thing is None:
@@ -152,7 +154,7 @@ def _is_it_side(
 
 
 def _is_it_blocking(
-    frames: Sequence[Scene], last: Question, rng: np.random.Generator
+    frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
 ) -> Filled | None:
     thing = _only(frames, last)
     if thing is None:
@@ -163,14 +165,14 @@ def _is_it_blocking(
 
 
 def _how_many_such(
-    frames: Sequence[Scene], last: Question, rng: np.random.Generator
+    frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
 ) -> Filled | None:
     thing = _only(frames, last)
     return about_number(frames[-1], thing.shape, None)._replace(asks='count') if thing else None
 
 
 def _its_direction(
-    frames: Sequence[Scene], last: Question, rng: np.random.Generator
+    frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
 ) -> Filled | None:
     if len(frames) == 1 and last.about and rng.random() < 0.1:
         return Filled({}, ONE_FRAME)
@@ -179,8 +181,8 @@ def _its_direction(
     return _of_thing('direction', frames, last.about[0])
 
 
-def _other(frames: Sequence[Scene], last: Question) -> SceneObject | None:
-    """Return what 'the other one' is: of two of a shape or, failing that, of two objects."""
+def _other(frames: Sequence[Scene], last: SceneQuestion) -> SceneObject | None:
+    """Find 'the other one': of two of a shape or, failing that, of two objects."""
     thing = _only(frames, last)
     if thing is None:
         return None
@@ -190,7 +192,7 @@ def _other(frames: Sequence[Scene], last: Question) -> SceneObject | None:
 
 
 def _other_one(
-    frames: Sequence[Scene], last: Question, rng: np.random.Generator
+    frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
 ) -> Filled | None:
     other, asks = _other(frames, last), _SAME.get(last.asks, last.asks)
     carried = asks in _IT or (len(frames) > 1 and asks in ('direction', 'did_move'))
@@ -198,9 +200,11 @@ def _other_one(
 
 
 def _of_the_other(asks: str) -> _Ask:
-    """Return the function for a question of this kind about 'the other one'."""
+    """Make the function for a question of this kind about 'the other one'."""
 
-    def ask(frames: Sequence[Scene], last: Question, rng: np.random.Generator) -> Filled | None:
+    def ask(
+        frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
+    ) -> Filled | None:
         other = _other(frames, last)
         return _of_thing(asks, frames, other) if other else None
 
@@ -208,9 +212,9 @@ def _of_the_other(asks: str) -> _Ask:
 
 
 def _same_for(
-    frames: Sequence[Scene], last: Question, rng: np.random.Generator
+    frames: Sequence[Scene], last: SceneQuestion, rng: np.random.Generator
 ) -> Filled | None:
-    """Ask of another thing what was asked last."""
+    """Repeat the last question for another thing."""
     asks = _SAME.get(last.asks, last.asks)
     noun, shape, colour = _another(frames[-1], last, rng)
     if asks == 'on_side':
@@ -229,9 +233,9 @@ def _same_for(
 
 
 def _another(
-    scene: Scene, last: Question, rng: np.random.Generator
+    scene: Scene, last: SceneQuestion, rng: np.random.Generator
 ) -> tuple[str, str, str | None]:
-    """Return the noun, the shape and the colour of what was not asked about just now."""
+    """Draw the noun, the shape and the colour of something that was not asked about just now."""
     if last.answer == WHICH_ONE and rng.random() < 0.8:
         thing = last.about[int(rng.integers(len(last.about)))]
         return thing.name, thing.shape, thing.colour

@@ -35,7 +35,7 @@ from sequences import (  # noqa: E402
     random_sequence_question,
     SEQUENCE_KINDS,
 )
-from vlm_npu_ros.demo.questions import KINDS, Question, random_question  # noqa: E402
+from vlm_npu_ros.demo.questions import KINDS, random_question, SceneQuestion  # noqa: E402
 from vlm_npu_ros.demo.scenes import random_scene, Scene  # noqa: E402
 
 RESOLUTIONS = ((640, 480), (1280, 720), (320, 240))
@@ -51,7 +51,7 @@ GROUPS = {
 }
 BARS = {'one attribute': 0.97, 'description': 0.92, 'follow-ups': 0.90, 'sequences': 0.85}
 
-_Dialogues = list[list[Question]]
+_Dialogues = list[list[SceneQuestion]]
 
 
 def main() -> int:
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def _measure(args: argparse.Namespace) -> tuple[Counter[str], Counter[str], dict[str, str]]:
-    """Return right answers, questions and an example by kind."""
+    """Ask everything; return right answers, questions and an example by kind."""
     model = ChatModel(args.folder)
     right: Counter[str] = Counter()
     asked: Counter[str] = Counter()
@@ -107,8 +107,8 @@ def _measure(args: argparse.Namespace) -> tuple[Counter[str], Counter[str], dict
     return right, asked, examples
 
 
-def _answers(start: Chat, dialogues: _Dialogues) -> Iterator[tuple[str, Question, str]]:
-    """Yield kind, question and answer; what opens a long dialogue is a kind of its own."""
+def _answers(start: Chat, dialogues: _Dialogues) -> Iterator[tuple[str, SceneQuestion, str]]:
+    """Yield kind, question and answer; the openings of long dialogues are a kind of their own."""
     for dialogue in dialogues:
         chat = start.copy()
         for question in dialogue:
@@ -121,14 +121,14 @@ def _answers(start: Chat, dialogues: _Dialogues) -> Iterator[tuple[str, Question
 
 
 def _single(rng: np.random.Generator, held_out: bool) -> tuple[tuple[Scene, ...], _Dialogues]:
-    """Return a scene and a question of each kind that makes sense for it."""
+    """Draw a scene and a question of each kind that makes sense for it."""
     scene = random_scene(rng)
     asked = _each(KINDS, lambda kind: random_question(scene, rng, kind, held_out))
     return (scene,), asked
 
 
 def _sequence(rng: np.random.Generator, held_out: bool) -> tuple[tuple[Scene, ...], _Dialogues]:
-    """Return frames and a question of each kind, some of them about the newest frame alone."""
+    """Draw frames and a question of each kind, and some about the newest frame alone."""
     frames = random_sequence(rng)
     asked = _each(
         SEQUENCE_KINDS, lambda kind: random_sequence_question(frames, rng, kind, held_out)
@@ -138,12 +138,12 @@ def _sequence(rng: np.random.Generator, held_out: bool) -> tuple[tuple[Scene, ..
 
 
 def _dialogue(rng: np.random.Generator, held_out: bool) -> tuple[tuple[Scene, ...], _Dialogues]:
-    """Return frames, a single one twice as often as several, and a dialogue of 2 to 10 turns."""
+    """Draw frames, a single one twice as often as several, and a dialogue of 2 to 10 turns."""
     frames = random_sequence(rng) if rng.random() < 1 / 3 else (random_scene(rng),)
     return frames, [random_dialogue(frames, rng, int(rng.integers(2, 11)), held_out)]
 
 
-def _each(kinds: Iterable[str], ask: Callable[[str], Question]) -> _Dialogues:
+def _each(kinds: Iterable[str], ask: Callable[[str], SceneQuestion]) -> _Dialogues:
     asked = []
     for kind in kinds:
         with suppress(ValueError):  # no clear answer for this scene
@@ -151,8 +151,8 @@ def _each(kinds: Iterable[str], ask: Callable[[str], Question]) -> _Dialogues:
     return asked
 
 
-# Seed, beside that of the options and the index, and what is asked. The single questions have
-# none of their own, so that figures can be compared with those of earlier versions.
+# An addition to the seed of options and index, and what is asked. The single questions have none,
+# so that their figures can be compared with those of earlier versions.
 PARTS = {'single': ((), _single), 'sequences': ((1,), _sequence), 'dialogues': ((2,), _dialogue)}
 
 

@@ -3,8 +3,8 @@ Measure how the demo model decides: yes, no, one of several, or unclear.
 
     make eval-typed                  (or: python tools/demo_model/evaluate_typed.py --help)
 
-Scenes and phrasings are held out from training. A question about one thing that is not there must
-be unclear, unless it asks whether it is there. Exit code 1 if a bar is missed.
+Scenes and phrasings are held out from training. A question about something that is not there
+must be unclear, unless it asks whether it is there. Exit code 1 if a bar is missed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPOSITORY))
 import numpy as np  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
-from vlm_npu_ros.demo.questions import PLACE, Question, random_question  # noqa: E402
+from vlm_npu_ros.demo.questions import PLACE, random_question, SceneQuestion  # noqa: E402
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render, Scene, SHAPES  # noqa: E402
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO  # noqa: E402
 from vlm_npu_ros.engine.loading import load_engine  # noqa: E402
@@ -40,7 +40,7 @@ CHOICE_KINDS = ('colour', 'where', 'count', 'nearest', 'leftmost', 'rightmost')
 class Typed(NamedTuple):
     """A question, its choices and the true one, or unclear."""
 
-    question: Question
+    question: SceneQuestion
     choices: tuple[str, ...]
     truth: str
 
@@ -89,15 +89,15 @@ def _questions(scene: Scene, rng: np.random.Generator) -> Iterator[Typed]:
                 yield typed
 
 
-def _yes_no(question: Question) -> Typed | None:
+def _yes_no(question: SceneQuestion) -> Typed | None:
     for choice in YES_NO:
         if question.answer.lower().startswith(choice + ','):
             return Typed(question, YES_NO, choice)
     return Typed(question, YES_NO, UNCLEAR) if question.missing else None
 
 
-def _choice(scene: Scene, question: Question, rng: np.random.Generator) -> Typed | None:
-    """Return the question with choices; None if the answer names several things."""
+def _choice(scene: Scene, question: SceneQuestion, rng: np.random.Generator) -> Typed | None:
+    """Add choices to the question; None if the answer names several things."""
     about, kind = question.about, question.kind
     if kind == 'count':
         numbers = tuple(str(n) for n in range(1, 5))
@@ -116,7 +116,7 @@ def _choice(scene: Scene, question: Question, rng: np.random.Generator) -> Typed
 
 
 def _names(scene: Scene, rng: np.random.Generator) -> tuple[str, ...]:
-    """Return what is there and two things that are not, in random order."""
+    """Name what is there and two things that are not, in random order."""
     names = {thing.name for thing in scene.objects}
     while len(names) < len(scene.objects) + 2:
         shape, colour = rng.choice(SHAPES), rng.choice(list(COLOURS))

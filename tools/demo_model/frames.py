@@ -42,7 +42,7 @@ class Groups(NamedTuple):
 
 
 def make_groups(count: int, length: int, seed: int, encoder: Path) -> Groups:
-    """Return groups of `length` frames each; 1 = single scenes."""
+    """Make groups of `length` frames each; 1 = single scenes."""
     with multiprocessing.get_context('fork').Pool() as pool:
         jobs = ((seed, length, i, encoder) for i in range(count))
         results = pool.imap(_make_group, jobs, chunksize=16)
@@ -75,7 +75,7 @@ def _happenings(frames: Frames, aspect: float) -> np.ndarray:
 
 
 def centre_token(scene: Scene, thing: SceneObject, aspect: float) -> int:
-    """Return the image token at the centre of an object."""
+    """Find the image token at the centre of an object."""
     left, top, right, bottom = object_box(scene, thing, aspect)
     column = int(np.clip((left + right) / 2 * GRID, 0, GRID - 1))
     row = int(np.clip(((top + bottom) / 2 + (1 - aspect) / 2) * GRID, 0, GRID - 1))
@@ -83,14 +83,14 @@ def centre_token(scene: Scene, thing: SceneObject, aspect: float) -> int:
 
 
 def random_size(rng: np.random.Generator) -> tuple[int, int]:
-    """Return width and height of a camera's frames."""
+    """Draw width and height of a camera's frames."""
     return _RESOLUTIONS[rng.choice(len(_RESOLUTIONS), p=_SHARES)]
 
 
 def encode(
     frames: Sequence[Scene], encoder: Path, width: int, height: int, exposure: float = 1.0
 ) -> np.ndarray:
-    """Return the embeddings of rendered frames one after another, (frames * 64, 128) float32."""
+    """Render and encode frames; their embeddings one after another, (frames * 64, 128) float32."""
     pictures = [render(frame, width, height) for frame in frames]
     exposed = [(exposure * p).clip(0, 255).astype(np.uint8) for p in pictures]
     return np.concatenate([_encoder(encoder).encode(p)[:, 0] for p in exposed])
@@ -98,5 +98,5 @@ def encode(
 
 @cache
 def _encoder(path: Path) -> OnnxEncoder:
-    """Open it once in each process."""
+    """Open the encoder once in each process."""
     return OnnxEncoder(path, threads=1)

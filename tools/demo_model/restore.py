@@ -13,10 +13,10 @@ from vocabulary import tokenizer_of
 
 
 def restore(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
-    """Return the model of the folder, with random rows for what the tokenizer has more."""
+    """Load the model, with random rows for tokens that only the tokenizer has."""
     graph = onnx.load(folder / 'language_model.onnx').graph
     known = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-    # Matrices have no telling names in the graph; they are known by their order.
+    # Matrices have no useful names in the graph; they are recognised by their order.
     matrices = [
         known[node.input[1]].T
         for node in graph.node
@@ -33,7 +33,7 @@ def restore(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
 
 
 def extended(tokenizer: Tokenizer, texts: list[str]) -> Tokenizer:
-    """Return a tokenizer that has the words of the texts as well; the old tokens stay."""
+    """Add the words of the texts to a tokenizer; the old tokens keep their numbers."""
     known = set(tokenizer.pieces)
     new = [p for p in tokenizer_of(texts).pieces if p not in known]
     return Tokenizer([*tokenizer.pieces, *new])

@@ -2,7 +2,7 @@
 Sequences of frames of one camera, and questions about what changes in them.
 
 Frames are ordered from the oldest to the newest. Things move from one third of the picture to
-another or between near and far, appear, or go away; what stays quivers a little. The questions
+another or between near and far, appear, or go away; what stays trembles a little. The questions
 compare the newest frame with the oldest.
 """
 
@@ -18,11 +18,12 @@ from vlm_npu_ros.demo.questions import (
     about_place,
     absent,
     article,
+    draw,
     Filled,
     kinds_of,
     listed,
-    Question,
     reference,
+    SceneQuestion,
     sentence,
 )
 from vlm_npu_ros.demo.scenes import (
@@ -44,7 +45,7 @@ ONE_FRAME = 'I see only one picture.'
 APPEARED, WENT_AWAY = 'appeared', 'went away'
 
 _Track = list[SceneObject | None]  # what an object is in each frame; None = not there
-_QUIVER = 0.005  # of a thing that stays, in image widths and as a share of its scale
+_TREMBLE = 0.005  # of things that stay, in image widths and as a share of their scale
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ class Change:
 
     @property
     def clause(self) -> str:
-        """Return it in words: 'the red ball moved to the left', 'a red ball appeared'."""
+        """Name it in words: 'the red ball moved to the left', 'a red ball appeared'."""
         name = self.thing.name
         return f'{article(name) if self.what == APPEARED else f"the {name}"} {self.what}'
 
 
 def changes(frames: Sequence[Scene]) -> list[Change]:
-    """Return what moved, then what appeared, then what went away; each from left to right."""
+    """List what moved, then what appeared, then what went away; each from left to right."""
     before = {o.name: o for o in frames[0].objects}
     after = {o.name: o for o in frames[-1].objects}
     moved = [
@@ -91,7 +92,7 @@ def _movement(before: SceneObject, after: SceneObject) -> str:
 
 
 def random_sequence(rng: np.random.Generator, length: int | None = None) -> tuple[Scene, ...]:
-    """Return 2 to 4 frames in which 0 to 2 things change, each once."""
+    """Draw 2 to 4 frames in which 0 to 2 things change, each once."""
     length = length or int(rng.integers(2, MAX_FRAMES + 1))
     while True:
         scene = random_scene(rng)
@@ -136,12 +137,12 @@ def _placed(thing: SceneObject, side: str, rng: np.random.Generator) -> SceneObj
 
 
 def _frame(scene: Scene, things: Sequence[SceneObject | None], rng: np.random.Generator) -> Scene:
-    """Return the scene with these things, each a little off, in light that is a little off."""
+    """Put these things into the scene, each and the light varied a little."""
     objects = [
         replace(
             thing,
-            x=thing.x + float(rng.uniform(-_QUIVER, _QUIVER)),
-            scale=thing.scale * float(rng.uniform(1 - _QUIVER, 1 + _QUIVER)),
+            x=thing.x + float(rng.uniform(-_TREMBLE, _TREMBLE)),
+            scale=thing.scale * float(rng.uniform(1 - _TREMBLE, 1 + _TREMBLE)),
         )
         for thing in things
         if thing
@@ -165,27 +166,21 @@ def random_sequence_question(
     rng: np.random.Generator,
     kind: str | None = None,
     held_out: bool = False,
-) -> Question:
+) -> SceneQuestion:
     """
-    Return a question about what changes in the frames, or about the newest one as such.
+    Draw a question about what changes in the frames, or about the newest one alone.
 
-    Of a single frame, nothing can be said to have changed. Raises ValueError where `kind` has no
-    clear answer.
+    In a single frame nothing can change, which is then the answer. Raises ValueError where `kind`
+    has no clear answer.
     """
-    while True:
-        chosen = kind or str(rng.choice(_NAMES, p=_WEIGHTS))
-        filled = SEQUENCE_KINDS[chosen].ask(frames, rng)
-        if filled is not None:
-            break
-        if kind:
-            raise ValueError(f'the question {kind!r} has no clear answer for these frames')
-    if len(frames) == 1 and not chosen.endswith('_now'):
+    chosen, filled = draw(SEQUENCE_KINDS, _WEIGHTS, kind, frames, rng)
+    if len(frames) == 1 and not chosen.name.endswith('_now'):
         filled = Filled(filled.slots, ONE_FRAME)
-    return SEQUENCE_KINDS[chosen].question(filled, rng, held_out)
+    return chosen.question(filled, rng, held_out)
 
 
 def happening(found: Sequence[Change]) -> str:
-    """Return what changed in words, without a capital letter and a full stop."""
+    """Put what changed into words, without a capital letter and a full stop."""
     return listed([change.clause for change in found])
 
 
@@ -227,7 +222,7 @@ def _went_away(frames: Sequence[Scene], rng: np.random.Generator) -> Filled:
 def about_movement(
     frames: Sequence[Scene], noun: str, shape: str, colour: str | None
 ) -> Filled | None:
-    """Say what the thing that is called `noun` did; None if several were called so."""
+    """Say what the thing called `noun` did; None if several have this name."""
     things = {o.name: o for frame in frames for o in frame.of(shape, colour)}
     if len(things) > 1:
         return None
@@ -244,7 +239,7 @@ def about_movement(
 def about_having_moved(
     frames: Sequence[Scene], noun: str, shape: str, colour: str | None
 ) -> Filled | None:
-    """Say whether the thing that is called `noun` moved; None if several were called so."""
+    """Say whether the thing called `noun` moved; None if several have this name."""
     filled = about_movement(frames, noun, shape, colour)
     if filled is None or filled.answer == absent(noun):
         return filled
@@ -263,7 +258,7 @@ def _did_move(frames: Sequence[Scene], rng: np.random.Generator) -> Filled | Non
 def _reference(
     frames: Sequence[Scene], rng: np.random.Generator
 ) -> tuple[str, str, str | None]:
-    """Prefer what changes."""
+    """Draw a noun like `reference`, but prefer what changes."""
     found = changes(frames)
     if not found or rng.random() < 0.4:
         return reference(frames[-1], rng, present=0.8)
@@ -298,6 +293,5 @@ SEQUENCE_KINDS = kinds_of('sequences', {
     'where_now': _where_now,
 })
 _WEIGHT = {'what_changed': 1.3, 'moved': 1.3, 'direction': 1.3, 'count_now': 1.2, 'where_now': 0.6}
-_NAMES = list(SEQUENCE_KINDS)
-_WEIGHTS = np.array([_WEIGHT.get(name, 1.0) for name in _NAMES])
+_WEIGHTS = np.array([_WEIGHT.get(name, 1.0) for name in SEQUENCE_KINDS])
 _WEIGHTS /= _WEIGHTS.sum()

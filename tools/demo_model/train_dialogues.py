@@ -3,9 +3,9 @@ Second stage: teach the demo's language model dialogues and sequences of frames.
 
     make train-demo-model            (or: python tools/demo_model/train_dialogues.py --help)
 
-Goes on from the exported files. The vision encoder stays as it is, so that frames are encoded
-once and only the small language model is trained. Single questions stay in the mix: they are not
-to be forgotten.
+Continues with the exported files. The vision encoder stays as it is, so that frames are encoded
+once and only the small language model is trained. Single questions stay in the mix, so that they
+are not forgotten.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ import torch  # noqa: E402
 from torch import distributed  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from train import rate_at  # noqa: E402
-from vlm_npu_ros.demo.questions import Question, random_question  # noqa: E402
+from vlm_npu_ros.demo.questions import random_question, SceneQuestion  # noqa: E402
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer  # noqa: E402
 from vocabulary import training_texts  # noqa: E402
 
@@ -121,7 +121,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _keep_memory() -> None:
-    """Let the C library keep freed memory: fetching it anew can take most of the time."""
+    """Let the C library keep freed memory: getting it again can take most of the time."""
     libc = ctypes.CDLL(None)
     if not hasattr(libc, 'mallopt'):  # not glibc
         return
@@ -199,8 +199,8 @@ def _feed(
         batches.put((count, rows, pack(asked, tokenizer, count * IMAGE_TOKENS)))
 
 
-def _asked(frames: Frames, rng: np.random.Generator) -> Sequence[Sequence[Question]]:
-    """Return questions about one group of frames, single ones first and then a dialogue."""
+def _asked(frames: Frames, rng: np.random.Generator) -> Sequence[Sequence[SceneQuestion]]:
+    """Draw questions about one group of frames, single ones first and then a dialogue."""
     if len(frames) == 1:
         singles = [random_question(frames[0], rng) for _ in range(_SINGLE_QUESTIONS)]
     else:

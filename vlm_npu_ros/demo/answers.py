@@ -1,4 +1,4 @@
-"""Answers that came over ROS, and what they are worth."""
+"""Answers that came over ROS, and whether they are right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vlm_npu_ros.client import Answer
 from vlm_npu_ros.client.messages import to_seconds
-from vlm_npu_ros.demo.questions import Question
+from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.truth import Truth
 from vlm_npu_ros.msg import PartialAnswer
 
@@ -25,19 +25,19 @@ class DemoAnswer:
     """
 
     way: str
-    question: Question
+    question: SceneQuestion
     truth: Truth
     result: Answer
     pieces: tuple[PartialAnswer, ...]
 
     @property
     def right(self) -> bool:
-        """Return whether it is the one right answer."""
+        """Whether it is the only right answer."""
         return not self.fault and self.result.text.strip() == self.question.answer
 
     @property
     def fault(self) -> str:
-        """Return why it is no whole and streamed answer about this scene, or ''."""
+        """Why it is not a complete, streamed answer about this scene; '' if it is."""
         result = self.result
         if not result.ok:
             return f'error {result.error_code}: {result.error}'
@@ -53,22 +53,22 @@ class DemoAnswer:
 
     @property
     def frame_age(self) -> str:
-        """Return the age of the frame when the answer was complete."""
+        """Age of the frame when the answer was complete."""
         return f'{self.result.age or 0.0:.2f} s'
 
     @property
     def first_token(self) -> str:
-        """Return the time from the question to the first piece."""
+        """Time from the question to the first piece."""
         return f'{self.result.stats["first_token_ms"]:.0f} ms'
 
     @property
     def rate(self) -> str:
-        """Return the tokens per second after the first."""
+        """Tokens per second after the first."""
         return f'{self.result.stats["tokens_per_second"]:.0f}'
 
     @property
     def note(self) -> str:
-        """Return what is wrong with it, or what it cost."""
+        """Tell what is wrong with it, otherwise what it cost."""
         return self.fault or (
             f'frame {self.frame_age} old, first token after {self.first_token}, '
             f'{self.rate} tokens/s'
@@ -76,7 +76,7 @@ class DemoAnswer:
 
 
 def summary(answers: Sequence[DemoAnswer]) -> str:
-    """Return how many answers are right, and how they came."""
+    """Say how many answers are right, and how they came."""
     right = sum(answer.right for answer in answers)
     ways = [answer.way for answer in answers]
     return (
@@ -86,10 +86,10 @@ def summary(answers: Sequence[DemoAnswer]) -> str:
 
 
 def verdict(answers: Sequence[DemoAnswer]) -> str:
-    """Return why these answers do not do, or ''."""
+    """Say why these answers are not good enough, '' if they are."""
     for answer in answers:
         if answer.fault:
-            return f'no proper answer by {answer.way} to {answer.question.text!r}: {answer.fault}'
+            return f'bad answer by {answer.way} to {answer.question.text!r}: {answer.fault}'
     right = sum(answer.right for answer in answers)
     if right < NEEDED * len(answers):
         return f'only {right} of {len(answers)} answers are right, {NEEDED:.0%} are needed.'

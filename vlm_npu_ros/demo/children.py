@@ -1,4 +1,4 @@
-"""Programs of this package in processes of their own, which end with the one that started them."""
+"""Programs of this package in processes of their own, which end with their parent."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _DOMAINS = range(1, 102)
 
 
 class ChildDiedError(Exception):
-    """A process ended that should have stayed."""
+    """A process ended that should have kept running."""
 
 
 class Children:
     """
-    A context manager: on leaving, all processes are interrupted, and killed if they linger.
+    A context manager; on leaving, all processes are interrupted, and killed if they linger.
 
-    Each is the leader of a process group, so that Ctrl-C in the terminal does not reach it before
-    its parent decides, and what it starts itself ends with it.
+    Each leads a process group: Ctrl-C in the terminal reaches only the parent, and whatever a
+    child starts ends with it.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -55,7 +55,7 @@ class Children:
         )
 
     def check(self) -> None:
-        """Raise ChildDiedError, with its last words, if a process has ended."""
+        """Raise ChildDiedError, with its last lines, if a process has ended."""
         for name, process in self._processes.items():
             status = process.poll()
             if status is not None:
@@ -63,7 +63,7 @@ class Children:
                 raise ChildDiedError(f'{name} {how}. {self.log_tail(name)}')
 
     def log_tail(self, name: str) -> str:
-        """Return the last lines that a process has written, with a heading."""
+        """Quote the last lines that a process has written, with a heading."""
         descriptor = self._logs[name].fileno()
         start = max(0, os.fstat(descriptor).st_size - 65536)
         # Not seek and read: the process writes at the same file position.
@@ -99,7 +99,7 @@ def _signalled(number: int) -> str:
 
 
 def free_domain() -> int:
-    """Return a ROS domain whose discovery port nobody on this machine listens to."""
+    """Find a ROS domain whose discovery port is not in use on this machine."""
     candidates = random.sample(_DOMAINS, len(_DOMAINS))
     for domain in candidates:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

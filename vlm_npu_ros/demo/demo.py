@@ -14,7 +14,7 @@ import numpy as np
 from vlm_npu_ros.demo.answers import DemoAnswer, summary, verdict
 from vlm_npu_ros.demo.nodes import DemoFailedError, running
 from vlm_npu_ros.demo.picture import draw, Exchange, Page, png
-from vlm_npu_ros.demo.questions import KINDS, Question, random_question
+from vlm_npu_ros.demo.questions import KINDS, random_question, SceneQuestion
 from vlm_npu_ros.demo.scene_driver import SceneDriver
 from vlm_npu_ros.demo.scenes import random_scene, Scene
 
@@ -145,10 +145,10 @@ def _interesting_scene(rng: np.random.Generator) -> Scene:
             return scene
 
 
-def _questions(scene: Scene, rng: np.random.Generator) -> list[Question]:
+def _questions(scene: Scene, rng: np.random.Generator) -> list[SceneQuestion]:
     """Draw a description and other questions, phrased as the model was not trained on."""
     kinds = ['describe', *rng.permutation([kind for kind in KINDS if kind != 'describe'])]
-    questions: list[Question] = []
+    questions: list[SceneQuestion] = []
     for kind in kinds:
         try:
             questions.append(random_question(scene, rng, str(kind), held_out=True))

@@ -1,13 +1,16 @@
 """
 Questions about synthetic scenes, in many phrasings, with their true answers.
 
+    question = random_question(scene, rng, 'colour', held_out=True)
+    question.text, question.answer    # 'what colour is the box?', 'The box is red.'
+
 Every kind of question has phrasings to train on and others that are held out, so that the
 evaluation measures understanding and not memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Callable, Generic, NamedTuple, TypeVar
 
@@ -26,13 +29,13 @@ PHRASINGS = yaml.safe_load(
 
 
 @dataclass(frozen=True)
-class Question:
+class SceneQuestion:
     """
     A question about a scene; `answer` is the only answer that counts as right.
 
-    about: the objects that the answer names, for questions that refer back to them.
-    missing: the noun that was asked for in vain.
-    asks: the kind of question that it is in full: 'colour' for 'and the box?' after a colour.
+    about: the objects that the answer names, for follow-up questions.
+    missing: the noun of a thing that is not there.
+    asks: the kind of the complete question: 'colour' for 'and the box?' after a colour.
     """
 
     kind: str
@@ -44,7 +47,7 @@ class Question:
 
 
 class Filled(NamedTuple):
-    """What to fill a phrasing with, and the answer; the rest as in `Question`."""
+    """What fills the slots of a phrasing, and the answer; the rest as in `SceneQuestion`."""
 
     slots: dict[str, str]
     answer: str
@@ -67,16 +70,16 @@ class Kind(Generic[_AnyAsk]):
     train: tuple[str, ...]
     held_out: tuple[str, ...]
 
-    def question(self, filled: Filled, rng: np.random.Generator, held_out: bool) -> Question:
-        """Return the question in a random phrasing."""
+    def question(self, filled: Filled, rng: np.random.Generator, held_out: bool) -> SceneQuestion:
+        """Phrase the question at random."""
         phrasings = self.held_out if held_out else self.train
         text = vary(_pick(phrasings, rng).format(**filled.slots), rng)
         asks = filled.asks or self.name
-        return Question(self.name, text, filled.answer, filled.about, filled.missing, asks)
+        return SceneQuestion(self.name, text, filled.answer, filled.about, filled.missing, asks)
 
 
 def kinds_of(section: str, asks: dict[str, _AnyAsk]) -> dict[str, Kind[_AnyAsk]]:
-    """Return the kinds of a section of the file of phrasings."""
+    """Combine functions with the phrasings of a section, by the name of the kind."""
     return {
         name: Kind(name, ask, **{use: tuple(p) for use, p in PHRASINGS[section][name].items()})
         for name, ask in asks.items()
@@ -85,21 +88,36 @@ def kinds_of(section: str, asks: dict[str, _AnyAsk]) -> dict[str, Kind[_AnyAsk]]
 
 def random_question(
     scene: Scene, rng: np.random.Generator, kind: str | None = None, held_out: bool = False
-) -> Question:
+) -> SceneQuestion:
     """
-    Return a question about the scene in a random phrasing, with its answer.
+    Draw a question about the scene in a random phrasing, with its answer.
 
     Without `kind`, one is drawn that makes sense for the scene; with it, ValueError is raised
-    where it makes none (what is nearest, of two things equally near).
+    where it makes none (what is nearest, if two things are equally near).
+    """
+    chosen, filled = draw(KINDS, _WEIGHTS, kind, scene, rng)
+    return chosen.question(filled, rng, held_out)
+
+
+def draw(
+    kinds: Mapping[str, Kind[_AnyAsk]],
+    weights: np.ndarray,
+    name: str | None,
+    view: object,
+    rng: np.random.Generator,
+) -> tuple[Kind[_AnyAsk], Filled]:
+    """
+    Fill in a question about a view: of the kind with this name, or of one drawn by its weight.
+
+    Raises ValueError where the kind that was named has no clear answer for the view.
     """
     while True:
-        chosen = kind or str(rng.choice(_NAMES, p=_WEIGHTS))
-        filled = KINDS[chosen].ask(scene, rng)
+        kind = kinds[name or str(rng.choice(list(kinds), p=weights))]
+        filled = kind.ask(view, rng)
         if filled is not None:
-            break
-        if kind:
-            raise ValueError(f'the question {kind!r} has no clear answer for this scene')
-    return KINDS[chosen].question(filled, rng, held_out)
+            return kind, filled
+        if name:
+            raise ValueError(f'the question {name!r} has no clear answer here')
 
 
 def vary(text: str, rng: np.random.Generator) -> str:
@@ -113,24 +131,24 @@ def vary(text: str, rng: np.random.Generator) -> str:
 
 
 def _pick(options: Sequence[str], rng: np.random.Generator) -> str:
-    """Do what `rng.choice` does, without making an array first."""
+    """Choose like `rng.choice`, which would make an array first."""
     return options[int(rng.integers(len(options)))]
 
 
 def listed(items: list[str]) -> str:
-    """Return 'a, b and c'."""
+    """Join words as in 'a, b and c'."""
     if len(items) < 2:
         return ''.join(items)
     return ', '.join(items[:-1]) + ' and ' + items[-1]
 
 
 def article(noun: str) -> str:
-    """Return the noun with 'a' or 'an'."""
+    """Put 'a' or 'an' before a noun."""
     return ('an ' if noun[0] in 'aeiou' else 'a ') + noun
 
 
 def names(objects: list[SceneObject]) -> str:
-    """Return 'a red ball and a person in blue'."""
+    """List objects, as in 'a red ball and a person in blue'."""
     return listed([article(o.name) for o in objects])
 
 
@@ -145,7 +163,7 @@ def _distance(thing: SceneObject) -> str:
 def reference(
     scene: Scene, rng: np.random.Generator, present: float = 0.7
 ) -> tuple[str, str, str | None]:
-    """Return a noun, its shape and its colour (or None): of the scene, or something else."""
+    """Draw a noun, its shape and its colour (or None): of the scene, or of something else."""
     if scene.objects and rng.random() < present:
         thing = scene.objects[int(rng.integers(len(scene.objects)))]
         shape, colour = thing.shape, thing.colour
@@ -157,7 +175,7 @@ def reference(
 
 
 def absent(noun: str) -> str:
-    """Return the answer about a thing that is not there."""
+    """Answer about a thing that is not there."""
     return f"I can't see {article(noun)}."
 
 
@@ -179,7 +197,7 @@ def about_colour(scene: Scene, shape: str, colour: str | None = None) -> Filled:
 
 
 def about_place(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled:
-    """Say where the thing that is called `noun` is."""
+    """Say where the thing called `noun` is."""
     found = scene.of(shape, colour)
     slots = {'x': noun}
     if not found:
@@ -192,7 +210,7 @@ def about_place(scene: Scene, noun: str, shape: str, colour: str | None) -> Fill
 
 
 def about_distance(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled | None:
-    """Say whether the thing that is called `noun` is near; None if there are several."""
+    """Say whether the thing called `noun` is near; None if there are several."""
     found = scene.of(shape, colour)
     if len(found) > 1:
         return None
@@ -204,7 +222,7 @@ def about_distance(scene: Scene, noun: str, shape: str, colour: str | None) -> F
 
 
 def about_presence(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled:
-    """Say whether there is a thing that is called `noun`."""
+    """Say whether there is a thing called `noun`."""
     found = scene.of(shape, colour)
     slots = {'x': article(noun)}
     if not found:
@@ -301,7 +319,7 @@ def _in_the_way(scene: Scene) -> str:
 
 
 def sentence(text: str) -> str:
-    """Return the text with a capital letter first."""
+    """Capitalise the first letter."""
     return text[0].upper() + text[1:]
 
 
@@ -361,7 +379,7 @@ def _is_near(scene: Scene, rng: np.random.Generator) -> Filled | None:
 
 
 def _other(scene: Scene, rng: np.random.Generator) -> Filled:
-    """Answer what the model was not made for: real questions, unknown nouns, junk."""
+    """Ask what the model was not made for: real questions, unknown nouns, junk."""
     draw = rng.random()
     noun, junk = str(rng.choice(PHRASINGS['unknown_nouns'])), _junk(rng)
     if draw < 0.5:
@@ -414,6 +432,5 @@ _WEIGHT = {
     'anything': 1.2,
     'path_clear': 1.4,
 }
-_NAMES = list(KINDS)
-_WEIGHTS = np.array([_WEIGHT.get(name, 0.8) for name in _NAMES])
+_WEIGHTS = np.array([_WEIGHT.get(name, 0.8) for name in KINDS])
 _WEIGHTS /= _WEIGHTS.sum()

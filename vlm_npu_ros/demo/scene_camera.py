@@ -1,4 +1,4 @@
-"""A camera that looks at synthetic scenes, and tells what is in them."""
+"""A camera that films synthetic scenes and publishes what is in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RELIABILITIES = ('best_effort', 'reliable')
 
 class SceneCamera(Node):
     """
-    Publishes a rendered scene, another one every `scene_period` seconds.
+    Publishes pictures of a scene, and changes the scene every `scene_period` seconds.
 
     camera/image_raw, camera/image_raw/compressed (if `compressed`): the pictures.
     ~/scene: the truth about them, see `Truth`; published before a scene's first picture.
@@ -46,7 +46,7 @@ class SceneCamera(Node):
         period = self._number(
             'scene_period', 5.0, 0.0, 86400.0, 'Seconds between scenes; 0 = only when told to.'
         )
-        seed = self._integer('seed', 0, 0, 2**31 - 1, 'Of the scenes; 0 = others every time.')
+        seed = self._integer('seed', 0, 0, 2**31 - 1, 'Of the scenes; 0 = a random one.')
         self._encoding = self._choice('encoding', _ENCODINGS, 'Pixel format of the images.')
         reliability = self._choice('reliability', _RELIABILITIES, 'QoS of the images.')
         compressed = self._parameter('compressed', False, 'Publish JPEG images as well.')
@@ -100,7 +100,7 @@ class SceneCamera(Node):
             self._scene_timer.reset()
 
     def _show(self, scene: Scene) -> None:
-        """Publish the truth and make the messages, which later only get a new stamp."""
+        """Publish the truth and make the messages, which later only get new stamps."""
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
         self._truth_publisher.publish(
             String(data=Truth(scene, header.stamp, header.frame_id).to_json())

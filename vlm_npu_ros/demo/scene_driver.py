@@ -19,7 +19,7 @@ from vlm_npu_ros.client import AskFields, VlmClient
 from vlm_npu_ros.client.fields import fill
 from vlm_npu_ros.client.messages import make_answer, to_seconds
 from vlm_npu_ros.demo.answers import DemoAnswer
-from vlm_npu_ros.demo.questions import Question
+from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.scenes import Scene
 from vlm_npu_ros.demo.truth import Truth
 from vlm_npu_ros.msg import PartialAnswer
@@ -57,7 +57,7 @@ class SceneDriver:
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._set_scene = node.create_publisher(String, 'scene_camera/set_scene', 10)
         node.create_subscription(String, 'scene_camera/scene', self._on_truth, latched)
-        # Reliable, as the demo's camera: of best effort, every image can be lost for a while.
+        # Reliable like the demo's camera: with best effort, every image can be lost for a while.
         node.create_subscription(Image, 'camera/image_raw', self._on_frame, QoSProfile(depth=1))
         node.create_subscription(PartialAnswer, 'vlm/partial_answer', self._on_piece, 1000)
         self._service = node.create_client(Ask, 'vlm/ask')
@@ -98,7 +98,7 @@ class SceneDriver:
         )
 
     def show(self, scene: Scene) -> Truth:
-        """Let the camera show a scene; return the camera's word on it."""
+        """Let the camera show a scene; return what it publishes about it."""
         self._set_scene.publish(String(data=Truth(scene, Time(), '').to_json()))
         self._until(
             lambda: self._truth is not None and self._truth.scene == scene,
@@ -108,7 +108,7 @@ class SceneDriver:
         return self._truth
 
     def frame_of(self, truth: Truth) -> np.ndarray:
-        """Return a picture of this scene as it came from the camera: uint8, RGB."""
+        """Wait for a picture of this scene from the camera: uint8, RGB."""
         self._until(
             lambda: to_seconds(self._newest.header.stamp) >= to_seconds(truth.stamp),
             'An image of the scene', _MESSAGE_SECONDS,
@@ -116,7 +116,7 @@ class SceneDriver:
         return to_rgb(self._newest)
 
     def ask(
-        self, way: str, question: Question, truth: Truth, on_text: Callable[[str], None]
+        self, way: str, question: SceneQuestion, truth: Truth, on_text: Callable[[str], None]
     ) -> DemoAnswer:
         """Ask by service or by action; on_text gets the answer so far, from ~/partial_answer."""
         fields: AskFields = {'not_before': truth.stamp, 'timeout': _ANSWER_SECONDS / 2}
@@ -138,7 +138,7 @@ class SceneDriver:
             self._until(call.done, 'The answer', _ANSWER_SECONDS, show)
             answer = make_answer(call.result())
         pieces = self._pieces[answer.request_id]
-        if answer.request_id:  # their topic is another one, and may be later
+        if answer.request_id:  # the pieces come on a topic of their own, which may be later
             self._until(
                 lambda: bool(pieces) and pieces[-1].done, 'The last piece', _MESSAGE_SECONDS
             )
@@ -156,7 +156,7 @@ class SceneDriver:
         seconds: float,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """Wait for a condition; `meanwhile` is called on everything that comes."""
+        """Wait for a condition; `meanwhile` is called after every message."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:

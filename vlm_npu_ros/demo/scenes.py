@@ -58,7 +58,7 @@ class SceneObject:
 
     @property
     def name(self) -> str:
-        """Return colour and shape in words: 'red ball', 'person in red'."""
+        """Colour and shape in words: 'red ball', 'person in red'."""
         if self.shape == 'person':
             return f'person in {self.colour}'
         return f'{self.colour} {self.shape}'
@@ -77,35 +77,35 @@ class Scene:
     seed: int  # of textures, tints and noise
 
     def of(self, shape: str | None = None, colour: str | None = None) -> list[SceneObject]:
-        """Return the objects with this shape and colour, left to right."""
+        """List the objects with this shape and colour, left to right."""
         return [o for o in self.objects if shape in (None, o.shape) and colour in (None, o.colour)]
 
     @property
     def blocking(self) -> list[SceneObject]:
-        """Return the objects in the robot's way: near and in the middle."""
+        """Objects in the robot's way: near and in the middle."""
         return [o for o in self.objects if o.near and o.side == 'middle']
 
     @property
     def nearest(self) -> SceneObject | None:
-        """Return the object that is clearly nearer than all others, if there is one."""
+        """The object that is clearly nearer than all others, if there is one."""
         ordered = sorted(self.objects, key=lambda o: -o.scale)
         if len(ordered) > 1 and ordered[0].scale < _CLEARLY_NEARER * ordered[1].scale:
             return None
         return ordered[0] if ordered else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Convert to plain values, for JSON."""
         return asdict(self)
 
 
 def scene_from_dict(values: dict[str, Any]) -> Scene:
-    """Return the scene that `Scene.as_dict` described."""
+    """Make the scene that `Scene.as_dict` described."""
     objects = tuple(SceneObject(**o) for o in values['objects'])
     return Scene(**{**values, 'objects': objects})
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """Return a scene drawn from the distribution that the demo model was trained on."""
+    """Draw a scene from the distribution that the demo model was trained on."""
     count = int(rng.choice(MAX_OBJECTS + 1, p=(0.07, 0.21, 0.26, 0.25, 0.21)))
     objects: list[SceneObject] = []
     for _ in range(40 * count):
@@ -126,7 +126,7 @@ def random_scene(rng: np.random.Generator) -> Scene:
 
 
 def random_object(rng: np.random.Generator) -> SceneObject:
-    """Return an object from the distribution that the demo model was trained on."""
+    """Draw an object from the distribution that the demo model was trained on."""
     side = str(rng.choice(SIDES))
     near = bool(rng.random() < 0.5)
     return SceneObject(
@@ -140,7 +140,7 @@ def random_object(rng: np.random.Generator) -> SceneObject:
 
 
 def fits(new: SceneObject, others: list[SceneObject]) -> bool:
-    """Return whether all can be told apart: by name and from left to right, none much hidden."""
+    """Return whether all can be told apart: by name and from left to right, hardly hidden."""
     for other in others:
         if (new.shape, new.colour) == (other.shape, other.colour):
             return False
@@ -158,7 +158,7 @@ def object_box(
     scene: Scene, thing: SceneObject, aspect: float
 ) -> tuple[float, float, float, float]:
     """
-    Return left, top, right, bottom of an object in image widths.
+    Compute left, top, right, bottom of an object in image widths.
 
     `aspect` is image height / image width. Near objects stand lower in the picture, as on a
     level floor.
@@ -171,7 +171,7 @@ def object_box(
 
 
 def render(scene: Scene, width: int = 640, height: int = 480) -> np.ndarray:
-    """Return the camera's picture of the scene: (height, width, 3), uint8, RGB."""
+    """Render the camera's picture of the scene: (height, width, 3), uint8, RGB."""
     rng = np.random.default_rng(scene.seed)
     image = _background(scene, rng, width, height)
     for thing in sorted(scene.objects, key=lambda o: o.scale):
@@ -188,7 +188,7 @@ def render(scene: Scene, width: int = 640, height: int = 480) -> np.ndarray:
 
 
 def _hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Return RGB in 0..255 as float; hue in degrees, the others in 0..1."""
+    """Convert to RGB in 0..255 as float; hue in degrees, the others in 0..1."""
     sector = np.array([5.0, 3.0, 1.0]) + hue / 60
     ramp = np.clip(np.minimum(sector % 6, 4 - sector % 6), 0, 1)
     return 255 * min(value, 1.0) * (1 - min(saturation, 1.0) * ramp)

@@ -19,7 +19,7 @@ class DemoScreen:
     """Lines of progress, questions with their answers as they come, and a table of them all."""
 
     def __init__(self) -> None:
-        # A terminal that cannot show a tick shall show something else, not an error.
+        # On a terminal that cannot show a tick, show something else instead of an error.
         if hasattr(sys.stdout, 'reconfigure'):
             sys.stdout.reconfigure(errors='replace')
         self._console = Console(highlight=False, markup=False, emoji=False)
@@ -40,7 +40,7 @@ class DemoScreen:
         self._console.print(line, soft_wrap=True)
 
     def scene(self, number: int, count: int, description: str) -> None:
-        """Show what is true of a scene."""
+        """Show the true description of a scene."""
         heading = (f'\nScene {number} of {count}  ', 'bold')
         self._console.print(Text.assemble(heading, (description, 'dim')), soft_wrap=True)
 
@@ -51,13 +51,13 @@ class DemoScreen:
         self._shown = ''
 
     def stream(self, answer: str) -> None:
-        """Show what is new in an answer that is as far as this."""
+        """Show what is new in an answer so far."""
         if answer.startswith(self._shown):
             self._console.print(answer[len(self._shown):], end='', soft_wrap=True)
             self._shown = answer
 
     def answer(self, answer: DemoAnswer) -> None:
-        """End the line of an answer with what it is worth."""
+        """End the line of an answer with whether it is right."""
         self.stream(answer.result.text)
         verdict = ('  ✓ right', 'green') if answer.right else ('  ✗ wrong', 'red')
         self._console.print(Text.assemble(verdict))
@@ -65,7 +65,7 @@ class DemoScreen:
             self._console.print(Text(f'{_INDENT}{line}', 'dim'), soft_wrap=True)
 
     def table(self, answers: Sequence[DemoAnswer]) -> None:
-        """Show all questions with what their answers are worth and what they cost."""
+        """Show all questions, whether their answers are right, and what they cost."""
         table = Table(title='\nAnswers over ROS', title_justify='left', title_style='bold')
         for name in ('', 'by', 'question'):
             table.add_column(name)

@@ -22,17 +22,17 @@ class TaskResult(enum.Enum):
 
 @dataclass(frozen=True)
 class Feedback:
-    """What missions read of nav2_msgs/action/NavigateToPose feedback; metres."""
+    """The part of the nav2_msgs/action/NavigateToPose feedback that missions read; metres."""
 
     distance_remaining: float
 
 
 class SimulatedRobot:
     """
-    Has the methods of BasicNavigator that a patrol needs; Nav2 itself is not involved.
+    Has the methods of BasicNavigator that a patrol needs, without Nav2.
 
     speed: metres a second. on_arrival: called with the pose just before the task is complete.
-    reachable: tells whether a pose can be driven to; a drive elsewhere fails half-way.
+    reachable: returns whether a pose can be reached; a drive elsewhere fails half-way.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class SimulatedRobot:
         self._drives = False
 
     def waitUntilNav2Active(self, navigator: str = '', localizer: str = '') -> None:
-        """Return: there is nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""
 
     def goToPose(self, pose: PoseStamped) -> bool:
-        """Set out; return whether the goal was accepted: one without a frame is not."""
+        """Set out; return whether the goal was accepted, which needs a frame."""
         if not pose.header.frame_id:
             return False
         self._pose, self._start, self._started = pose, self.place, time.monotonic()
@@ -77,11 +77,11 @@ class SimulatedRobot:
         return not self._drives
 
     def getFeedback(self) -> Feedback:
-        """Return how far it is."""
+        """Measure the remaining way."""
         return Feedback(self._distance(self.place))
 
     def getResult(self) -> TaskResult:
-        """Return how the last drive has ended."""
+        """Tell how the last drive ended."""
         return self._result
 
     def cancelTask(self) -> None:
@@ -93,7 +93,7 @@ class SimulatedRobot:
         self._result, self._drives = result, False
 
     def _share(self) -> float:
-        """Return how much of the way is done, 0 to 1."""
+        """Compute the share of the way that is done, 0 to 1."""
         way = self._distance(self._start)
         driven = (time.monotonic() - self._started) * self._speed
         return min(driven / way, 1.0) if way else 1.0

@@ -36,28 +36,28 @@ class Truth:
     frame_id: str
 
     def to_json(self) -> str:
-        """Return `Scene.as_dict` with a stamp and a frame_id."""
+        """Convert to JSON: `Scene.as_dict` with a stamp and a frame_id."""
         stamp = {'sec': self.stamp.sec, 'nanosec': self.stamp.nanosec}
         return json.dumps(self.scene.as_dict() | {'stamp': stamp, 'frame_id': self.frame_id})
 
     @classmethod
     def from_json(cls, text: str) -> Truth:
-        """Return what `to_json` described."""
+        """Read what `to_json` wrote."""
         values = json.loads(text)
         return cls(scene_from_json(text), Time(**values['stamp']), values['frame_id'])
 
 
 def scene_from_json(text: str) -> Scene:
     """
-    Return the scene of `Scene.as_dict`, or of `Truth.to_json`, in JSON.
+    Read the JSON of `Scene.as_dict` or of `Truth.to_json`.
 
-    Raises ValueError with what is wrong with it. A scene that is returned can be rendered.
+    Raises ValueError with what is wrong; a scene that is returned can be rendered.
     """
     try:
         values = json.loads(text)
         scene = scene_from_dict({k: v for k, v in values.items() if k not in _NOT_OF_A_SCENE})
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f'this is no scene in JSON: {error!r}') from error
+        raise ValueError(f'this is not a scene in JSON: {error!r}') from error
     _check(scene)
     for thing in scene.objects:
         _check(thing)
@@ -68,7 +68,7 @@ _NOT_OF_A_SCENE = ('stamp', 'frame_id')
 
 
 def _check(part: Scene | SceneObject) -> None:
-    """Raise ValueError if a value is none that scenes can have."""
+    """Raise ValueError if a value is not one that scenes can have."""
     for name, value in vars(part).items():
         if name in _CHOICES and not any(value is c or value == c for c in _CHOICES[name]):
             raise ValueError(f'{name} must be one of {_CHOICES[name]}, not {value!r}')
