@@ -10,6 +10,7 @@ from vlm_npu_ros.engine import digests as module
 from vlm_npu_ros.engine.digests import Digests
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.models import load_profile
+from vlm_npu_ros.engine.progress import Event
 
 ONNX = """\
 name: mine
@@ -45,9 +46,9 @@ def write(path: Path, data: bytes) -> tuple[Path, str]:
 
 
 def test_nothing_is_pinned_where_a_profile_says_nothing(tmp_path: Path) -> None:
-    lines: list[str] = []
-    load_profile('demo').sha256.check(lines.append, encoder=tmp_path / 'not_there')
-    assert lines == []
+    events: list[Event] = []
+    load_profile('demo').sha256.check(events.append, encoder=tmp_path / 'not_there')
+    assert events == []
 
 
 def test_pinned_files_pass_and_each_is_told(tmp_path: Path) -> None:
@@ -58,11 +59,10 @@ def test_pinned_files_pass_and_each_is_told(tmp_path: Path) -> None:
         tmp_path,
         f'{{encoder: {see_hash}, language_model: {talk_hash.upper()}, tokenizer: {words_hash}}}',
     )
-    lines: list[str] = []
-    digests.check(lines.append, encoder=see, language_model=talk, tokenizer=words)
-    assert [str(path) in line for path, line in zip((see, talk, words), lines, strict=True)] == (
-        3 * [True]
-    )
+    events: list[Event] = []
+    digests.check(events.append, encoder=see, language_model=talk, tokenizer=words)
+    for path, event in zip((see, talk, words), events, strict=True):
+        assert str(path) in str(event)
 
 
 def test_other_file_is_an_error_that_names_it_and_both_hashes(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_other_file_is_an_error_that_names_it_and_both_hashes(tmp_path: Path) ->
     talk, talk_hash = write(tmp_path / 'talk', b'talk')
     digests = pinned(tmp_path, f'{{encoder: {see_hash}, language_model: {HASH.upper()}}}')
     with pytest.raises(ModelFileError) as caught:
-        digests.check(lambda line: None, encoder=see, language_model=talk)
+        digests.check(lambda event: None, encoder=see, language_model=talk)
     assert all(word in str(caught.value) for word in (str(talk), HASH, talk_hash))
     assert str(see) not in str(caught.value)
 
@@ -78,14 +78,14 @@ def test_other_file_is_an_error_that_names_it_and_both_hashes(tmp_path: Path) ->
 def test_file_that_is_not_pinned_may_be_any(tmp_path: Path) -> None:
     see, see_hash = write(tmp_path / 'see', b'see')
     digests = pinned(tmp_path, f'{{encoder: {see_hash}}}')
-    digests.check(lambda line: None, encoder=see, language_model=tmp_path / 'not_there')
+    digests.check(lambda event: None, encoder=see, language_model=tmp_path / 'not_there')
 
 
 @pytest.mark.parametrize('name', ['not_there', '.'])
 def test_file_that_can_not_be_read_is_an_error_that_names_it(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     with pytest.raises(ModelFileError, match='cannot be read') as caught:
-        pinned(tmp_path, f'{{encoder: {HASH}}}').check(lambda line: None, encoder=path)
+        pinned(tmp_path, f'{{encoder: {HASH}}}').check(lambda event: None, encoder=path)
     assert str(path) in str(caught.value)
 
 
@@ -94,7 +94,7 @@ def test_hash_is_that_of_sha256sum(tmp_path: Path) -> None:
     path, _ = write(tmp_path / 'see', b'see')
     printed = subprocess.run(['sha256sum', path], capture_output=True, text=True, check=True)
     digests = pinned(tmp_path, f'{{encoder: {printed.stdout.split()[0]}}}')
-    digests.check(lambda line: None, encoder=path)
+    digests.check(lambda event: None, encoder=path)
 
 
 @pytest.mark.parametrize(('sha256', 'words'), [

@@ -251,4 +251,3 @@ def moment(peer: Peer, seconds: float = 0.0) -> Time:
     """Return the time so many seconds ago."""
     now = peer.node.get_clock().now().nanoseconds - round(1e9 * seconds)
     return Time(sec=now // 10**9, nanosec=now % 10**9)
-

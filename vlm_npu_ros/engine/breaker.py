@@ -41,7 +41,7 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """The current state."""
+        """Whether it lets questions through: all, none or one as a trial."""
         until = self._until
         if until is None:
             return BreakerState.CLOSED

@@ -18,7 +18,7 @@ Frame = TypeVar('Frame')
 
 
 def commands(question: str) -> tuple[str, frozenset[str]]:
-    """Split a question into its text and the commands (image, clear, exit) found in it."""
+    """Split a question into its text and its commands: image, clear, exit."""
     found = frozenset(_COMMAND.findall(question))
     return ' '.join(_COMMAND.sub(' ', question).split()) if found else question, found
 

@@ -45,7 +45,8 @@ class Digests:
             if found != expected.lower():
                 raise ModelFileError(
                     f'{path} is not the file that its profile pins: sha256.{name} is '
-                    f'{expected.lower()}, that of the file {found}'
+                    f'{expected.lower()}, that of the file {found}',
+                    'Download the file again, or correct the profile',
                 )
 
 

@@ -39,7 +39,7 @@ class ImageEmbedding:
 
     @property
     def tokens(self) -> int:
-        """Number of prompt tokens that the image takes."""
+        """Prompt tokens that the image takes."""
         return int(self.data.shape[0])
 
     @property

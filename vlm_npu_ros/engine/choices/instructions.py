@@ -1,4 +1,4 @@
-"""Answers that are one of several: how they are asked for, and what a text decides for."""
+"""How to ask for yes, no or one of several choices."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ UNCLEAR = 'unclear'
 @dataclass(frozen=True)
 class Instructions:
     """
-    A question that asks for one of several answers, with {question} and {choices} filled in.
+    Texts with {question} and {choices}, which `apply` fills in.
 
     yes_no, choice: for questions of that type. The defaults follow the MME benchmark (arXiv
-    2306.13394: "Please answer yes or no."), which these models are compared by, and add a way out.
+        2306.13394: "Please answer yes or no."), which compares these models, and add a way out.
     """
 
     yes_no: str = '{question} Please answer yes or no. If the picture does not tell, say unclear.'
@@ -24,16 +24,15 @@ class Instructions:
     )
 
     def __post_init__(self) -> None:
-        """Refuse texts without a question."""
         for text in (self.yes_no, self.choice):
             if '{question}' not in text:
                 raise ValueError(f'instructions must contain {{question}}: {text!r}')
 
     def apply(self, question: str, choices: tuple[str, ...]) -> str:
-        """Return the question as the model gets it."""
+        """Write the question as the model gets it."""
         text = self.yes_no if choices == YES_NO else self.choice
-        # The question last: what it says is not filled in again.
+        # The question last, so that nothing is filled into it.
         return text.replace('{choices}', ', '.join(choices)).replace('{question}', question)
 
 
-PLAIN = Instructions('{question}', '{question}')  # for models that need not be told
+PLAIN = Instructions('{question}', '{question}')  # for models that need no instructions

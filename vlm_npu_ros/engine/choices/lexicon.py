@@ -1,4 +1,4 @@
-"""The tree of all phrases that an answer to some choices is read by."""
+"""The phrases by which the answers to some choices are read, as a tree."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from vlm_npu_ros.engine.choices.tokens import Kind, Token, Tokeniser
 from vlm_npu_ros.engine.choices.words import load_words, Role
 
-# Which words may follow a phrase that counts only before some, or before the end of its clause.
+# The words that may follow a phrase that counts only before them or before the end of its clause.
 ENDING = Role.OR | Role.AND
 LETTER = ENDING | Role.BE
 _PLACES = {'anywhere': None, 'before_sentence': ENDING | Role.SUBJECT, 'before_end': ENDING}
@@ -31,14 +31,14 @@ class Mention:
     before: Role | None = None
 
     def counts_before(self, token: Token, role: Role) -> bool:
-        """Tell whether it still counts when this word follows."""
+        """Tell whether it still counts if this word follows."""
         separate = token.kind is Kind.CJK and not token.joined
         return self.before is None or separate or bool(role & self.before)
 
 
 @dataclass
 class Phrase:
-    """What is known of a phrase, and the phrases that go on from it, by their next token."""
+    """What is known about a phrase, and the longer phrases by their next token."""
 
     role: Role = Role.NEUTRAL
     mention: Mention | None = None
@@ -46,7 +46,7 @@ class Phrase:
     longer: dict[str, Phrase] = field(default_factory=dict)
 
     def insert(self, key: Key) -> Phrase:
-        """Find the phrase that goes on from this one with these tokens, or make it known."""
+        """Find the phrase that continues this one with these tokens, or add it."""
         phrase = self
         for text in key:
             phrase = phrase.longer.setdefault(text, Phrase())
@@ -80,7 +80,7 @@ def _name(phrase: Phrase, index: int, name: str, key: Key) -> None:
     """Let a phrase name a choice."""
     before = None
     if len(key) == 1 and len(key[0]) == 1 and name.isalpha() and key[0].isascii():
-        before = LETTER  # it may be an article
+        before = LETTER  # "a" may be an article
     elif Role.NOT in phrase.role:
         before = ENDING
     shared = phrase.mention is not None and phrase.mention.index != index
@@ -90,7 +90,7 @@ def _name(phrase: Phrase, index: int, name: str, key: Key) -> None:
 
 @lru_cache(maxsize=1)
 def _common_words() -> tuple[list[tuple[Key, Role]], dict[str, list[tuple[Key, Role | None]]]]:
-    """Read the words that do not depend on the choices: once, when one is asked for."""
+    """Load the words that do not depend on the choices: once, for the first question."""
     words = load_words()
     roles = [(key, role) for phrase, role in words.roles for key in _forms(phrase)]
     verdicts = {
@@ -103,7 +103,7 @@ def _common_words() -> tuple[list[tuple[Key, Role]], dict[str, list[tuple[Key, R
 def _forms(phrase: str) -> set[Key]:
     """Cut a phrase into its tokens, with the breaks inside it and without."""
     if phrase.isascii() and phrase.replace(' ', '').isalpha():
-        return {tuple(phrase.casefold().split())}  # most are, and the first question waits for it
+        return {tuple(phrase.casefold().split())}  # most of them; the first question waits for it
     tokeniser = Tokeniser()
     tokens = [t for at, char in enumerate(phrase) for t in tokeniser.feed(char, at)]
     tokens += [*tokeniser.end(len(phrase))][:-1]

@@ -2,8 +2,8 @@
 What a model's answer decides for, found while the answer is being written.
 
 Characters become tokens (words, single CJK characters, breaks), tokens become phrases (the longest
-that is known wins), and phrases are read one by one: a choice is mentioned; nothing in its clause
-denies it; a few words more confirm it. A robot acts on the result: what is doubtful is unclear.
+known one counts), and phrases are read one by one: a choice is mentioned, nothing in its clause
+denies it, a few more words confirm it. A robot acts on the result: a doubtful answer is unclear.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vlm_npu_ros.engine.choices.lexicon import ENDING, LETTER, lexicon, Mention,
 from vlm_npu_ros.engine.choices.tokens import END, Kind, Token, Tokeniser
 from vlm_npu_ros.engine.choices.words import Role
 
-_WINDOW = 3  # words behind a choice that may still deny it: "the red box is not ..."
+_WINDOW = 3  # words after a choice that may still deny it: "the red box is not ..."
 _CJK_WINDOW = 30  # characters; Japanese and Korean deny at the end of the clause
 _THINK, _THOUGHT = '<think>', '</think>'
 
@@ -41,7 +41,7 @@ class _Fate(Enum):
     DECIDED = auto()
     UNCLEAR = auto()
     DROPPED = auto()
-    VOID = auto()  # dropped, and what follows in its clause counts no more than it
+    VOID = auto()  # dropped, together with what follows in its clause
 
 
 @dataclass
@@ -49,9 +49,10 @@ class _Pending:
     """
     A mention that the next words may still change.
 
-    left: how many words that are; of a yes or no, it is one.
-    first: none has come yet.
-    listing: what follows may be another one of a list; joiner: after this role.
+    left: how many words; after a yes or no, always one.
+    first: none of them has come yet.
+    listing: what follows may be another choice of a list.
+    joiner: the OR or AND that came last; NEUTRAL after other words.
     """
 
     mention: Mention
@@ -62,14 +63,14 @@ class _Pending:
     joiner: Role = Role.NEUTRAL
 
     def follow(self, token: Token, phrase: Phrase) -> _Fate:
-        """Read what comes next."""
+        """Read the next phrase, which begins with this token."""
         if token.kind is Kind.BREAK:
             return self._after_break(token.text)
         role, mention = phrase.role, self.mention
         first, self.first = self.first, False
         another = phrase.mention is not None and phrase.mention.index != mention.index
         if another and (first or self.listing):
-            # "yes or no" says nothing, nor does that "no"
+            # "yes or no" decides nothing, and neither does that "no"
             return _Fate.VOID if mention.verdict and Role.OR in self.joiner else _Fate.UNCLEAR
         if first and not mention.counts_before(token, role):
             return _Fate.DROPPED
@@ -109,22 +110,26 @@ class _Pending:
 
 class AnswerReader:
     """
-    Reads an answer, piece by piece; how it is cut makes no difference.
+    Reads an answer piece by piece, whatever the size of the pieces.
 
-    choices: {'yes', 'no'} are read in many languages; others as they are written. Letter case,
-        punctuation and width make no difference, and the longest choice that fits counts.
+    >>> reader = AnswerReader(('yes', 'no'))
+    >>> reader.add('Ye'), reader.add('s, the door')
+    (None, Decision(index=0, start=0))
 
-    What stands in <think> is not read if the answer opens it. Where the chat template has opened
-    it in the prompt, thoughts can not be told from the answer: switch thinking off there.
+    choices: yes and no, if both are there, are read in many languages, others as they are written.
+        Letter case, punctuation and width make no difference; the longest matching choice counts.
+
+    Thoughts in <think> are not read if the answer opens it. If the chat template has opened it in
+    the prompt, thoughts cannot be told from the answer: switch thinking off there.
     """
 
     def __init__(self, choices: tuple[str, ...]) -> None:
         self._phrases = lexicon(choices)
         self._tokeniser = Tokeniser()
-        self._tokens: list[Token] = []  # not yet known to which phrase they belong
+        self._tokens: list[Token] = []  # of a phrase that may go on
         self._length = 0
-        self._head: str | None = ''  # of the text, while it may be _THINK
-        self._thought = ''  # the last characters of what is only thought
+        self._head: str | None = ''  # start of the text, while it may be _THINK
+        self._thought = ''  # the last characters of a thought
         self._thinking = False
         self._decision: Decision | None = None
         self._pending: _Pending | None = None
@@ -142,7 +147,7 @@ class AnswerReader:
         return self._decision
 
     def end(self) -> Decision:
-        """Return what the answer, which ends here, decides for."""
+        """Return the decision for an answer that ends here."""
         if self._decision is None and not self._thinking:
             for at, char in enumerate(self._head or '', self._length - len(self._head or '')):
                 self._read(self._tokeniser.feed(char, at))
@@ -152,7 +157,7 @@ class AnswerReader:
         return self._decision
 
     def _step(self, char: str) -> None:
-        """Read a character, unless it is part of what the model thinks before it answers."""
+        """Read a character, unless it belongs to what the model thinks before it answers."""
         if self._thinking:
             self._thought = (self._thought + char.lower())[-len(_THOUGHT):]
             self._thinking = self._thought != _THOUGHT

@@ -21,7 +21,7 @@ class Kind(Enum):
     WORD = 'word'
     CJK = 'cjk'
     BREAK = 'break'  # '.', '?', ':', ',', '\n', '(', '¿' or END
-    QUOTE = 'quote'  # no phrase goes across it
+    QUOTE = 'quote'  # no phrase contains it
 
 
 class Token(NamedTuple):
@@ -29,7 +29,7 @@ class Token(NamedTuple):
     The smallest part of a phrase.
 
     start: offset of its first character.
-    joined: no space stands before it.
+    joined: there is no space before it.
     """
 
     kind: Kind
@@ -45,7 +45,7 @@ class Tokeniser:
         self._word = ''
         self._start = 0
         self._cjk = False
-        self._held = ''  # punctuation that may be inside of a word: isn't, 2.5, -1
+        self._held = ''  # punctuation that may be inside a word: isn't, 2.5, -1
         self._joined = False
 
     def feed(self, char: str, at: int) -> Iterator[Token]:
@@ -54,7 +54,7 @@ class Tokeniser:
             yield from self._feed(plain, _class(plain), at)
 
     def end(self, at: int) -> Iterator[Token]:
-        """Yield what is left of a text that ends at this offset."""
+        """Yield the remaining tokens of a text that ends at this offset."""
         yield from self._release(' ', at)
         yield from self._flush()
         yield Token(Kind.BREAK, END, at)
@@ -104,7 +104,7 @@ class Tokeniser:
         return class_ == 'word' and char.isdigit() and self._word[-1].isdigit()
 
     def _release(self, following: str, at: int) -> Iterator[Token]:
-        """Yield the word and the punctuation behind it, which is no part of a word."""
+        """Yield the word and the held punctuation, which turned out not to be inside a word."""
         if not self._held:
             return
         hyphen = self._held == '-' and self._word and _class(following) in ('word', 'cjk')
@@ -134,7 +134,7 @@ def _punctuation(char: str, class_: str, at: int) -> Iterator[Token]:
 
 @lru_cache(maxsize=1 << 14)
 def _plain(char: str) -> str:
-    """Return a character as one of those that look alike: full width, hyphens, apostrophes."""
+    """Map characters that look alike to one: full width, hyphens, apostrophes."""
     if char in '‘’ʼ`´＇':
         return "'" if char != '`' else ' '
     if char in '‐‑‒–−':
@@ -152,7 +152,7 @@ _CLASSES = {
 
 @lru_cache(maxsize=1 << 14)
 def _class(char: str) -> str:
-    """Return what a character is: word, cjk, mark, space, quote, joiner, ignored or a break."""
+    """Classify a character: word, cjk, mark, space, quote, joiner, ignored or a break."""
     if char in _CLASSES:
         return _CLASSES[char]
     category, code = unicodedata.category(char), ord(char)

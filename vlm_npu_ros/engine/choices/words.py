@@ -1,4 +1,4 @@
-"""The words that answers are read by, in the languages that models write: data, and its loader."""
+"""Loader of config/choice_words.yaml: the words that answers are read by, in many languages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 
 class Role(Flag):
-    """What a phrase does to the words around it, as config/choice_words.yaml explains."""
+    """What a phrase does to the words around it; the file explains each."""
 
     NEUTRAL = 0
     NOT = auto()
@@ -34,9 +34,9 @@ class Role(Flag):
 
 class Words(NamedTuple):
     """
-    All that config/choice_words.yaml holds.
+    The content of the file.
 
-    roles: every phrase with one role; a phrase may come several times.
+    roles: each phrase with one of its roles.
     verdicts: for yes and no, each phrase and where it counts: 'anywhere', 'before_sentence' or
         'before_end'.
     """
@@ -46,7 +46,7 @@ class Words(NamedTuple):
 
 
 def load_words() -> Words:
-    """Read the file anew; some milliseconds."""
+    """Read the file, which takes some milliseconds."""
     text = (share_dir() / 'config' / 'choice_words.yaml').read_text(encoding='utf-8')
     content = yaml.safe_load(text)
     return Words(
@@ -60,7 +60,7 @@ def load_words() -> Words:
 
 def _each_phrase(lists: dict[str, str]) -> Iterator[tuple[str, str]]:
     for name, text in lists.items():
-        # Commas and line ends divide phrases, but not inside of braces.
+        # Commas and line ends divide phrases, except in braces.
         for phrase in re.findall(r'(?:[^,\n{]|\{[^{}]*\})+', text):
             parts = re.split(r'[{}]', ' '.join(phrase.split()))  # every other one stood in braces
             options = [part.split('|') if i % 2 else [part] for i, part in enumerate(parts)]

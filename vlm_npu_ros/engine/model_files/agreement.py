@@ -1,4 +1,4 @@
-"""Whether all that is known of a vision encoder agrees."""
+"""Check that all that is known about a vision encoder agrees."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def check_agreement(
     def expect(what: str, fact: object, by: str, wanted: object) -> None:
         if fact != wanted:
             raise ModelFileError(
-                f'{found.path}: {what} is {fact} by {source}, but {wanted} by {by}: these do not '
-                'belong together'
+                f'{found.path}: {what} is {fact} by {source}, but {wanted} by {by}',
+                'Change one of them: they have to agree',
             )
 
     if found.platform:
@@ -32,7 +32,7 @@ def check_agreement(
         _check_colours(found, source, profile.image, by)
     elif not found.folded:
         raise ModelFileError(
-            f'{found.path} wants pixels that are normalised already, and the profile '
+            f'{found.path} wants pixels that are already normalised, and the profile '
             f'{profile.name} does not tell how',
             'Add image.mean and image.std to it',
         )
@@ -44,5 +44,6 @@ def _check_colours(found: RknnFile, source: str, image: ImageFormat, by: str) ->
         if fact is not None and np.abs(np.array(fact) - scaled).max() >= SAME_COLOUR:
             raise ModelFileError(
                 f'{found.path}: the {what} of the pixels is {fact} by {source}, but '
-                f'{tuple(scaled.round(2).tolist())} by {by}: pictures would have wrong colours'
+                f'{tuple(scaled.round(2).tolist())} by {by}: pictures would have wrong colours',
+                'Change one of them: they have to agree',
             )

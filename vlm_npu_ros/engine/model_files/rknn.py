@@ -71,7 +71,7 @@ class RknnFile:
 
     @property
     def dim(self) -> int:
-        """The length of one token of one output."""
+        """Length of one token of one output."""
         return self.outputs[0][-1]
 
     @classmethod

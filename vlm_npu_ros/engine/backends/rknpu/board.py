@@ -83,18 +83,18 @@ class Board:
 
     @property
     def soc(self) -> str | None:
-        """The chip, as .rknn files call it: rk3588 also for the rk3588s."""
+        """Chip, as .rknn files call it: rk3588 also for the rk3588s."""
         found = re.findall(r'rockchip,(r[kv]\d{4}b?)', self._text('proc/device-tree/compatible'))
         return found[-1] if found else None
 
     @property
     def model(self) -> str:
-        """The name of the board."""
+        """Name of the board."""
         return self._text('proc/device-tree/model').strip('\0 \n')
 
     @property
     def driver(self) -> str | None:
-        """The version of the NPU driver."""
+        """Version of the NPU driver."""
         versions = (_VERSION.search(self._text(name)) for name in _DRIVER_FILES)
         return next((found[1] for found in versions if found), None)
 
@@ -111,12 +111,12 @@ class Board:
 
     @property
     def kernel(self) -> str:
-        """The release of the kernel."""
+        """Release of the kernel."""
         return self._text('proc/sys/kernel/osrelease').strip()
 
     @property
     def librknnrt(self) -> str | None:
-        """The version of librknnrt.so: '' if it does not say, None if there is no such file."""
+        """Version of librknnrt.so: '' if it does not say, None if there is no such file."""
         path = self.root / LIBRKNNRT
         try:
             with open(path, 'rb') as file, mmap.mmap(
@@ -129,7 +129,7 @@ class Board:
 
     @property
     def librknnrt_elsewhere(self) -> list[Path]:
-        """The copies of librknnrt.so where RKNNLite does not look."""
+        """Paths of librknnrt.so where RKNNLite does not look."""
         return [
             self.root / p for p in _LIBRKNNRT_ELSEWHERE if os.path.isfile(self.root / p)
         ]
@@ -146,7 +146,7 @@ class Board:
 
     @property
     def clocks(self) -> dict[str, Clock]:
-        """The clocks of each group of CPUs, of the NPU and of the memory."""
+        """Clocks of each group of CPUs, of the NPU and of the memory."""
         clocks = {}
         for folder in self._glob('sys/devices/system/cpu/cpufreq', 'policy*'):
             clocks[f'CPU {folder.name.removeprefix("policy")}'] = Clock(
@@ -180,17 +180,17 @@ class Board:
 
     @property
     def npu_devices(self) -> list[Path]:
-        """The device files one of which is the NPU; the GPU's may be among them."""
+        """Device files, one of which is the NPU; the GPU's may be among them."""
         return [*self._glob('dev/dri', 'renderD*'), *self._glob('dev', 'rknpu')]
 
     @property
     def dma_heaps(self) -> list[Path]:
-        """The device files that allocate memory for devices."""
+        """Device files that allocate memory for devices."""
         return list(self._glob('dev/dma_heap', '*'))
 
     @property
     def python_packages(self) -> list[Path]:
-        """The folders of Python packages of that machine."""
+        """Folders of Python packages of that machine."""
         return [
             *self._glob('usr', 'lib/python3*/dist-packages'),
             *self._glob('usr/local', 'lib/python3*/dist-packages'),

@@ -32,6 +32,7 @@ OPEN_FILES = 1024  # below which loading was seen to fail; raised by the engine 
 _SMALLEST_MODEL = 1_000_000  # bytes; the smallest language models have hundreds of millions
 _PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
 
+
 def require(checks: Iterable[Check]) -> None:
     """Raise the error of the first check that failed, with the sentences of all that did."""
     failed = [check for check in checks if check.level == 'fail']
