@@ -1,8 +1,8 @@
 """
 Start the vlm node.
 
-The node takes itself through its lifecycle (parameter autostart), so that it is active again after
-a restart (argument respawn).
+The node activates itself (parameter autostart), so it is active again after a restart (argument
+respawn).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ PARAMETERS = {
     'encoder_path': ('encoder_path', str, 'Vision encoder file; rknpu: .rknn'),
     'language_model_path': ('language_model_path', str, 'Language model file; rknpu: .rkllm'),
     'image_topic': ('camera.topic', str, 'Image topic of the camera named "camera"'),
-    'transport': ('camera.transport', str, 'How its images come: raw or compressed'),
-    'encode_rate': ('encode_rate', float, 'Encodings per second and camera, at most'),
-    'max_age': ('max_age', float, 'Oldest frame, in seconds, to answer from'),
-    'autostart': ('autostart', bool, 'Configure and activate without being told to'),
+    'transport': ('camera.transport', str, 'Transport of its images: raw or compressed'),
+    'encode_rate': ('encode_rate', float, 'Most encodings per second and camera'),
+    'max_age': ('max_age', float, 'Age in seconds of the oldest frame to answer from'),
+    'autostart': ('autostart', bool, 'Configure and activate at startup'),
     'use_sim_time': ('use_sim_time', bool, 'Take the time from the topic /clock'),
 }
 

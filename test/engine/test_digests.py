@@ -99,7 +99,7 @@ def test_hash_is_that_of_sha256sum(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(('sha256', 'words'), [
     ('abc', 'sha256 must be a mapping'),
-    ('{weights: abc}', 'sha256.weights is none of encoder, language_model, tokenizer'),
+    ('{weights: abc}', 'sha256.weights is not one of encoder, language_model, tokenizer'),
     ('{encoder: abc}', r"sha256\.encoder must be the 64 hexadecimal digits .*, not 'abc'"),
     ("{encoder: ''}", "sha256.encoder must be the 64 .*, not ''"),
     (f'{{encoder: {HASH}a}}', 'sha256.encoder must be the 64'),

@@ -155,7 +155,7 @@ def test_template_may_be_left_to_the_model(old: str, tmp_path: Path) -> None:
     ('{448: 196}', '{448: 0}', 'above 0'),
     ('dim: 8', 'dim: 8.5', 'image.dim must be a whole number, not 8.5'),
     ('dim: 8, ', '', 'image.dim missing'),
-    ('dim: 8', 'dim: 8, width: 8', 'image.width is none of tokens, outputs, dim'),
+    ('dim: 8', 'dim: 8, width: 8', 'image.width is not one of tokens, outputs, dim'),
     ('[0, 0.5, 0.5]', '[0.5, 0.5]', 'image.mean must have 3 entries, not 2'),
     ('[0, 0.5, 0.5]', '0.5', 'image.mean must be a list'),
     ('[1, 0.5, 0.5]', '[1, 0, 0.5]', 'image.std must be above 0'),
@@ -346,14 +346,14 @@ def test_files_called_qwen_may_be_minicpm() -> None:
 
 def test_format_of_two_models_is_an_error_that_names_them() -> None:
     rknn = described(load_profile('qwen2.5-vl-3b'), 448, folded=False)
-    with pytest.raises(ModelFileError, match=r'picture internvl3\.5-2b or qwen2\.5-vl-3b\. '):
+    with pytest.raises(ModelFileError, match=r'encoder internvl3\.5-2b or qwen2\.5-vl-3b\. '):
         find(*GENERIC, rknn)
 
 
 def test_size_that_is_not_known_needs_a_name() -> None:
     rknn = described(load_profile('qwen2-vl-2b'), 1008)
     assert find('qwen2-vl-2b.rknn', 'qwen2-vl-2b.rkllm', rknn) == 'qwen2-vl-2b'
-    with pytest.raises(ModelFileError, match='picture none that is known'):
+    with pytest.raises(ModelFileError, match='encoder none that is known'):
         find(*GENERIC, rknn)
 
 

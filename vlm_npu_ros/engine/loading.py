@@ -1,4 +1,4 @@
-"""From settings to an engine that is ready to answer."""
+"""Loads an engine from its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def load_engine(settings: EngineSettings, progress: Progress = lambda event: Non
     """
     Load the models; `progress` gets an event for each step.
 
-    Raises BackendError with what to do about it.
+    Raises BackendError, which says what to do.
     """
     backend = find(settings.backend)
     if settings.options is None:

@@ -1,4 +1,4 @@
-"""Model profiles: which files a model consists of, how to speak to it, and its limits."""
+"""Model profiles: the files of a model, how to address it, and its limits."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _LARGEST_PROFILE = 1 << 20  # bytes; a model file by mistake has gigabytes
 _LONGEST_REASON = 500  # characters
 _MOST_TOKENS = 1 << 20  # of a context
 
-# Pixels of 0..255 whose mean and std differ by less are normalised alike.
+# Means and stds of pixels (0..255) that differ by less count as equal.
 SAME_COLOUR = 0.5
 
 
 @dataclass(frozen=True)
 class ImageTags:
     """
-    Texts around the image in a prompt, and the one that stands for each of its tokens.
+    Texts around an image in a prompt, and the placeholder for each of its tokens.
 
-    video: the one for each token of a video's frames; '' = content.
+    video: the placeholder for tokens of a video's frames; '' = content.
     """
 
     start: str
@@ -46,9 +46,9 @@ class ImageTags:
 @dataclass(frozen=True)
 class ChatTemplate:
     """
-    Literal texts: system comes before everything, prefix and postfix around the question.
+    Literal texts: `system` first, then `prefix` and `postfix` around the question.
 
-    turn_end: comes after an answer, before the prefix of the next question.
+    turn_end: between an answer and the prefix of the next question.
     """
 
     system: str
@@ -60,11 +60,11 @@ class ChatTemplate:
 @dataclass(frozen=True)
 class ImageFormat:
     """
-    What the encoder reads and makes.
+    Input and output of the encoder.
 
-    tokens: side of the square picture in pixels to the tokens of one image, for sizes known.
-    outputs: 1, or 1 + the levels that go to deeper layers of the language model (deepstack).
-    dim: floats of a token and output, the embedding width of the language model.
+    tokens: maps the side of the square picture in pixels to the tokens of one image.
+    outputs: 1, plus the levels that go to deeper layers of the language model (deepstack).
+    dim: floats for each token and output; the embedding width of the language model.
     mean, std: of RGB pixels scaled to 0..1.
     """
 
@@ -78,9 +78,9 @@ class ImageFormat:
 @dataclass(frozen=True)
 class Published:
     """
-    What others measured on an RK3588; None = nobody did.
+    What others measured on an RK3588; None = not measured.
 
-    source: who. ram_gb: both models loaded. Rates in tokens a second.
+    source: who measured it. ram_gb: both models loaded. Rates in tokens per second.
     load_seconds: both models, for the first time since the board started.
     """
 
@@ -95,16 +95,16 @@ class Published:
 @dataclass(frozen=True)
 class ModelProfile:
     """
-    What config/models/<name>.yaml says; the fields of the file have these names.
+    A file config/models/<name>.yaml; its fields have the same names.
 
-    context: tokens, unless set otherwise; max_context: the most that a conversion can have.
+    context: default in tokens; max_context: the largest that a conversion can have.
     folder, encoder, language_model, tokenizer: files that are shipped with the profile.
-    sha256: of the files; other ones are refused.
-    files: expression that matches the usual names of the model's files, in any letter case.
+    sha256: of the files; others are rejected.
+    files: regular expression for the usual names of the model's files, ignoring case.
     template: None = the one in the model file.
-    stop: texts that end an answer where the runtime misses the end token.
-    min_runtime: oldest librkllmrt.so that runs the model.
-    inferred: fields that no source states, with dots: image.dim.
+    stop: texts that end an answer if the runtime misses the end token.
+    min_runtime: oldest runtime that can run the model.
+    inferred: fields that no source states, such as image.dim.
     instructions: how the model is asked for one of several answers.
     """
 
@@ -130,16 +130,16 @@ class ModelProfile:
 
 
 def known_models() -> list[str]:
-    """Return the names of the profiles that are shipped, sorted."""
+    """Return the names of the shipped profiles, sorted."""
     return sorted(p.stem for p in (share_dir() / 'config' / 'models').glob('*.yaml'))
 
 
 def load_profile(model: str) -> ModelProfile:
     """
-    Return a profile by its name, or by the path of a .yaml file.
+    Load a profile by its name, or by the path of a .yaml file.
 
-    A relative `folder` of a shipped profile is in the package's share folder, one of a file of
-    your own beside that file. Raises ModelFileError naming the file and what is wrong with it.
+    A relative `folder` is below the package's share folder for a shipped profile, and beside the
+    file for one of your own. Raises ModelFileError, which names the file and what is wrong.
     """
     if model.endswith('.yaml'):
         path, base = Path(model), Path(model).parent
@@ -159,7 +159,7 @@ def load_profile(model: str) -> ModelProfile:
 
 
 def profile_of(values: Any, source: str, remedy: str = '') -> ModelProfile:
-    """Check the fields of a profile; raise ModelFileError naming the source and what is wrong."""
+    """Make a profile from its fields; raise ModelFileError, which names the source and mistake."""
     try:
         profile: ModelProfile = _checked(ModelProfile, values, '')
         _check_fields(profile)
@@ -222,7 +222,7 @@ def _check_image(image: ImageFormat) -> None:
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:
-    """Return a value of YAML as what an annotation says; raise ValueError naming the field."""
+    """Convert a YAML value to an annotated type; raise ValueError, which names the field."""
     arguments = get_args(kind)
     if is_dataclass(kind):
         return _checked_fields(kind, value, where)
@@ -249,14 +249,14 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
         return value
     names = {
-        str: 'text, in quotes if need be',
+        str: 'text, in quotes if necessary',
         int: 'a whole number',
         float: 'a number',
         tuple: 'a list',
         dict: 'a mapping',
     }
     wanted = names.get(get_origin(kind) or kind, 'a path')
-    # Not the whole of it: aliases can make much of little.
+    # Abbreviated, because aliases can make a small file expand to a huge value.
     raise ValueError(f'{where} must be {wanted}, not {reprlib.repr(value)}')
 
 
@@ -267,7 +267,7 @@ def _checked_fields(kind: Any, value: Any, where: str) -> Any:
     known = {field.name: field for field in fields(kind)}
     unknown = [str(name) for name in value if name not in known]
     if unknown:
-        raise ValueError(f'{prefix}{unknown[0]} is none of {", ".join(known)}')
+        raise ValueError(f'{prefix}{unknown[0]} is not one of {", ".join(known)}')
     missing = [n for n, field in known.items() if field.default is MISSING and n not in value]
     if missing:
         raise ValueError(f'{", ".join(prefix + name for name in missing)} missing')

@@ -1,4 +1,4 @@
-"""What an operator can set: dataclass fields that carry a help text, a range and a unit."""
+"""Settings for operators: dataclass fields with a help text, a range and a unit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 @dataclass(frozen=True)
 class Option:
     """
-    What is known of a setting.
+    Description of a setting.
 
     default: a bool, int, float, str, or a tuple of str.
-    about: a sentence that says what it is for.
-    low, high: the range of a number, both ends included; None = any number.
-    least: the smallest number allowed besides 0; what it is divided by stays finite.
-    choices: the texts allowed; () = any text.
-    unit: of a number, as in a table: s, tokens/s.
-    flag: the option of `vlm-npu` that sets it, such as --library; '' = none.
+    about: a sentence that explains it.
+    low, high: range of a number, inclusive; None = any number.
+    least: smallest number allowed besides 0, so that division by it stays finite.
+    choices: allowed texts; () = any text.
+    unit: of a number, such as s or tokens/s.
+    flag: option of `vlm-npu` that sets it, such as --library; '' = none.
     """
 
     default: Any
@@ -39,12 +39,12 @@ def option(
 
         @dataclass(frozen=True)
         class Settings:
-            retries: int = option(2, 'Further attempts where an answer has not begun.', 0, 100)
+            retries: int = option(2, 'Further attempts if no answer has begun.', 0, 100)
     """
     known = Option(default, about, low, high, **more)
     return field(default=default, metadata={Option: known})
 
 
 def options_of(settings: type) -> Mapping[str, Option]:
-    """Return the options of a settings dataclass by name; other fields are not set by people."""
+    """Return the options of a settings dataclass by name, without its other fields."""
     return {f.name: f.metadata[Option] for f in fields(settings) if Option in f.metadata}

@@ -1,4 +1,4 @@
-"""What an engine tells while its models are loaded."""
+"""Events while models are loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Caution(Event):
-    """Something for the operator to look at; the models are loaded all the same."""
+    """A warning for the operator; the models are loaded nevertheless."""
 
     def __str__(self) -> str:
         return f'Warning: {self.text}'

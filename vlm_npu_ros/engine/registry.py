@@ -1,4 +1,4 @@
-"""The backends that there are: of this package, and of others by an entry point."""
+"""Finds backends: those of this package, and those of other packages by an entry point."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _registered: dict[str, Backend] = {}
 
 
 def names() -> list[str]:
-    """Return the names of all backends, this package's first; imports none of them."""
+    """Return the names of all backends, those of this package first, without importing them."""
     return list(dict.fromkeys([*BUILT_IN, *_registered, *(e.name for e in _entry_points())]))
 
 
 def find(name: str) -> Backend:
-    """Return a backend; raise BackendUnavailableError if there is none or it is broken."""
+    """Return a backend; raise BackendUnavailableError if it is unknown or broken."""
     if name in BUILT_IN:
         backend: Backend = import_module(f'vlm_npu_ros.engine.backends.{name}').BACKEND
         return backend
@@ -39,7 +39,7 @@ def find(name: str) -> Backend:
 def all_backends(
     on_error: Callable[[BackendUnavailableError], None] = lambda error: None
 ) -> list[Backend]:
-    """Return every backend; `on_error` gets what is wrong with those that are broken."""
+    """Return all backends; `on_error` gets the errors of those that are broken."""
     backends = []
     for name in names():
         try:
@@ -51,9 +51,9 @@ def all_backends(
 
 def register(backend: Backend) -> None:
     """
-    Make a backend known in this process, without an entry point; raise ValueError if it is taken.
+    Add a backend in this process, without an entry point; raise ValueError if its name is taken.
 
-    A process of its own would not find it, so it must not be isolated.
+    The engine's own process would not find it, so it must not be isolated.
     """
     if backend.name in names():
         raise ValueError(f'There is a backend {backend.name!r} already')
@@ -61,7 +61,7 @@ def register(backend: Backend) -> None:
 
 
 def unregister(name: str) -> None:
-    """Take back `register`."""
+    """Remove a backend that `register` added."""
     del _registered[name]
 
 
@@ -71,12 +71,12 @@ def _entry_points() -> list[EntryPoint]:
 
 @functools.lru_cache(maxsize=1)
 def _entry_points_of(path: tuple[str, ...]) -> list[EntryPoint]:
-    """Look through all packages in sys.path, which takes tens of milliseconds."""
+    """Search all packages in sys.path, which takes tens of milliseconds."""
     return [e for e in entry_points(group=GROUP) if e.name not in BUILT_IN]
 
 
 def _loaded(entry: EntryPoint) -> Backend:
-    """Return the backend of another package; whatever that raises must not hurt the others."""
+    """Load the backend of another package; its exceptions become BackendUnavailableError."""
     try:
         backend = entry.load()
         if not isinstance(backend, Backend):

@@ -11,11 +11,11 @@ from vlm_npu_ros.engine.types import Sampling
 @dataclass(frozen=True)
 class EngineSettings:
     """
-    What to load; can be pickled, since the models may run in a process of their own.
+    What to load; picklable, because the models may run in a process of their own.
 
     encoder_path, language_model_path: replace the files that the profile names (the tokenizer
         is beside the language model); backends without shipped files need both.
-    context: tokens; 0 = what the profile says.
+    context: tokens; 0 = that of the profile.
     sampling: for runtimes that cannot change it with each question.
     threads: CPU threads; 0 = one for each core.
     options: the backend's own settings, an instance of its `Backend.settings`; None = defaults.

@@ -1,4 +1,4 @@
-"""Videos: the frames of a file that a question is about."""
+"""Frames of a video file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Frame = tuple[float, np.ndarray]
 
 def frames_of(path: Path, count: int) -> list[Frame]:
     """
-    Return frames of a video, evenly spaced, the first and the last one among them.
+    Return frames of a video, evenly spaced, including the first and the last one.
 
-    A container that says a wrong number of frames is read from start to end instead.
+    If the header gives a wrong number of frames, the file is read from start to end instead.
 
-    :param count: frames wanted; a video of fewer yields all that it has, 1 yields the last one.
+    :param count: number of frames; a shorter video gives all it has, 1 gives the last one.
     :return: (seconds since the start, (height, width, 3) uint8 RGB) of each.
-    :raises ImageError: no file, or none that OpenCV can read frames from.
+    :raises ImageError: no such file, or OpenCV cannot read frames from it.
     """
     if count < 1:
         raise ImageError(f'{count} frames of {path} cannot be taken', 'Take 1 or more')
@@ -54,11 +54,11 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
         path.open('rb').close()
     except OSError as error:
         raise ImageError(f'{path} cannot be read: {error.strerror}') from error
-    # OpenCV warns on standard error of what is an error here.
+    # OpenCV would print warnings about what is reported as an error here.
     level = cv2.getLogLevel()
     cv2.setLogLevel(_ERRORS_ONLY)
     try:
-        # No other backend: one would take name1.avi for the first of many pictures.
+        # Another backend would take name1.avi for the first of many pictures.
         video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     finally:
         cv2.setLogLevel(level)
@@ -72,7 +72,7 @@ def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
 
 def _unreadable(path: Path) -> ImageError:
     return ImageError(
-        f'{path} is not a video that OpenCV can read, or it is cut short',
+        f'{path} is not a video that OpenCV can read, or it is truncated',
         f'Convert it, for example with `ffmpeg -i {path.name} -c:v libx264 converted.mp4`',
     )
 

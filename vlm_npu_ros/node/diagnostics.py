@@ -1,4 +1,4 @@
-"""How the node is doing, on /diagnostics."""
+"""Publishes the state of the node on /diagnostics."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PERIOD = 1.0  # seconds
 
 class Diagnostics:
     """
-    Publishes a status for the engine, one for each of several backends and each camera.
+    Publishes a status for the engine, each of several backends and each camera, once a second.
 
-    That is once a second. ERROR: no question can be answered now. WARN: answers may be about an
-    old view, or none, or not from the preferred backend.
+    ERROR: no question can be answered now. WARN: answers may be about an old view, missing, or not
+    from the preferred backend.
 
     backends: their names.
-    max_age: returns the parameter of that name, seconds.
-    dialogues: returns how many are remembered.
+    max_age: gives the parameter of that name, seconds.
+    dialogues: gives the number of dialogues.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Diagnostics:
         if counts.received == before.received:
             text = f'No frame arrives on {feed.topic}'
         elif counts.bad > before.bad:
-            text = 'Frames arrive that can not be read'
+            text = 'Frames arrive that cannot be read'
         elif age is None:
             text = 'No frame has been encoded yet'
         elif age > self._max_age():

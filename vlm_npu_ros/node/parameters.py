@@ -1,8 +1,7 @@
 """
-The node's parameters: names, defaults, limits and what they are for.
+The node's parameters: names, defaults, limits and descriptions.
 
-Those of the backends come from the backends themselves. config/vlm.yaml shows the same to a
-person; a test keeps the two equal.
+Backends describe their own. config/vlm.yaml lists the same parameters; a test keeps them equal.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ S = TypeVar('S')
 
 @dataclass(frozen=True)
 class _Spec(Option):
-    """One parameter; `live` ones may be set at any time, others take effect at configure."""
+    """A parameter; `live` ones may be set at any time, others take effect at configure."""
 
     live: bool = False
     read_only: bool = False
 
     @property
     def descriptor(self) -> ParameterDescriptor:
-        """Return the ROS descriptor."""
+        """The ROS descriptor."""
         when = '' if self.live or self.read_only else ' Takes effect at configure.'
         descriptor = ParameterDescriptor(description=self.about + when, read_only=self.read_only)
         if self.low is not None and self.high is not None:
@@ -58,22 +57,22 @@ class _Spec(Option):
 
 
 _SPECS = {
-    'autostart': _Spec(True, 'Configure and activate without being told to.', read_only=True),
+    'autostart': _Spec(True, 'Configure and activate at startup.', read_only=True),
     'backends': _Spec(
         [''],
-        'Several backends instead of `backend`, in order of preference: where one fails, the next '
+        'Several backends instead of `backend`, in order of preference: if one fails, the next '
         'one answers. Empty = only `backend`.',
     ),
     'model': _Spec(
-        'demo', 'Name of a model profile, or path of a profile .yaml; auto = as the files say.'
+        'demo', 'Name of a model profile, or path of a profile .yaml; auto = found from the files.'
     ),
-    'encoder_path': _Spec('', 'Vision encoder file; empty = the one of the profile.'),
-    'language_model_path': _Spec('', 'Language model file; empty = the one of the profile.'),
-    'context': _Spec(0, 'Context in tokens; 0 = what the profile says.', 0, 16384),
+    'encoder_path': _Spec('', 'Vision encoder file; empty = that of the profile.'),
+    'language_model_path': _Spec('', 'Language model file; empty = that of the profile.'),
+    'context': _Spec(0, 'Context in tokens; 0 = that of the profile.', 0, 16384),
     'watchdog': _Spec(
         1.0,
         'Factor on the time limits after which a silent engine in a process of its own counts as '
-        'hung: 10 s a token, 30 s an encoding.',
+        'hung: 10 s for a token, 30 s for an encoding.',
         0.001, 1000.0,
     ),
     'cpu_threads': _Spec(0, 'Threads of the onnx backend; 0 = one for each core.', 0, 256),
@@ -83,54 +82,55 @@ _SPECS = {
     ),
     'encode_rate': _Spec(
         1.0,
-        'Encodings per second and camera, at most; 0 = only when a question needs one.',
+        'Most encodings per second and camera; 0 = only when a question needs one.',
         0.0, 100.0, least=1e-6, live=True,
     ),
     'history_rate': _Spec(
-        1.0, 'Frames per second and camera that are kept, at most.', 0.01, 100.0, live=True
+        1.0, 'Most frames per second and camera in the cache.', 0.01, 100.0, live=True
     ),
     'history_seconds': _Spec(
-        10.0, 'Seconds that frames are kept for questions about several.', 0.0, 3600.0, live=True
+        10.0, 'Seconds that frames are cached for questions about several.', 0.0, 3600.0, live=True
     ),
     'history_mb': _Spec(
-        256, 'Memory for kept frames, MiB, shared by all cameras.', 0, 65536, live=True
+        256, 'Memory for cached frames in MiB, shared by all cameras.', 0, 65536, live=True
     ),
     'max_age': _Spec(
-        5.0, 'Oldest frame, in seconds, to answer from.', 0.001, 86400.0, live=True
+        5.0, 'Age in seconds of the oldest frame to answer from.', 0.001, 86400.0, live=True
     ),
     'timeout': _Spec(
-        60.0, 'Seconds for one answer, waiting included.', 0.001, 86400.0, live=True
+        60.0, 'Seconds for an answer, waiting included.', 0.001, 86400.0, live=True
     ),
     'queue_size': _Spec(
         8, 'Questions that may wait behind the one being answered.', 0, 1000, live=True
     ),
     'busy': _Spec(
         'queue',
-        'What a question does that meets others: queue (wait), reject (end itself) or interrupt '
-        '(end them).',
+        'What a question does if others are open: queue (wait), reject (end itself) or interrupt '
+        '(end the others).',
         choices=BUSY, live=True,
     ),
     'max_new_tokens': _Spec(128, 'Longest answer in tokens.', 1, 16384, live=True),
     'min_confidence': _Spec(
-        0.5, 'A choice less likely than this is unclear, where the backend tells.',
+        0.5, 'A choice less likely than this is unclear, if the backend reports it.',
         0.0, 1.0, live=True,
     ),
-    'conversations': _Spec(16, 'Dialogues that are remembered.', 1, 10000, live=True),
+    'conversations': _Spec(16, 'Number of dialogues to remember.', 1, 10000, live=True),
     'conversation_idle': _Spec(
         600.0, 'Seconds without an answer after which a dialogue is forgotten.',
         1.0, 86400.0, live=True,
     ),
     'conversation_tokens': _Spec(
-        0, 'Tokens of a dialogue, images included; 0 = what the context holds.',
+        0, 'Most tokens of a dialogue, images included; 0 = what the context holds.',
         0, 16384, live=True,
     ),
     'temperature': _Spec(
-        0.0, 'Randomness of answers; 0 = always the likeliest token.', 0.0, 5.0, least=0.001,
+        0.0, 'Randomness of answers; 0 = always the most likely token.', 0.0, 5.0, least=0.001,
         live=True,
     ),
-    'top_k': _Spec(40, 'Draw among this many likeliest tokens; 0 = all.', 0, 100000, live=True),
+    'top_k': _Spec(40, 'Draw from this many most likely tokens; 0 = all.', 0, 100000, live=True),
     'top_p': _Spec(
-        0.95, 'Draw among the tokens with this share of probability.', 0.0, 1.0, live=True
+        0.95, 'Draw from the most likely tokens that together have this probability.',
+        0.0, 1.0, live=True,
     ),
     'image_reliability': _Spec(
         'best_effort', 'QoS reliability of camera subscriptions: best_effort or reliable.',
@@ -140,7 +140,7 @@ _SPECS = {
 
 
 def _specs_for(backends: Sequence[Backend]) -> dict[str, _Spec]:
-    """Return all parameters but those of cameras and standing questions."""
+    """Return all parameters except those of cameras and standing questions."""
     *others, last = (f'{backend.name} ({backend.summary})' for backend in backends)
     isolated = ', '.join(backend.name for backend in backends if backend.isolated)
     groups = {'fallback': FallbackSettings, **{b.name: b.settings for b in backends}}
@@ -151,8 +151,8 @@ def _specs_for(backends: Sequence[Backend]) -> dict[str, _Spec]:
         ),
         'isolation': _Spec(
             'auto',
-            'Where the models run: process (of their own, started anew after a crash), none (in '
-            f'the node), or auto: process for {isolated}, none for the others.',
+            'Where the models run: process (of their own, restarted after a crash), none (in the '
+            f'node), or auto: process for {isolated}, none for the others.',
             choices=ISOLATIONS,
         ),
         **{
@@ -177,8 +177,8 @@ class StandingSettings:
     """
     One question of the parameter `standing_questions`.
 
-    expected: the choice that makes its service succeed; '' = yes, or the first one.
-    period, max_age: seconds. agreeing: equal answers in a row that confirm it.
+    expected: the choice for which its service succeeds; '' = yes, or the first one.
+    period, max_age: seconds. agreeing: equal answers in a row that confirm a choice.
     """
 
     name: str
@@ -194,20 +194,20 @@ class StandingSettings:
 
 
 _STANDING = {
-    'question': _Spec('', 'What is asked.'),
-    'camera': _Spec('', 'As in cameras, or several: front,rear; empty = the first one.'),
+    'question': _Spec('', 'The question.'),
+    'camera': _Spec('', 'A name in cameras, or several: front,rear; empty = the first one.'),
     'answer_type': _Spec('yes_no', 'yes_no, choice or text.'),
     'choices': _Spec([''], 'The allowed answers of the type choice.'),
     'expected': _Spec(
-        '', 'The choice that makes the service succeed; empty = yes, or the first one.'
+        '', 'The choice for which the service succeeds; empty = yes, or the first one.'
     ),
     'period': _Spec(
-        1.0, 'Seconds between two looks; 0 = at each new embedding.', 0.0, 86400.0
+        1.0, 'Seconds between looks; 0 = at each new embedding.', 0.0, 86400.0
     ),
     'max_age': _Spec(
-        5.0, 'Age of the frame, in seconds, up to which the service succeeds.', 0.001, 86400.0
+        5.0, 'Age of the frame in seconds up to which the service succeeds.', 0.001, 86400.0
     ),
-    'agreeing': _Spec(1, 'Equal answers in a row that confirm it.', 1, 1000),
+    'agreeing': _Spec(1, 'Equal answers in a row that confirm a choice.', 1, 1000),
     'min_confidence': _Spec(
         0.0, 'A choice less likely than this is unclear; 0 = parameter min_confidence.', 0.0, 1.0
     ),
@@ -223,7 +223,7 @@ class NodeParameters:
         backends = all_backends(lambda error: node.get_logger().warning(str(error)))
         self._backends = {backend.name: backend for backend in backends}
         self._specs = _specs_for(backends)
-        node.add_on_set_parameters_callback(self._check)  # of what is given at start, too
+        node.add_on_set_parameters_callback(self._check)  # also checks values given at startup
         for name, spec in self._specs.items():
             node.declare_parameter(name, spec.default, spec.descriptor)
 
@@ -233,14 +233,14 @@ class NodeParameters:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """Name the backends in order of preference; raise ValueError if there is no such."""
+        """The backends in order of preference; raises ValueError for unknown or repeated ones."""
         names = tuple(filter(None, self['backends']))
         if not names:
             return (self['backend'],)
         if len(set(names)) < len(names) or not self._backends.keys() >= set(names):
             raise ValueError(
-                f'The parameter backends must be different ones of {", ".join(self._backends)}, '
-                f'not {", ".join(names)}'
+                'The parameter backends must be different ones of '
+                f'{", ".join(self._backends)}, not {", ".join(names)}'
             )
         return names
 
@@ -257,11 +257,11 @@ class NodeParameters:
 
     @property
     def fallback(self) -> FallbackSettings:
-        """Return when another backend is asked."""
+        """When another backend is asked."""
         return self._read('fallback', FallbackSettings)
 
     def _read(self, group: str, settings: type[S]) -> S:
-        """Return settings of which each option is a parameter of that group."""
+        """Read a settings dataclass whose options are the parameters of a group."""
         values = {name: self[f'{group}.{name}'] for name in options_of(settings)}
         return settings(**{
             name: tuple(value) if isinstance(value, list) else value
@@ -270,15 +270,15 @@ class NodeParameters:
 
     @property
     def sampling(self) -> Sampling:
-        """Return how tokens are drawn."""
+        """How tokens are drawn."""
         return Sampling(self['temperature'], self['top_k'], self['top_p'])
 
     @property
     def engines(self) -> list[EngineSettings]:
         """
-        Return what to load, in order of preference.
+        What to load, in order of preference.
 
-        Model, its files and context belong to the first backend that is not a server.
+        Model, files and context belong to the first backend that is not a server.
         """
         chain = [find(name) for name in self.backends]
         local = next((backend for backend in chain if not backend.remote), chain[0])
@@ -303,7 +303,7 @@ class NodeParameters:
         )
 
     def history_limits(self, cameras: int) -> HistoryLimits:
-        """Return what is kept of each of so many cameras."""
+        """Return the limits of the cache of each camera."""
         return HistoryLimits(
             period=round(NANOSECONDS / self['history_rate']),
             span=round(self['history_seconds'] * NANOSECONDS),
@@ -312,9 +312,9 @@ class NodeParameters:
 
     def cameras(self) -> list[CameraSettings]:
         """
-        Return the cameras, declaring the parameters of new ones.
+        Return the cameras; declare the parameters of new ones.
 
-        Raises ValueError with what is wrong.
+        Raises ValueError, which says what is wrong.
         """
         names = list(self['cameras'])
         if not names or len(set(names)) < len(names) or not all(map(self._is_name, names)):
@@ -344,9 +344,9 @@ class NodeParameters:
 
     def standing(self) -> list[StandingSettings]:
         """
-        Return the standing questions, declaring the parameters of new ones.
+        Return the standing questions; declare the parameters of new ones.
 
-        Raises ValueError with what is wrong.
+        Raises ValueError, which says what is wrong.
         """
         names = [name for name in self['standing_questions'] if name]
         if len(set(names)) < len(names) or not all(map(self._is_name, names)):
@@ -377,7 +377,7 @@ class NodeParameters:
             if self.locked and spec is not None and not spec.live:
                 return SetParametersResult(
                     successful=False,
-                    reason=f'{change.name} takes effect at configure: clean the node up first',
+                    reason=f'{change.name} takes effect at configure: call cleanup first',
                 )
             if spec is not None and spec.choices and change.value not in spec.choices:
                 return SetParametersResult(
@@ -387,7 +387,7 @@ class NodeParameters:
             if spec is not None and spec.least and 0 < change.value < spec.least:
                 return SetParametersResult(
                     successful=False,
-                    reason=f'{change.name} must be 0, or {spec.least} or more, not {change.value}',
+                    reason=f'{change.name} must be 0 or at least {spec.least}, not {change.value}',
                 )
         return SetParametersResult(successful=True)
 

@@ -23,10 +23,10 @@ class NoSettings:
 @dataclass(frozen=True)
 class Check:
     """
-    One thing that was looked at before the models are loaded.
+    Result of a check of the machine before models are loaded.
 
-    found: what is there. remedy: what to do, '' if all is well.
-    error: what loading raises for a failure.
+    found: what was found. remedy: what to do; '' = nothing.
+    error: the error that loading raises for a failure.
     """
 
     name: str
@@ -39,29 +39,29 @@ class Check:
 @dataclass(frozen=True)
 class Backend:
     """
-    A way to run the two models: all that the rest of the package knows of it.
+    A way to run the two models, as the rest of the package sees it.
 
         BACKEND = Backend('echo', 'repeats the question', load, EchoSettings)
 
-    The module that holds one must not need what runs the models: that is imported by `load`.
-    A package of your own makes its backend known by an entry point of the backend's name:
+    Importing its module must not need what runs the models: `load` imports that.
+    A package of your own provides a backend by an entry point with the backend's name:
 
         [options.entry_points]
         vlm_npu_ros.backends =
           echo = my_package.echo:BACKEND
 
-    name: selects it in the parameter `backend`, and is the prefix of its own parameters.
+    name: value of the parameter `backend`, and prefix of the backend's own parameters.
     summary: what runs the models, in a word or two.
-    load: makes the models or raises BackendError; the settings' `options` are of type `settings`.
+    load: makes the models or raises BackendError; `options` of the settings has type `settings`.
     settings: a dataclass of options (options.py); each one is a parameter of the node.
-    isolated: whether its models run in a process of their own unless the operator says otherwise.
-    remote: whether a server runs the models: without files, and without a process of their own.
-    suffixes: how the names of its vision encoders and of its language models end; '' = anyhow.
-    profile_fields: what a model profile for it must state.
-    finds_profiles: whether it knows which profile its files are of, so that `model` can be auto.
-    runtimes: the releases of its runtime that a profile may ask for, the oldest first.
-    examine: looks for what the settings lack on this machine, or on one whose tree is given.
-    figures: tells how the hardware is doing at the moment, for diagnostics.
+    isolated: run the models in a process of their own by default.
+    remote: a server runs the models: no files, and no process of their own.
+    suffixes: file name suffixes of its vision encoders and language models; '' = any.
+    profile_fields: fields that a model profile for it must have.
+    finds_profiles: it can find the profile from the files, so that `model` can be auto.
+    runtimes: gives the releases of its runtime that a profile may require, oldest first.
+    examine: checks this machine, or the tree of another one, for what the settings need.
+    figures: gives current figures of the hardware, for diagnostics.
     """
 
     name: str

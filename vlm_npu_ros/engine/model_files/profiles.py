@@ -1,4 +1,4 @@
-"""Which model profile a .rknn and a .rkllm file are of."""
+"""Finds the model profile of a .rknn and a .rkllm file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vlm_npu_ros.engine.models import (
     SAME_COLOUR,
 )
 
-# What the metadata of a .rknn has of a profile, in the profile's words; and what must be there.
+# Profile fields that the metadata of a .rknn may have, and those that make it complete.
 _COPIED = ('tags', 'template', 'stop', 'context', 'max_context', 'min_runtime')
 _WHOLE = {'model', 'mean', 'std', 'tags', 'context', 'min_runtime'}
 
@@ -29,12 +29,12 @@ def find_model(
     model: str, encoder: Path, language_model: Path, rknn: RknnFile | None = None
 ) -> ModelProfile:
     """
-    Load the profile of a model by its name, or for 'auto' the one that its files fit.
+    Load the profile of a model by its name or, for 'auto', the one that fits the files.
 
-    A .rknn whose custom string is JSON brings the profile along (convert/metadata.py), or names
-    it as "model". Otherwise the names of both files and what the .rknn makes of a picture must
-    leave one profile; where the names say nothing, only picture sizes that profiles know count.
-    Raises ModelFileError with the candidates.
+    The custom string of a .rknn may be JSON with the whole profile (convert/metadata.py), or name
+    it as "model". Otherwise the names of both files and the shapes of the .rknn must leave exactly
+    one profile; if the names say nothing, only sizes that the profiles know count. Raises
+    ModelFileError with the candidates.
     """
     if model != AUTO:
         return load_profile(model)
@@ -59,7 +59,7 @@ def find_model(
         return fitting[0]
     raise ModelFileError(
         f'The model of {encoder.name} and {language_model.name} cannot be told: by their names '
-        f'it is {_one_of(alike)}, by what the encoder makes of a picture {_one_of(fitting)}',
+        f'it is {_one_of(alike)}, by the shapes of the encoder {_one_of(fitting)}',
         f'Set the model to one of {", ".join(p.name for p in profiles)}, or to the path of a '
         'profile .yaml',
     )
@@ -84,7 +84,7 @@ def labels_of(rknn: RknnFile) -> dict[str, Any]:
 
 
 def is_named(profile: ModelProfile, name: str) -> bool:
-    """Return whether a file's name is one that the model's files usually have."""
+    """Return whether a file has one of the usual names of the model's files."""
     return re.search(profile.files, name, re.IGNORECASE) is not None
 
 
@@ -102,11 +102,11 @@ def _described_by(labels: Mapping[str, Any], rknn: RknnFile) -> ModelProfile:
             'std': labels['std'],
         },
         **{name: labels[name] for name in _COPIED if name in labels},
-    }, f'What is embedded in {rknn.path}', 'Name its model in the parameter model')
+    }, f'The profile embedded in {rknn.path}', 'Name its model in the parameter model')
 
 
 def _named_alike(profiles: list[ModelProfile], names: tuple[str, ...]) -> list[ModelProfile]:
-    """Leave out profiles that a name speaks against; a name that fits none says nothing."""
+    """Return the profiles that both names allow; a name that fits no profile is ignored."""
     alike = profiles
     for name in names:
         matching = [p for p in profiles if is_named(p, name)]

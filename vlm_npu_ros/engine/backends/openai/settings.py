@@ -1,4 +1,4 @@
-"""What an operator can set about a server."""
+"""Settings of the backend openai."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from vlm_npu_ros.engine.options import option
 
-CHOICE_METHODS = ('logprobs', 'json_schema', 'parse')  # the best first
-MOST_TOKENS = 2**31 - 1  # that a server is believed to have, or to have counted
+CHOICE_METHODS = ('logprobs', 'json_schema', 'parse')  # best first
+MOST_TOKENS = 2**31 - 1  # larger numbers from a server are not believed
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class OpenAISettings:
     """
 
     base_url: str = option(
-        'http://127.0.0.1:8080/v1', 'Server of chat completions, with /v1 where it has that.'
+        'http://127.0.0.1:8080/v1', 'Address of the server, with /v1 if it has that.'
     )
-    model: str = option('', 'Model, as the server names it; empty = the only one it has.')
+    model: str = option('', 'Name of the model on the server; empty = the only one it has.')
     api_key_env: str = option(
-        'OPENAI_API_KEY', 'Environment variable with the key of the server; unset = none.'
+        'OPENAI_API_KEY', 'Environment variable with the key of the server; unset = no key.'
     )
     api_key_file: str = option(
-        '', 'File with that key instead; only its owner may be able to read it.'
+        '', 'File with the key instead; readable by its owner only.'
     )
     connect_timeout: float = option(
         5.0, 'Seconds for one attempt to connect.', 0.001, 3600.0, unit='s'
@@ -37,14 +37,14 @@ class OpenAISettings:
     token_timeout: float = option(
         10.0, 'Seconds between two pieces of an answer.', 0.001, 3600.0, unit='s'
     )
-    retries: int = option(2, 'Further attempts where an answer has not begun.', 0, 100)
+    retries: int = option(2, 'Further attempts if no answer has begun.', 0, 100)
     image_size: int = option(
-        768, 'Longer side of the pictures that are sent, in pixels.', 16, 16384, unit='px'
+        768, 'Longer side of the pictures sent, in pixels.', 16, 16384, unit='px'
     )
-    jpeg_quality: int = option(85, 'Quality of the pictures that are sent.', 1, 100)
+    jpeg_quality: int = option(85, 'JPEG quality of the pictures sent.', 1, 100)
     typed: str = option(
         'auto',
-        'How yes/no and choice are decided: logprobs, json_schema, parse (reading the answer), '
-        'or auto: the first of these that the server has.',
+        'How yes/no and choice are decided: logprobs, json_schema, parse (words of the answer), '
+        'or auto: the first of these that the server accepts.',
         choices=('auto', *CHOICE_METHODS),
     )

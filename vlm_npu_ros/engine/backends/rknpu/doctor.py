@@ -1,4 +1,4 @@
-"""What is wrong with a board, and what to do about it."""
+"""Checks of a board, and what to do about failures."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import ModelProfile
 from vlm_npu_ros.engine.settings import EngineSettings
 
-OLDEST_DRIVER = (0, 9, 6)  # that loads a model at all
-DRIVER_FOR_RKLLM = (0, 9, 8)  # asked for by the manual of runtimes from 1.2.2 on
-OPEN_FILES = 1024  # below which loading was seen to fail; raised by the engine where it may
+OLDEST_DRIVER = (0, 9, 6)  # that can load a model
+DRIVER_FOR_RKLLM = (0, 9, 8)  # required by the manual of runtimes from 1.2.2 on
+OPEN_FILES = 1024  # with fewer, loading was seen to fail; the engine raises the limit if it may
 _SMALLEST_MODEL = 1_000_000  # bytes; the smallest language models have hundreds of millions
 _PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
 
@@ -43,9 +43,9 @@ def require(checks: Iterable[Check]) -> None:
 
 def examine(board: Board, settings: EngineSettings) -> list[Check]:
     """
-    Look at everything that `backend: rknpu` needs on a board.
+    Check everything that `backend: rknpu` needs on a board.
 
-    settings: what is to be loaded; without model files, the board alone is looked at.
+    settings: what to load; without model files only the board is checked.
     """
     return [
         *_soc(board),
@@ -128,13 +128,13 @@ def _runtimes(board: Board, settings: EngineSettings) -> Iterator[Check]:
             BackendUnavailableError,
         )
     elif not version:
-        yield Check('librknnrt.so', 'warn', 'no version in it', 'Replace it by an official one')
+        yield Check('librknnrt.so', 'warn', 'no version in it', 'Replace it with an official one')
     else:
         yield Check('librknnrt.so', 'ok', version)
 
 
 def identified(board: Board, options: RknpuSettings) -> RuntimeLibrary:
-    """Return the runtime that the settings name; raise BackendError if it is of no use."""
+    """Return the runtime that the settings name; raise BackendError if it cannot be used."""
     library = options.library
     path = find_library(str(board.path(library)) if '/' in library else library, board.root)
     machine = 'aarch64' if board.is_foreign else platform.machine()
@@ -147,7 +147,7 @@ def _python(board: Board) -> Iterator[Check]:
     elif board.python_packages:
         there = any((folder / 'rknnlite').is_dir() for folder in board.python_packages)
     else:
-        yield Check('rknn-toolkit-lite2', 'ok', 'not looked at: no Python packages in that tree')
+        yield Check('rknn-toolkit-lite2', 'ok', 'not checked: no Python packages in that tree')
         return
     if there:
         yield Check('rknn-toolkit-lite2', 'ok', 'installed')
@@ -199,7 +199,7 @@ def _encoder_file(board: Board, path: Path) -> Check:
     if file is None:
         return Check(
             'vision encoder', 'warn', f'{path} is encrypted and tells nothing',
-            'Whether it fits is seen when it is loaded',
+            'Whether it fits will be known when it is loaded',
         )
     found = f'{path}: {file.size} pixels, {file.tokens} tokens of {len(file.outputs)} x {file.dim}'
     if board.soc and file.platform and file.platform != board.soc:
@@ -281,7 +281,7 @@ def _runtime_age(
     try:
         runtime = identified(board, settings.options)
     except BackendError:
-        return  # said already
+        return  # reported already
     if profile.min_runtime and runtime.is_older_than(profile.min_runtime):
         yield Check(
             'runtime for the model', 'fail',
@@ -339,18 +339,18 @@ def _device_files(board: Board) -> Iterator[Check]:
             '`sudo usermod -aG render,video $USER`, then log in again', BackendUnavailableError,
         )
     elif closed:
-        # Vendor images keep the heaps to root, and nothing says that the runtimes want them.
+        # Vendor images reserve the heaps for root, and nothing says that the runtimes need them.
         yield Check(
             'device files', 'warn', f'{names} cannot be opened',
-            'Should a model not load: `sudo usermod -aG render,video $USER`, and give these files '
-            'to the group video (docs/board.md has the lines)',
+            'If a model does not load: `sudo usermod -aG render,video $USER`, and give these '
+            'files to the group video (docs/board.md has the lines)',
         )
     elif npu:
         yield Check('device files', 'ok', f'{len(npu + heaps)} can be opened')
     elif not board.is_foreign:
         yield Check(
-            'device files', 'warn', 'neither /dev/dri/renderD* nor /dev/rknpu is there',
-            'Mount /dev/dri into a container; without one, install a kernel of the vendor',
+            'device files', 'warn', 'neither /dev/dri/renderD* nor /dev/rknpu exists',
+            'Mount /dev/dri into a container; outside of one, install a kernel of the vendor',
         )
 
 

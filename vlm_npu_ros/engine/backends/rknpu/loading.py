@@ -17,12 +17,12 @@ from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.progress import Caution, Event, Loading, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 
-# What Rockchip's server demo asks for; a model opens many files.
+# As in Rockchip's server demo; a model opens many files.
 _OPEN_FILES = 102400
 
 
 def load(settings: EngineSettings, progress: Progress) -> Models:
-    """Look at the board, then load both models; raise BackendError with what to do about it."""
+    """Check the board, then load both models; raise BackendError, which says what to do."""
     if not (settings.encoder_path and settings.language_model_path):
         raise ModelFileError(
             'The backend rknpu needs the parameters encoder_path (.rknn) and '

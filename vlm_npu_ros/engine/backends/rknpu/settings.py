@@ -1,4 +1,4 @@
-"""What an operator can set about the NPU."""
+"""Settings of the backend rknpu."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class RknpuSettings:
     """
     Settings of the backend rknpu; the defaults suit each platform.
 
-    base_domain_id: a second language model on the same board needs another one.
+    base_domain_id: a second language model on the same board needs a different one.
     keep_tokens: n_keep of the runtime.
     core_mask: RKNN_NPU_CORE_* of RKNNLite.
     """
 
     library: str = option(
-        'librkllmrt.so', 'Runtime of the language model: name of a library, or path.',
+        'librkllmrt.so', 'Runtime of the language model: a library name or a path.',
         flag='--library',
     )
     runtime_version: str = option(
-        '', 'Version to take that library for; empty = as its file says.',
+        '', 'Version of that library; empty = detected from the file.',
         flag='--runtime-version',
     )
     allow_third_party: bool = option(
@@ -33,11 +33,11 @@ class RknpuSettings:
         0, 'CPUs of the runtime, bit 0 = CPU 0; 0 = the fast ones of the platform.', 0, 255
     )
     embed_flash: bool = option(
-        True, 'Read word embeddings from storage: less memory, a little slower.'
+        True, 'Read word embeddings from storage: less memory, slightly slower.'
     )
     keep_tokens: int = option(
-        0, 'Tokens at the start that stay when the context overflows.', 0, 16384, unit='tokens'
+        0, 'Tokens at the start to keep when the context overflows.', 0, 16384, unit='tokens'
     )
     core_mask: int = option(
-        -1, 'NPU cores of the encoder, 7 = all three; -1 = as the platform has.', -1, 65535
+        -1, 'NPU cores of the encoder, 7 = all three; -1 = all of the platform.', -1, 65535
     )
