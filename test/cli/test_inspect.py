@@ -33,7 +33,7 @@ def test_other_files_are_shown_beside_one_that_is_none(
     assert main(['inspect', *files]) == 1
     out, err = capsys.readouterr()
     assert str(other) in err and 'not a .rknn, .rkllm or .onnx file' in err
-    assert 'normalised already' in out and 'not told: encrypted' in out
+    assert 'normalised already' in out and 'not known: encrypted' in out
 
 
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,7 +163,7 @@ def test_a_look_that_fails_lets_the_follower_wait(
     assert not follower.process_at_waypoint(1.0)
     follower.drive(1)
     assert follower.process_at_waypoint()
-    assert "The look at waypoint 0 has failed: ValueError('dark')" in capfd.readouterr().err
+    assert "Looking at waypoint 0 failed: ValueError('dark')" in capfd.readouterr().err
 
 
 def test_without_nav2_msgs_the_error_says_what_to_install(

@@ -1,4 +1,4 @@
-"""A dialogue: what is looked at, and what was said about it."""
+"""A dialogue: what it is about, and what was said."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from vlm_npu_ros.engine.types import (
 
 class Dialogue:
     """
-    Remembers what was asked and answered.
+    Asks about pictures, and remembers what was asked and answered.
 
-    frames: to take from a video.
+    frames: how many to take from a video.
     """
 
     def __init__(
@@ -43,21 +43,21 @@ class Dialogue:
         self._turns: tuple[Turn, ...] = ()
 
     def show(self, pictures: Pictures) -> None:
-        """Let the next questions be about these: what was said was about something else."""
+        """Let the next questions be about these pictures; forgets what was said about others."""
         self.view = encoded(self._engine, pictures, self._screen)
         self._turns = ()
         self._screen.note(self.view.describe())
 
     def take(self, line: Line) -> ChatAnswer | None:
         """
-        Do what a line asks for; return the answer, if it holds a question.
+        Do what a line asks for; return the answer if it holds a question.
 
-        Raises VlmError; after an ImageError the dialogue is as it was.
+        Raises VlmError; an ImageError leaves the dialogue as it was.
         """
         if 'image' in line.found:
             paths = (line.path,) if line.path else self.view.paths
             if not paths:
-                raise RequestError('There is nothing to look at: name it, <image> PATH')
+                raise RequestError('There is nothing to look at', 'Name it: <image> PATH')
             self.show(read(paths, self._frames))
         if 'clear' in line.found:
             self._turns = ()
@@ -89,7 +89,7 @@ class Dialogue:
         return answer
 
     def _tell(self, fitted: FittedRequest) -> None:
-        """Say what had to be left out."""
+        """Report what had to be left out."""
         if fitted.dropped_turns:
             self._screen.note(
                 f'Forgot the oldest {fitted.dropped_turns} of {len(self._turns)} questions with '

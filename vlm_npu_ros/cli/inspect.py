@@ -27,7 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         'inspect',
         help='tell what model files are: .rknn, .rkllm, .onnx',
         description='Tell what model files say about themselves, and which models they may be '
-        'of; nothing is loaded. Exit code 1 if any is none of these.',
+        'of; nothing is loaded. Exit code 1 if a file is not one of these kinds.',
     )
     inspect.set_defaults(run=run)
     inspect.add_argument(
@@ -68,7 +68,7 @@ def _print(found: Inspected) -> None:
 def _lines(found: Inspected) -> Iterator[tuple[str, str]]:
     yield 'file', f'{_KINDS[found.kind]}, {_amount(found.size)}'
     yield from _TELL[found.kind](found.facts)
-    models = ' or '.join(found.models) or 'none that is known'
+    models = ' or '.join(found.models) or 'not known'
     yield 'model', models + (f' (by {found.matched})' if found.matched else '')
     memory = found.memory
     yield 'memory', f'at least {_amount(memory.at_least)}: {memory.estimate}'
@@ -78,7 +78,7 @@ def _lines(found: Inspected) -> Iterator[tuple[str, str]]:
 
 def _rknn(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if 'pixels' not in facts:
-        yield 'shapes', 'not told: encrypted, or made by a later rknn-toolkit2 than 2.5.0'
+        yield 'shapes', 'not known: encrypted, or made by a later rknn-toolkit2 than 2.5.0'
         return
     yield 'picture', f'{facts["pixels"]} x {facts["pixels"]} pixels, {facts["layout"]}'
     yield 'embedding', f'{facts["tokens"]} tokens of {facts["outputs"]} x {facts["dim"]}'
@@ -95,7 +95,7 @@ def _rknn(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _rkllm(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield 'shapes', 'not told: the format is not published'
+    yield 'shapes', 'not known: the format is not published'
 
 
 def _onnx(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

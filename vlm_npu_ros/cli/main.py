@@ -16,7 +16,7 @@ _CLOSED_PIPE = 141
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 answered, 1 an error, 2 wrong use, 130 Ctrl-C."""
+    """Run the command; return its exit code: 0 answered, 1 error, 2 wrong usage, 130 Ctrl-C."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # Text that this locale cannot show should look odd, not end the program.
         if hasattr(stream, 'reconfigure'):
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _discard(stream: TextIO) -> None:
-    """Let what is still buffered go nowhere: Python writes it when it ends."""
+    """Discard what is buffered, which Python would write when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

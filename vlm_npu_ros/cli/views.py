@@ -1,4 +1,4 @@
-"""What questions are about: a picture, several, or the frames of a video."""
+"""What questions are about: a picture, several pictures, or the frames of a video."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.webm')
 @dataclass(frozen=True)
 class Pictures:
     """
-    What was read from files.
+    Pictures that were read from files.
 
     rgb: (height, width, 3) uint8 each.
-    seconds: of each since the start of its video; () if it is from no video file.
+    seconds: of each since the start of its video; () if they are not from a video file.
     """
 
     paths: tuple[Path, ...]
@@ -35,7 +35,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class View:
-    """Pictures as the language model reads them; none at all is a view, too."""
+    """Pictures as the language model reads them; a view may be empty."""
 
     paths: tuple[Path, ...] = ()
     images: tuple[ImageEmbedding, ...] = ()
@@ -43,16 +43,16 @@ class View:
 
     @property
     def video(self) -> bool:
-        """Return whether the images follow one another in time."""
+        """Whether the images follow one another in time."""
         return len(self.images) > 1
 
     def keep(self, indices: Sequence[int]) -> View:
-        """Return the view with some of its images only."""
+        """Make a view of some of the images."""
         seconds = tuple(self.seconds[i] for i in indices) if self.seconds else ()
         return View(self.paths, tuple(self.images[i] for i in indices), seconds)
 
     def describe(self) -> str:
-        """Return a line about it."""
+        """Describe the view in a line."""
         name = self.paths[0].name
         if self.seconds:
             name += f': {len(self.images)} frames from {self.seconds[0]:.1f} s to '
@@ -65,19 +65,19 @@ class View:
 
 
 def is_viewable(path: Path) -> bool:
-    """Return whether the path names a picture or a video, there or not, or any file."""
+    """Return whether the path is that of a picture or video, existing or not, or of any file."""
     return path.suffix.lower() in _PICTURES + _VIDEOS or os.path.isfile(path)
 
 
 def read(paths: Sequence[Path], frames: int) -> Pictures:
     """
-    Read a picture, a video or pictures that are frames of one.
+    Read a picture, a video, or pictures that are its frames.
 
-    frames: to take from a video file. Raises ImageError.
+    frames: how many to take from a video file. Raises ImageError.
     """
     videos = [path for path in paths if path.suffix.lower() in _VIDEOS]
     if videos and len(paths) > 1:
-        raise ImageError(f'{videos[0]} is a video: give it alone, or pictures only')
+        raise ImageError(f'{videos[0]} is a video', 'Give it alone, or only pictures')
     if videos:
         seconds, rgb = zip(*frames_of(videos[0], frames), strict=True)
         return Pictures(tuple(paths), list(rgb), seconds)
@@ -85,7 +85,7 @@ def read(paths: Sequence[Path], frames: int) -> Pictures:
 
 
 def encoded(engine: Engine, pictures: Pictures, screen: ChatScreen) -> View:
-    """Encode pictures, and show how far that is."""
+    """Encode pictures and show the progress."""
     with screen.counted('Encoding frames', len(pictures.rgb)) as one_more:
         images = []
         for rgb in pictures.rgb:

@@ -87,7 +87,7 @@ class Scene:
 
     @property
     def nearest(self) -> SceneObject | None:
-        """The object that is clearly nearer than all others, if there is one."""
+        """Find the object that is clearly nearer than all others, if there is one."""
         ordered = sorted(self.objects, key=lambda o: -o.scale)
         if len(ordered) > 1 and ordered[0].scale < _CLEARLY_NEARER * ordered[1].scale:
             return None

@@ -34,7 +34,7 @@ _KEYS = ('answer', 'choice', 'confidence', 'stamp', 'age', 'error_code', 'error'
 
 
 class _Asking(Behaviour):
-    """Asks when it is begun, never blocks, cancels when it is interrupted."""
+    """Asks when it starts, never blocks, cancels when it is interrupted."""
 
     def __init__(
         self, name: str, vlm: VlmClient, question: str, clock: Clock | None, fields: AskFields
@@ -90,14 +90,14 @@ class _Asking(Behaviour):
 
 class Ask(_Asking):
     """
-    Asks; SUCCESS with the answer on the blackboard, FAILURE when there is none.
+    Asks; SUCCESS with the answer on the blackboard, FAILURE without one.
 
     namespace: of the keys answer, choice, confidence, stamp, age (as in client.Answer),
-        error_code and error; both are 0 and '' on success, and the others are the answer's as far
-        as it came on failure.
-    clock: gives the time of ROS; only frames from the start of this behaviour on count. None: any
+        error_code and error. On success the last two are 0 and ''; on failure the others have
+        as much of the answer as came.
+    clock: returns the ROS time; only frames from the start of this behaviour on count. None: any
         frame that is not older than max_age.
-    fields: as in VlmClient.ask. Raises ValueError for one that no request can hold.
+    fields: as in VlmClient.ask. Raises ValueError for a value that no request can hold.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ViewIs(_Asking):
     A condition: SUCCESS if the camera shows what is expected, FAILURE if not, or on an error.
 
     expected: one of the choices in fields; without choices, yes or no.
-    unclear: what an unclear answer is.
+    unclear: the status for an unclear answer.
     clock, fields: as in Ask.
     """
 

@@ -1,4 +1,4 @@
-"""The mission's own look at the camera: small pictures of what is asked about."""
+"""A mission's own view of the camera: small pictures of what it asks about."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ _QUALITY = 85  # of the JPEG
 
 class MissionCamera:
     """
-    Keeps small pictures of a camera's frames while it looks, and tells the time.
+    Keeps small pictures of a camera's frames while a mission looks, and tells the time.
 
-    A context manager. Has a node and a thread of its own, in a context that must be initialised.
+        with MissionCamera('camera/image_raw') as camera, camera.looking():
+            answer = vlm.ask('what do you see?', not_before=camera.now())
+            jpeg = camera.picture_of(answer.stamp, answer.frame_id)
+
+    It has a node and a thread of its own, in a context that must be initialised.
     topic: of the images; '' = no pictures. transport: raw or compressed.
     reliability: best_effort or reliable. width: of the pictures, in pixels.
     """
@@ -50,7 +54,7 @@ class MissionCamera:
         self._node = Node('mission_camera', context=context, start_parameter_services=False)
         if topic:
             qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy[reliability.upper()])
-            # Raw: a message that nobody looks at is not even deserialised.
+            # Raw: messages are deserialised only while the mission looks.
             self._node.create_subscription(self._type, topic, self._on_message, qos, raw=True)
         self._has_topic = bool(topic)
         self._thread = NodeThread(self._node)
@@ -62,21 +66,21 @@ class MissionCamera:
         self.close()
 
     def close(self) -> None:
-        """Leave."""
+        """Stop the thread and destroy the node."""
         self._thread.close()
 
     def wait_for_frame(self, patience: float) -> bool:
-        """Return whether frames come, within patience seconds; True where none are wanted."""
+        """Wait up to patience seconds; return whether frames come (True without a topic)."""
         with self._changed:
             return self._changed.wait_for(lambda: self._comes or not self._has_topic, patience)
 
     def now(self) -> Time:
-        """Return the time of ROS, which the camera's stamps are of, too."""
+        """Return the ROS time, the clock of the camera's stamps."""
         return self._node.get_clock().now().to_msg()
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """Keep pictures in here; earlier ones are forgotten."""
+        """Keep pictures inside this context; earlier ones are dropped."""
         with self._changed:
             self._pictures.clear()
         self._looks = True
@@ -86,7 +90,7 @@ class MissionCamera:
             self._looks = False
 
     def picture_of(self, stamp: float, frame_id: str, patience: float = 1.0) -> bytes | None:
-        """Return the frame of exactly this stamp as JPEG; wait up to patience seconds for it."""
+        """Return the frame of exactly this stamp as JPEG; waits up to patience seconds for it."""
         if not self._has_topic:
             return None
         key = stamp, frame_id
@@ -121,7 +125,7 @@ class MissionCamera:
 
 
 def _small(message: Image | CompressedImage, width: int) -> bytes:
-    """Return the picture as JPEG, made smaller where it is wider."""
+    """Encode the picture as JPEG, scaled down to this width."""
     rgb = to_rgb(message)
     if rgb.shape[1] > width:
         size = width, max(1, round(rgb.shape[0] * width / rgb.shape[1]))

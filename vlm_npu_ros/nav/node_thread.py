@@ -7,11 +7,11 @@ import threading
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-_SPIN = 0.1  # seconds between looks at whether it is to end
+_SPIN = 0.1  # seconds between checks whether to end
 
 
 class NodeThread:
-    """Spins a node in a thread of its name, until it is closed or its context is shut down."""
+    """Spins a node in a thread named after it, until it is closed or its context shuts down."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -22,7 +22,7 @@ class NodeThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Call back no more: wait for the callback that is under way."""
+        """Run no more callbacks; waits for the one that is running."""
         self._ending = True
         self._thread.join()
 

@@ -1,5 +1,5 @@
 """
-Look at each waypoint of Nav2's waypoint follower, without a plugin of our own.
+Look at each waypoint of Nav2's waypoint follower without a plugin of our own.
 
     def look(index, arrived):
         answers[index] = vlm.ask(questions[index], not_before=arrived, check=False)
@@ -8,8 +8,8 @@ Look at each waypoint of Nav2's waypoint follower, without a plugin of our own.
         navigator.followWaypoints(poses)
         ...
 
-The follower's own plugin InputAtWaypoint lets it wait, up to its parameter timeout (10 s), for an
-Empty on input_at_waypoint/input.
+The follower's own plugin InputAtWaypoint waits for an Empty on input_at_waypoint/input, up to its
+parameter timeout (10 s).
 """
 
 from __future__ import annotations
@@ -26,22 +26,21 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Empty
 from vlm_npu_ros.nav.node_thread import NodeThread
 
-_FOLLOWING = 2.0  # seconds after its last feedback that the follower counts as under way
+_FOLLOWING = 2.0  # seconds for which the follower counts as driving after its last feedback
 _REPEAT = 0.2  # seconds between two Empty
-_REPEAT_SECONDS = 2.0  # in all, without a sign that the follower goes on
-# Deeper than an action's status usually is: each change counts.
+_REPEAT_SECONDS = 2.0  # in all, unless the follower continues
+# Deeper than usual for the status of an action, because every change counts.
 _STATUS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class WaypointInput:
     """
-    Calls look(index, time of arrival) where the follower arrives, then lets it go on.
+    Calls look(index, time of arrival) where the follower arrives, then lets it continue.
 
-    A context manager, with a node and threads of its own, in a context that must be initialised.
-    Arrived means: a goal of navigate_to_pose, which the follower drives with, has succeeded. The
-    index is the one in the follower's newest feedback. Where look raises, the follower waits until
-    its own timeout and counts the waypoint as missed.
-    Raises ImportError without nav2_msgs.
+    A context manager with a node and threads of its own, in a context that must be initialised.
+    The follower has arrived when its goal of navigate_to_pose has succeeded; the index is that of
+    its newest feedback. Where look raises, the follower waits until its own timeout and counts the
+    waypoint as missed. Raises ImportError without nav2_msgs.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class WaypointInput:
         self.close()
 
     def close(self) -> None:
-        """Leave; a look that is under way is waited for."""
+        """Stop the threads and destroy the node; waits for a look that is under way."""
         self._ending = True
         self._thread.stop()  # first: its callbacks give the worker more to do
         self._worker.shutdown(cancel_futures=True)
@@ -107,9 +106,9 @@ class WaypointInput:
         try:
             self._look(index, arrived)
         except Exception as error:
-            self._node.get_logger().error(f'The look at waypoint {index} has failed: {error!r}')
+            self._node.get_logger().error(f'Looking at waypoint {index} failed: {error!r}')
             return
-        # Again and again: the follower forgets what came before it began to wait.
+        # Repeatedly: the follower drops what came before it began to wait.
         deadline = time.monotonic() + _REPEAT_SECONDS
         while self._index == index and time.monotonic() < deadline and not self._ending:
             self._go_on.publish(Empty())

@@ -98,7 +98,7 @@ def test_a_place_out_of_reach_is_told_and_the_next_one_visited(
         ).run()
     assert [visit.reached for visit in report.waypoints] == [False, False, True]
     assert [visit.error for visit in report.waypoints] == [
-        'the navigator says FAILED', 'the navigator has rejected the goal', '',
+        'the navigator says FAILED', 'the navigator rejected the goal', '',
     ]
     assert [len(visit.answers) for visit in report.waypoints] == [0, 0, 1]
     assert (report.outcome, report.complete) == ('completed', False)

@@ -26,12 +26,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _CAMERA_SECONDS = 10.0  # that the first frame may take
 _EPILOG = f"""\
 Ctrl-C cancels the drive and the question, and writes the report of what was done.
-A second one leaves at once.
+A second Ctrl-C exits at once.
 
 exit codes:
   {_FINE:<3}  all reached, all answered, all as expected
   {FAULT:<3}  the mission could not begin, or its report could not be written
-  {_USE:<3}  wrong use, or the mission file cannot be read
+  {_USE:<3}  wrong usage, or the mission file cannot be read
   {_INCOMPLETE:<3}  a waypoint was not reached, or a question not answered
   {_ALARM:<3}  an answer is not as expected, or unclear where one was expected
   {INTERRUPTED}  Ctrl-C
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except MissionFileError as error:
         return _fail(str(error), _USE)
     try:
-        args.output.mkdir(parents=True, exist_ok=True)  # now, and not when all is done
+        args.output.mkdir(parents=True, exist_ok=True)  # now, not after the mission
     except OSError as error:
         return _fail(f'the report cannot be written: {error}', FAULT)
     # Our own handlers: rclpy's would cut the connections before anything is cancelled.
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def missing_packages(*modules: str) -> str:
-    """Return what to do about modules that are not installed; '' if all are."""
+    """Say how to install the modules that are missing; '' if none is."""
     packages = {
         'nav2_simple_commander': 'sudo apt install ros-$ROS_DISTRO-nav2-simple-commander',
         'nav2_msgs': 'sudo apt install ros-$ROS_DISTRO-nav2-msgs',
@@ -143,7 +143,7 @@ def _drive(mission: Mission, args: argparse.Namespace) -> int:
 
 
 def run_and_save(patrol: Patrol, folder: Path, say: Callable[[str], None]) -> int:
-    """Run until the end or a signal, write the report in any case; return the exit code."""
+    """Run until the end or a signal; write the report in any case; return the exit code."""
     signals: list[int] = []
 
     def on_signal(number: int, _: object) -> None:
@@ -167,7 +167,7 @@ def run_and_save(patrol: Patrol, folder: Path, say: Callable[[str], None]) -> in
 
 
 def _save(report: Report, folder: Path) -> str:
-    """Return what went wrong, or ''."""
+    """Save the report; return what went wrong, or ''."""
     try:
         save(report, folder)
     except OSError as error:
@@ -176,7 +176,7 @@ def _save(report: Report, folder: Path) -> str:
 
 
 def exit_code(report: Report) -> int:
-    """Return what a report comes to."""
+    """Choose the exit code for a report."""
     if not report.complete:
         return _INCOMPLETE
     return _ALARM if report.alarms else _FINE

@@ -20,7 +20,7 @@ from vlm_npu_ros.nav.patrol.report import (
     Visit,
 )
 
-# What is said of a verdict, and the class of its badge.
+# The words for a verdict, and the class of its badge.
 BADGES = {
     EXPECTED: ('as expected', 'good'),
     UNEXPECTED: ('not as expected', 'bad'),
@@ -59,7 +59,7 @@ svg { max-width: 640px; margin: 6px auto 0; } svg text { font: 600 13px system-u
 
 
 def page(report: Report) -> str:
-    """Return the page."""
+    """Write the HTML of the page."""
     ended = f' to {_moment(report.ended, "%H:%M:%S")}' if report.ended else ''
     outcome = _badge(report.outcome, 'good' if report.outcome == 'completed' else 'bad')
     return ''.join([
@@ -93,7 +93,7 @@ def _visit(report: Report, number: int, visit: Visit) -> str:
 
 
 def _look(picture: bytes | None, answers: Iterable[Answered]) -> str:
-    """Return a frame beside what was said about it."""
+    """Put a frame beside the answers about it."""
     figure = ''
     if picture is not None:
         data = base64.b64encode(picture).decode()
@@ -120,7 +120,7 @@ def _entry(answered: Answered) -> str:
 
 
 def remark(answered: Answered) -> str:
-    """Return what else there is to know of an answer, in a line."""
+    """Collect the details of an answer in a line."""
     parts = []
     if answered.choices:
         parts.append(f'one of: {", ".join(answered.choices)}')
@@ -144,7 +144,7 @@ def _moment(seconds: float, form: str) -> str:
 
 
 def _tone(visit: Visit) -> str:
-    """Return the worst that there is to say of a waypoint."""
+    """Find the worst verdict at a waypoint."""
     tones = {BADGES[answered.verdict][1] for answered in visit.answers}
     if not visit.reached or 'bad' in tones:
         return 'bad'
@@ -152,7 +152,7 @@ def _tone(visit: Visit) -> str:
 
 
 def _route(visits: list[Visit]) -> str:
-    """Return a drawing of the route, north up."""
+    """Draw the route, north up."""
     if len(visits) < 2:
         return ''
     width, height = (side - 2 * _MAP_MARGIN for side in _MAP)

@@ -13,12 +13,12 @@ from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import Mission, Question, Waypoint, yaw_of
 from vlm_npu_ros.nav.patrol.report import Answered, CANCELLED, COMPLETED, Report, STOPPED, Visit
 
-_TICK = 0.05  # seconds between looks at the navigator and at whether to go on
-_CANCEL_SECONDS = 5.0  # that the navigator and the node get to confirm a cancel
+_TICK = 0.05  # seconds between checks of the navigator and of whether to continue
+_CANCEL_SECONDS = 5.0  # for the navigator and the node to confirm a cancel
 
 
 class Navigator(Protocol):
-    """What is used of nav2_simple_commander.BasicNavigator."""
+    """The methods of nav2_simple_commander.BasicNavigator that a patrol uses."""
 
     def goToPose(self, pose: PoseStamped) -> Any:  # noqa: D102
         ...
@@ -57,9 +57,9 @@ class Patrol:
     """
     One run of a mission.
 
-    What fails is in the report, and the mission goes on; with stop_on_failure it ends there.
-    The navigator is used in the thread of `run` only, as BasicNavigator needs it; vlm and camera
-    have threads of their own, so none of them waits for another.
+    The report tells what failed, and the mission continues; with stop_on_failure it ends there.
+    The navigator is used only in the thread of `run`, as BasicNavigator needs it; vlm and camera
+    have threads of their own, so that none of them waits for another.
     """
 
     def __init__(
@@ -82,15 +82,15 @@ class Patrol:
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Let `run` cancel what is under way and return; for any thread, and signal handlers."""
+        """Let `run` cancel what is under way and return; for any thread and signal handlers."""
         self._cancelled = True
 
     def run(self) -> Report:
         """
         Visit all waypoints; return the report.
 
-        Whatever it ends with, KeyboardInterrupt too: nothing is left under way, and `report`
-        holds what was done.
+        However it ends, by KeyboardInterrupt too, nothing is left under way, and `report` holds
+        what was done.
         """
         outcome = CANCELLED
         visits = [_visit(waypoint) for waypoint in self._mission.waypoints]
@@ -124,11 +124,11 @@ class Patrol:
                 self._ask_all(waypoint, visit, not_before)
 
     def _drive(self, pose: PoseStamped) -> str:
-        """Drive; return why the robot is not there, '' if it is."""
+        """Drive; return why the robot has not arrived, '' if it has."""
         if self._cancelled:
             return 'the mission was cancelled'
         if not self._navigator.goToPose(pose):
-            return 'the navigator has rejected the goal'
+            return 'the navigator rejected the goal'
         arrived = False
         try:
             while not self._navigator.isTaskComplete():
@@ -149,7 +149,7 @@ class Patrol:
             time.sleep(_TICK)
 
     def _reason(self) -> str:
-        """Return what a newer BasicNavigator tells of a failure."""
+        """Return the reason of a failure, which only newer versions of BasicNavigator give."""
         tell = getattr(self._navigator, 'getTaskError', None)
         code, message = tell() if tell else (0, '')
         return f': error {code}: {message}' if code else ''
@@ -208,7 +208,7 @@ def _is_fine(visit: Visit) -> bool:
 
 
 def _cancel(future: AnswerFuture) -> None:
-    """Cancel a question that has not ended, and wait until it has."""
+    """Cancel a question unless it has ended, and wait until it has."""
     if future.cancel():
         concurrent.futures.wait([future], _CANCEL_SECONDS)
 

@@ -1,5 +1,5 @@
 """
-What a mission has found, and how it is written down.
+What a mission found, and the format of its report.
 
 report.json, times in seconds (stamps of ROS time, started, ended, arrived and asked since 1970):
 
@@ -8,26 +8,26 @@ report.json, times in seconds (stamps of ROS time, started, ended, arrived and a
     started, ended  null = it has not ended
     waypoints[]
       name, frame_id, x, y, yaw    metres and radians
-      reached       whether the robot has arrived
+      reached       whether the robot arrived
       arrived       when; null = never
-      error         why it has not, or was not driven to; '' = none
+      error         why it did not, or was not driven to; '' = none
       answers[]
         question    as it was asked
         type        text, yes_no or choice
         choices[]   of a choice
-        expect      the choice that is as it should be; '' = any
+        expect      the choice that is not an alarm; '' = any
         verdict     expected, unexpected, unclear, answered (nothing expected) or failed
         answer      what the model said
-        choice      what that means: yes, no, one of choices or unclear; '' for text
+        choice      what it decides for: yes, no, one of choices or unclear; '' for text
         confidence  of the choice, 0..1; 0 = unknown
-        error_code  of vlm_npu_ros/msg/ErrorCode; 0 also where no node was there to tell one
+        error_code  of vlm_npu_ros/msg/ErrorCode; 0 also if no node answered
         error       what went wrong and what to do; '' = nothing
         asked       when
         stamp       of the frame; null = none
         frame_id    of the frame
         age         of the frame at the end of the answer; null = no frame
         picture     file of the frame, relative to the report; '' = none
-        note        what was done otherwise than asked, and why there is no picture
+        note        what differs from the request, and why there is no picture
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ import time
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 
 EXPECTED, UNEXPECTED, ANSWERED, FAILED = 'expected', 'unexpected', 'answered', 'failed'
-_AROUND = ' .,!'  # of a word that is the whole answer
+_AROUND = ' .,!'  # around an answer of one word
 RUNNING, COMPLETED, CANCELLED, STOPPED = 'running', 'completed', 'cancelled', 'stopped'
 
 
 @dataclass
 class Answered:
-    """A question and how it has ended."""
+    """A question and how it ended."""
 
     question: str
     kind: str  # text, yes_no or choice
@@ -68,7 +68,7 @@ class Answered:
 
     @property
     def verdict(self) -> str:
-        """Return what the answer is worth."""
+        """Judge the answer."""
         if not self.ok:
             return FAILED
         if self.choice == UNCLEAR:
@@ -79,12 +79,12 @@ class Answered:
 
     @property
     def quote(self) -> str:
-        """Return what the model said to a question with choices, if that is more than one."""
+        """The model's words about a question with choices, where they say more than the choice."""
         words = self.answer.strip(_AROUND)
         return self.answer if self.choice and words.casefold() != self.choice.casefold() else ''
 
     def as_dict(self) -> dict[str, object]:
-        """Return what report.json has of it."""
+        """Make the values for report.json."""
         values = asdict(self)
         values.pop('ok')  # the verdict says it
         question, kind = values.pop('question'), values.pop('kind')
@@ -106,7 +106,7 @@ class Visit:
     answers: list[Answered] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, object]:
-        """Return what report.json has of it."""
+        """Make the values for report.json."""
         return {**vars(self), 'answers': [answered.as_dict() for answered in self.answers]}
 
 
@@ -123,12 +123,12 @@ class Report:
 
     @property
     def answers(self) -> Sequence[Answered]:
-        """Return all answers in the order in which they were asked for."""
+        """All answers in the order of the questions."""
         return [answered for visit in self.waypoints for answered in visit.answers]
 
     @property
     def summary(self) -> str:
-        """Return a sentence: what was reached, answered and found."""
+        """Summarise in a sentence what was reached, answered and found."""
         counts = Counter(answered.verdict for answered in self.answers)
         reached = sum(visit.reached for visit in self.waypoints)
         parts = [
@@ -143,21 +143,21 @@ class Report:
 
     @property
     def complete(self) -> bool:
-        """Return whether every waypoint was reached and every question answered."""
+        """Whether every waypoint was reached and every question answered."""
         return all(visit.reached for visit in self.waypoints) and not any(
             answered.verdict == FAILED for answered in self.answers
         )
 
     @property
     def alarms(self) -> Sequence[Answered]:
-        """Return the answers that were expected otherwise, unclear ones among them."""
+        """List the answers that are not as expected, including unclear ones."""
         return [
             answered for answered in self.answers
             if answered.expect and answered.verdict in (UNEXPECTED, UNCLEAR)
         ]
 
     def to_json(self) -> str:
-        """Return report.json."""
+        """Write the text of report.json."""
         values = {
             'mission': self.mission,
             'outcome': self.outcome,

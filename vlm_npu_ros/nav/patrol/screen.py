@@ -18,7 +18,7 @@ class PatrolScreen(Progress):
     """Lines of progress."""
 
     def __init__(self) -> None:
-        # A terminal that cannot show a tick shall show something else, not an error.
+        # On a terminal that cannot show an arrow, show something else instead of an error.
         if hasattr(sys.stdout, 'reconfigure'):
             sys.stdout.reconfigure(errors='replace')
         self.console = Console(highlight=False, markup=False, emoji=False)
@@ -43,7 +43,7 @@ class PatrolScreen(Progress):
         self.say(f'  {question.text}')
 
     def answered(self, answered: Answered) -> None:
-        """Show an answer, and what it is worth."""
+        """Show an answer and the verdict on it."""
         words, tone = BADGES[answered.verdict]
         said = answered.choice or answered.answer
         line = Text('    ').append(said, _STYLES[tone])
