@@ -16,7 +16,7 @@ demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its optio
 	@$(RUN) python3 -m vlm_npu_ros.demo.demo $(ARGS)
 
 demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": its options)
-	@$(RUN) python3 -m vlm_npu_ros.demo.patrol_demo $(ARGS)
+	@$(RUN) python3 tools/demo_patrol/demo_patrol.py $(ARGS)
 
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 	@$(RUN) pytest $(PYTEST_ARGS) $(ARGS)

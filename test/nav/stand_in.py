@@ -11,8 +11,8 @@ from geometry_msgs.msg import PoseStamped
 import numpy as np
 from robot import Robot
 from sensor_msgs.msg import Image
+from simulated_robot import SimulatedRobot
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
-from vlm_npu_ros.demo.simulated_robot import SimulatedRobot
 from vlm_npu_ros.nav.mission import make_pose, Mission, Question, Waypoint
 from vlm_npu_ros.nav.patrol.patrol import Progress
 from vlm_npu_ros.nav.patrol.report import Answered, Visit

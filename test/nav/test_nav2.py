@@ -22,8 +22,8 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from robot import PATIENCE, Spinner
+from simulated_robot import TaskResult
 from vlm_npu_ros.client import VlmClient
-from vlm_npu_ros.demo.simulated_robot import TaskResult
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.patrol.patrol import Patrol
 

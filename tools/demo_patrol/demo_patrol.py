@@ -17,12 +17,12 @@ from geometry_msgs.msg import PoseStamped
 import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
+from simulated_robot import SimulatedRobot
 from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.demo.nodes import DemoFailedError, running
 from vlm_npu_ros.demo.questions import PLACE, random_question
 from vlm_npu_ros.demo.scene_driver import SceneDriver
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, Scene
-from vlm_npu_ros.demo.simulated_robot import SimulatedRobot
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import make_pose, Mission, Question, Waypoint
 from vlm_npu_ros.nav.patrol.main import FAULT, INTERRUPTED, missing_packages, run_and_save

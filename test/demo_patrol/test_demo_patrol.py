@@ -10,13 +10,14 @@ import signal
 import subprocess
 import sys
 
+from demo_patrol import _verdict, places
 import psutil
 import pytest
-from vlm_npu_ros.demo.patrol_demo import _verdict, places
 from vlm_npu_ros.demo.scenes import COLOURS
 from vlm_npu_ros.nav.patrol.report import Answered, Report, Visit
 from vlm_npu_ros.nav.patrol.screen import PatrolScreen
 
+PROGRAM = Path(__file__).resolve().parents[2] / 'tools' / 'demo_patrol' / 'demo_patrol.py'
 PATIENCE = 100.0  # seconds; only a broken test waits this long
 
 
@@ -25,7 +26,7 @@ def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Give the demo, running in a folder and a ROS domain of its own."""
     environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
     with subprocess.Popen(
-        [sys.executable, '-m', 'vlm_npu_ros.demo.patrol_demo'], cwd=tmp_path, env=environment,
+        [sys.executable, PROGRAM], cwd=tmp_path, env=environment,
         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as program:
         yield program
