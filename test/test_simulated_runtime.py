@@ -16,6 +16,7 @@ import subprocess
 import time
 from typing import Any
 
+from answers import text_of
 import numpy as np
 import pytest
 from simulated.runtime import ABI_CLASS, build, build_driver, SOURCES, VERSIONS
@@ -143,7 +144,8 @@ def asked() -> list[Asked]:
         question = random_question(scene, rng).text
         image = encoder.encode(render(scene))
         request = GenerationRequest(question, (ImageEmbedding(image, 0.0),), 40)
-        return Asked(question, image, ''.join(c.text for c in onnx.generate(request)))
+        answer = text_of(onnx, request)
+        return Asked(question, image, answer)
     return [ask_one() for _ in range(6)]
 
 

@@ -27,18 +27,15 @@ from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.scripted import ScriptedSettings
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
-    ContextError,
-    ImageError,
     InactiveError,
     ModelFileError,
-    RequestError,
 )
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Turn
+from vlm_npu_ros.engine.types import GenerationRequest, Turn
 
 SIMULATED = Path(simulated.__path__[0])
 ONNX = EngineSettings(threads=1)
@@ -146,21 +143,6 @@ def test_same_answers_embeddings_and_counts_as_without(start: Callable[..., Star
         assert np.isnan(embedding.data).all()  # nobody can compute with what is not there
 
 
-def test_errors_come_through_and_end_their_request_only(start: Callable[..., Started]) -> None:
-    engine = start(ONNX).engine
-    picture, question = scene(0)
-    image = engine.encode(picture)
-    with pytest.raises(RequestError, match='empty'):
-        list(engine.generate(GenerationRequest(' ', (image,))))
-    with pytest.raises(ContextError, match='context'):
-        list(engine.generate(GenerationRequest(question, (image,), 4000)))
-    for bad in (np.zeros((0, 3, 3), np.uint8), np.zeros((3, 3), np.uint8)):
-        with pytest.raises(ImageError):
-            engine.encode(bad)
-    assert ask(engine, picture, question)
-    assert engine.restarts == 0
-
-
 def test_missing_file_fails_the_load_with_its_reason(start: Callable[..., Started]) -> None:
     started = start(replace(ONNX, encoder_path='/nowhere.onnx'), load=False)
     with pytest.raises(ModelFileError, match='/nowhere.onnx'):
@@ -246,27 +228,6 @@ def test_what_is_printed_is_forwarded(
 ) -> None:
     started = start(rknpu)
     assert any('rkllm-runtime version: 1.2.3' in line for line in started.lines)
-
-
-def first_word(engine: IsolatedEngine) -> Iterator[Chunk]:
-    """Return an answer that goes on for long after its first word."""
-    picture, question = scene(5)
-    answer = engine.generate(GenerationRequest(question, (engine.encode(picture),)))
-    assert next(answer).text == 'one'
-    return answer
-
-
-def test_abort_ends_the_answer_at_once_and_the_next_begins_clean(
-    start: Callable[..., Started]
-) -> None:
-    engine = start(SLOW).engine
-    answer = first_word(engine)
-    started = time.monotonic()
-    engine.abort()
-    assert next(answer) == Chunk('', FinishReason.CANCELLED)
-    assert time.monotonic() - started < 1.0  # the next word would take 5 s
-    assert list(answer) == []
-    assert next(first_word(engine), None) is not None
 
 
 def test_pause_ends_what_waits_and_refuses_more(start: Callable[..., Started]) -> None:

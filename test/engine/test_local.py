@@ -21,6 +21,7 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.local import evenly, LocalEngine, NpuLock
 from vlm_npu_ros.engine.types import (
     Chunk,
@@ -94,7 +95,9 @@ class FakeLanguageModel(LanguageModel):
     def tokens(self, request: GenerationRequest) -> int:
         return sum(image.tokens for image in request.images) + 10 * (len(request.turns) + 1)
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         try:
             yield Chunk('word')
             if self.error:
@@ -102,12 +105,6 @@ class FakeLanguageModel(LanguageModel):
             yield Chunk('', FinishReason.EOS)
         finally:
             self.iterators_closed += 1
-
-    def abort(self) -> None:
-        pass
-
-    def reset(self) -> None:
-        pass
 
     def close(self) -> None:
         self.closed = True
@@ -224,7 +221,7 @@ def test_bad_image_stays_a_bad_image() -> None:
 def test_encoding_waits_for_the_end_of_an_answer(pool: ThreadPoolExecutor) -> None:
     engine = LocalEngine(FakeEncoder(), FakeLanguageModel())
     changed = watch(engine._npu)
-    answer = engine.generate(request())
+    answer = engine.write(request(), Cancellation())
     assert next(answer) == Chunk('word')
     encoding = pool.submit(engine.encode, PICTURE)
     changed.await_waiter()
@@ -234,16 +231,6 @@ def test_encoding_waits_for_the_end_of_an_answer(pool: ThreadPoolExecutor) -> No
 
 
 # Generation
-
-def test_answers_in_chunks_and_as_a_whole() -> None:
-    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['a red ball']))
-    assert engine.model_name == 'scripted'
-    chunks = list(engine.generate(request()))
-    assert ''.join(chunk.text for chunk in chunks) == 'a red ball'
-    assert [chunk.finish_reason for chunk in chunks[:-1]] == [None, None, None]
-    assert chunks[-1].finish_reason is FinishReason.EOS
-    assert engine.answer(request()) == 'a red ball'
-
 
 @pytest.mark.parametrize('question', ['', ' ', '\t\n', '\u2003'])
 def test_empty_question_is_refused(question: str) -> None:
@@ -291,37 +278,17 @@ def test_crash_names_the_part_and_the_cause() -> None:
 
 def test_iterator_that_is_closed_early_frees_the_npu() -> None:
     engine = LocalEngine(FakeEncoder(), model := FakeLanguageModel())
-    answer = engine.generate(request())
+    answer = engine.write(request(), Cancellation())
     next(answer)
     answer.close()
     assert model.iterators_closed == 1
     assert engine.encode(PICTURE).data is EMBEDDING
 
 
-def test_iterator_that_is_never_started_holds_nothing() -> None:
-    engine = LocalEngine(FakeEncoder(), FakeLanguageModel())
-    answer = engine.generate(request())
-    assert engine.encode(PICTURE).data is EMBEDDING
-    answer.close()
-
-
-def test_two_threads_get_their_own_answers(pool: ThreadPoolExecutor) -> None:
-    answers = {name: ' '.join(f'{name}{i}' for i in range(50)) for name in 'ab'}
-    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(answers))
-    start = threading.Barrier(2)
-
-    def ask(name: str) -> list[str]:
-        start.wait(PATIENCE)
-        return [engine.answer(request(name)) for _ in range(20)]
-
-    both = [pool.submit(ask, name) for name in answers]
-    assert within_patience(both) == [[answer] * 20 for answer in answers.values()]
-
-
 def test_second_answer_begins_after_the_end_of_the_first(pool: ThreadPoolExecutor) -> None:
     engine = LocalEngine(FakeEncoder(), model := FakeLanguageModel())
     changed = watch(engine._npu)
-    first = engine.generate(request())
+    first = engine.write(request(), Cancellation())
     next(first)
     second = pool.submit(engine.answer, request())
     changed.await_waiter()
@@ -329,26 +296,6 @@ def test_second_answer_begins_after_the_end_of_the_first(pool: ThreadPoolExecuto
     list(first)
     assert second.result(PATIENCE) == 'word'
     assert model.iterators_closed == 2
-
-
-# Abort
-
-def test_abort_ends_the_answer_and_not_the_next_one(pool: ThreadPoolExecutor) -> None:
-    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['one two', 'three'], SLOW))
-    answer = engine.generate(request())
-    assert next(answer).text == 'one'
-    rest = pool.submit(list, answer)
-    engine.abort()
-    (last,) = rest.result(PATIENCE)
-    assert last.finish_reason is FinishReason.CANCELLED
-    assert engine.answer(request()) == 'three'
-
-
-def test_abort_of_nothing_does_nothing() -> None:
-    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['one two']))
-    engine.abort()
-    assert engine.answer(request()) == 'one two'
-
 
 # Close
 
@@ -358,16 +305,6 @@ def test_close_frees_both_models_and_may_be_repeated() -> None:
     engine.close()
     assert encoder.closed and model.closed
     engine.close()
-
-
-def test_closed_engine_refuses() -> None:
-    engine = LocalEngine(FakeEncoder(), FakeLanguageModel())
-    engine.close()
-    with pytest.raises(InactiveError, match='closed'):
-        engine.encode(PICTURE)
-    with pytest.raises(InactiveError, match='closed'):
-        engine.answer(request())
-    engine.abort()
 
 
 def test_close_ends_what_runs_and_what_waits(pool: ThreadPoolExecutor) -> None:
@@ -383,9 +320,7 @@ def test_close_ends_what_runs_and_what_waits(pool: ThreadPoolExecutor) -> None:
     for _ in waiting:
         changed.await_waiter()
     engine.close()
-    (last,) = running.result(PATIENCE)
-    assert last.finish_reason is FinishReason.CANCELLED
-    for future in waiting:
+    for future in (running, *waiting):
         assert isinstance(future.exception(PATIENCE), InactiveError)
     assert encoder.closed
 
@@ -443,9 +378,10 @@ def test_model_is_asked_for_one_of_the_choices() -> None:
 
 def test_cancelled_answer_decides_nothing() -> None:
     engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['it is so'], SLOW))
-    answer = engine.generate(request(choices=YES_NO))
+    cancelled = Cancellation()
+    answer = engine.write(request(choices=YES_NO), cancelled)
     next(answer)
-    engine.abort()
+    cancelled.set()
     last = list(answer)[-1]
     assert (last.finish_reason, last.verdict) == (FinishReason.CANCELLED, None)
 

@@ -24,6 +24,7 @@ from vlm_npu_ros.engine.errors import (
     StaleFrameError,
     VlmError,
 )
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Sampling
 from vlm_npu_ros.node.ask import Ask, Piece, Stage
@@ -45,7 +46,9 @@ class Echo(ScriptedLanguageModel):
         self.held = threading.Event()
         self.order: list[str] = []
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """Note the question and answer it."""
         self.order.append(request.question)
         if request.question == 'hold':
@@ -53,7 +56,7 @@ class Echo(ScriptedLanguageModel):
             self.go.wait()
         if request.question == 'crash':
             raise RuntimeError('out of cheese')
-        yield from super().generate(request)
+        yield from super().generate(request, cancelled)
 
     def _answer(self, question: str) -> str:
         return question

@@ -20,6 +20,7 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.vlm_node import VlmNode
@@ -52,17 +53,19 @@ KINDS = {
 
 
 class Model(ScriptedLanguageModel):
-    """Repeats the question, a word in 5 s; deaf to abort in prefill until `go`."""
+    """Repeats the question, a word in 5 s; deaf to a cancel in prefill until `go`."""
 
     def __init__(self) -> None:
         super().__init__((), ScriptedTimings(decode_rate=0.2))
         self.go = threading.Event()
         self.go.set()
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """Wait, then answer."""
         self.go.wait()
-        yield from super().generate(request)
+        yield from super().generate(request, cancelled)
 
     def _answer(self, question: str) -> str:
         return question

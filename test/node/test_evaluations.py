@@ -23,6 +23,7 @@ from vlm_npu_ros.engine.errors import (
     NoFrameError,
     VlmError,
 )
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Sampling
 from vlm_npu_ros.node.ask import Ask
@@ -57,14 +58,16 @@ class Model(ScriptedLanguageModel):
         self.go, self.begun = threading.Event(), threading.Event()
         self.go.set()
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """Answer."""
         self.asked += 1
         self.begun.set()
         self.go.wait()
         if self.fault:
             raise self.fault
-        yield from super().generate(request)
+        yield from super().generate(request, cancelled)
 
 
 class Frames(Views):

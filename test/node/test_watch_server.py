@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import threading
 import time
 from typing import Any
@@ -14,10 +14,11 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.scenes import random_scene, render
+from vlm_npu_ros.engine.generation import Generation
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest, Verdict
+from vlm_npu_ros.engine.types import GenerationRequest, Verdict
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.vlm_node import VlmNode
@@ -68,7 +69,7 @@ class Generated:
         self._generate = engine.generate
         engine.generate = self._note  # type: ignore[method-assign]
 
-    def _note(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def _note(self, request: GenerationRequest) -> Generation:
         self.questions.append(request.question)
         return self._generate(request)
 

@@ -10,6 +10,7 @@ from stamps import stamped
 from vlm_npu_ros.engine.backends.backend import Backend, Models
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.registry import register
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
@@ -33,7 +34,9 @@ class StampingModel(ScriptedLanguageModel):
     def __init__(self) -> None:
         super().__init__([''])
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """Yield the words."""
         for word in stamped(request.question if request.question[0].isdigit() else '1 0'):
             yield Chunk(word)

@@ -57,5 +57,6 @@ def measure(effort: Effort) -> Iterator[Pair]:
 def _on_ask(engine: LocalEngine) -> float:
     started = time.perf_counter()
     frames = [engine.encode(np.zeros((48, 64, 3), np.uint8)) for _ in range(FRAMES)]
-    next(engine.generate(GenerationRequest(_QUESTION, tuple(frames))))
-    return 1000 * (time.perf_counter() - started)
+    with engine.generate(GenerationRequest(_QUESTION, tuple(frames))) as generation:
+        generation.next()
+        return 1000 * (time.perf_counter() - started)

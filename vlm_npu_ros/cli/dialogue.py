@@ -12,7 +12,8 @@ from vlm_npu_ros.cli.lines import Line
 from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.cli.views import encoded, Pictures, read, View
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
-from vlm_npu_ros.engine.interface import Engine, FittedRequest
+from vlm_npu_ros.engine.interface import FittedRequest
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import (
     FinishReason,
     GenerationFigures,
@@ -31,7 +32,7 @@ class Dialogue:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: LocalEngine,
         screen: ChatScreen,
         frames: int,
         max_new_tokens: int,

@@ -5,55 +5,41 @@ from __future__ import annotations
 import atexit
 from collections.abc import Iterator
 import os
-import queue
 import signal
-import threading
 
-from vlm_npu_ros.engine.interface import Engine
+from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 _PATIENCE = 3.0  # seconds that a runtime has to end an answer nobody waits for
 
 
-def generate(engine: Engine, request: GenerationRequest) -> Iterator[Chunk]:
+def generate(engine: LocalEngine, request: GenerationRequest) -> Iterator[Chunk]:
     """
     Yield the chunks of an answer, in the main thread; Ctrl-C ends it as CANCELLED.
 
-    A second Ctrl-C while the model still does not end raises KeyboardInterrupt. However the
+    Unlike that of a cancelled Generation, the last chunk is the model's own, with figures. A
+    second Ctrl-C while the model still does not end raises KeyboardInterrupt. However the
     iterator ends, the answer has ended, too, or the runtime hangs.
     """
-    # The model runs in a thread of its own: no signal can meet it while it holds a lock.
-    events: queue.SimpleQueue[Chunk | BaseException | signal.Signals | None] = queue.SimpleQueue()
+    cancelled, chunks = Cancellation(), Stream[Chunk]()
 
-    def run() -> None:
-        try:
-            for chunk in engine.generate(request):
-                events.put(chunk)
-            events.put(None)
-        except BaseException as error:  # noqa: B902
-            events.put(error)
+    def interrupt(*_: object) -> None:
+        if cancelled.is_set():
+            chunks.cut(KeyboardInterrupt())
+        cancelled.set()
 
-    thread = threading.Thread(target=run, name='answer', daemon=True)
-    before = signal.signal(signal.SIGINT, lambda *_: events.put(signal.SIGINT))
-    interrupted = False
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
-        thread.start()
-        while (event := events.get()) is not None:
-            if isinstance(event, BaseException):
-                raise event
-            if isinstance(event, Chunk):
-                yield event
-            elif interrupted:
-                raise KeyboardInterrupt
-            else:
-                interrupted = True
-                engine.abort()
+        # The model runs in a thread of its own: no signal can meet it while it holds a lock.
+        chunks.run(lambda: engine.write(request, cancelled), 'answer')
+        yield from chunks
     finally:
-        engine.abort()
-        thread.join(_PATIENCE)
-        if thread.is_alive():
-            # Python would wait for native code that hangs, or crash in it, when it ends. Nor shall
+        cancelled.set()
+        if chunks.join(_PATIENCE):
+            signal.signal(signal.SIGINT, before)
+        else:
+            # Python would wait for native code that hangs, or crash in it, when it ends. Nor may
             # one more Ctrl-C disturb that end: the handler stays.
             atexit.register(os._exit, 128 + signal.SIGINT)
-        else:
-            signal.signal(signal.SIGINT, before)

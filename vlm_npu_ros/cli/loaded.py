@@ -8,8 +8,8 @@ from pathlib import Path
 import time
 
 from vlm_npu_ros.cli.screen import ChatScreen
-from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.progress import Caution, Event, Loading
 from vlm_npu_ros.engine.settings import EngineSettings
 
@@ -32,7 +32,7 @@ class ModelFile:
 class Loaded:
     """An engine that is ready, and the files that are in it."""
 
-    engine: Engine
+    engine: LocalEngine
     backend: str
     files: tuple[ModelFile, ...]
 

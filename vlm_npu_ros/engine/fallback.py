@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-import queue
+import functools
+import math
 import threading
+import time
 
 import numpy as np
 from vlm_npu_ros.engine.breaker import BreakerState
@@ -19,8 +21,9 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
+from vlm_npu_ros.engine.generation import Cancellation, Generation
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
-from vlm_npu_ros.engine.member import Member, Run, SharedEmbedding
+from vlm_npu_ros.engine.member import Member, SharedEmbedding
 from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
 
@@ -66,8 +69,8 @@ class FallbackEngine(Engine):
     ) -> None:
         self._members = tuple(members)
         self._first_token, self._log = first_token, log
-        self._one_at_a_time = threading.Lock()
-        self._asking = _Asking()
+        self._changed = threading.Condition()
+        self._running: Cancellation | None = None  # of the answer whose turn it is
         self._closed = threading.Event()
 
     def load(self) -> None:
@@ -191,82 +194,45 @@ class FallbackEngine(Engine):
                 fitted = replace(fitted, images=images, turns=step.request.turns)
         return FittedRequest(fitted, kept, dropped)
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest) -> Generation:
         """
-        Yield the answer of one member in chunks, the last one with a finish reason.
+        Have the first member answer that can.
 
-        When it is aborted it ends at once; the member finishes behind. Raises what is wrong with
-        the question, what goes wrong once there is text, and where no member answers, the error of
-        the first one with the reasons of all.
+        Raises what is wrong with the question, what goes wrong once there is text, and where no
+        member answers, the error of the first one with the reasons of all.
         """
-        failed: list[tuple[Member, VlmError]] = []
-        with self._one_at_a_time:
-            asking = self._asking = _Asking()
-            candidates = self._candidates(request.backend)
-            for place, member in enumerate(candidates):
-                bound = self._bound(member, candidates[place + 1:])
-                try:
-                    run = asking.start(member, request)
-                    if run is None:
-                        yield Chunk('', FinishReason.CANCELLED)
-                        return
-                    first = self._first(run, bound)
-                except _MOVE_ON as error:
-                    member.note(error)
-                    failed.append((member, error))
-                    self._log(f'The backend {member.name} did not answer: {error}')
-                else:
-                    yield from self._rest(member, run, first)
-                    return
-        missing = [m for m in self._members if m.engine is None and not request.backend]
-        raise _all_failed([*failed, *((m, BackendUnavailableError(m.obstacle)) for m in missing)])
+        return _ChainGeneration(self, request)
 
-    def _bound(self, member: Member, others: list[Member]) -> float:
-        """Return how long to wait for a member's first text before others are asked; 0 = ever."""
+    def _take_turn(self, turn: Cancellation, timeout: float | None) -> None:
+        """Wait until no other answer is under way, or this one is cancelled."""
+        def is_over() -> bool:
+            return not self._running or self._closed.is_set() or turn.is_set()
+
+        with self._changed:
+            if not self._changed.wait_for(is_over, timeout):
+                raise TimeoutError
+            if self._closed.is_set():
+                raise InactiveError('The engine is closed')
+            if not turn.is_set():
+                self._running = turn
+
+    def _end_turn(self, turn: Cancellation) -> None:
+        with self._changed:
+            if self._running is turn:
+                self._running = None
+            self._changed.notify_all()
+
+    def _patience(self, member: Member, others: list[Member]) -> float:
+        """Return how long to wait for a member's first text before others are asked."""
         others_can = any(not other.obstacle for other in others)
-        return self._first_token if others_can or (others and member.obstacle) else 0.0
-
-    def _first(self, run: Run, bound: float) -> Chunk:
-        """Return the first chunk with text, or the last one."""
-        try:
-            while True:
-                chunk = run.wait(bound or None)
-                if chunk.text or chunk.finish_reason:
-                    return chunk
-        except queue.Empty:
-            run.too_slow = True
-            run.abandon()
-            raise AnswerTimeoutError(
-                f'no text within {bound:g} s (fallback.first_token)'
-            ) from None
-
-    def _rest(self, member: Member, run: Run, chunk: Chunk) -> Iterator[Chunk]:
-        """Yield a chunk and those after it; whatever happens now is the end of the answer."""
-        try:
-            while True:
-                yield replace(chunk, source=member.source)
-                if chunk.finish_reason:
-                    break
-                chunk = run.wait()
-        except VlmError as error:
-            member.note(error)
-            raise
-        except GeneratorExit:
-            run.abandon()
-            raise
-        if chunk.finish_reason is not FinishReason.CANCELLED:
-            if member.breaker.state is not BreakerState.CLOSED:
-                self._log(f'The backend {member.name} answers again')
-            member.answered += 1
-            member.breaker.succeed()
-
-    def abort(self) -> None:
-        """End the running generation at once, as cancelled; nothing happens if there is none."""
-        self._asking.cancel()
+        is_bound = self._first_token and (others_can or (others and member.obstacle))
+        return self._first_token if is_bound else math.inf
 
     def pause(self) -> None:
-        """End the running generation, and what else waits for an engine that restarts."""
-        self.abort()
+        """Cancel the running generation, and end what else waits for an engine that restarts."""
+        running = self._running
+        if running:
+            running.set()
         for member in self._members:
             if member.engine:
                 member.engine.pause()
@@ -280,7 +246,8 @@ class FallbackEngine(Engine):
     def close(self) -> None:
         """Free the models; may be called twice."""
         self._closed.set()
-        self.abort()
+        with self._changed:
+            self._changed.notify_all()
         for member in self._members:
             member.close()
 
@@ -302,26 +269,102 @@ class FallbackEngine(Engine):
         raise RequestError(f'There is no backend {name!r}: choose one of {known}')
 
 
-class _Asking:
-    """A question on its way from member to member."""
+class _ChainGeneration(Generation):
+    """The answer of the first member that gives one; everything happens in the reader's thread."""
 
-    def __init__(self) -> None:
-        self._run: Run | None = None
-        self._cancelled = False
-        self._lock = threading.Lock()
+    def __init__(self, engine: FallbackEngine, request: GenerationRequest) -> None:
+        super().__init__()
+        self._engine, self._request = engine, request
+        self._left: list[Member] | None = None  # who can still be asked
+        self._failed: list[tuple[Member, VlmError]] = []
+        self._asked: tuple[Member, Generation] | None = None
+        self._has_text = False
+        self._limit = math.inf  # when others are asked, time.monotonic()
+        self.cancelled.add_callback(functools.partial(engine._end_turn, self.cancelled))
 
-    def start(self, member: Member, request: GenerationRequest) -> Run | None:
-        """Ask a member, unless nobody wants to know any more."""
-        with self._lock:
-            self._run = None if self._cancelled else member.start(request)
-            return self._run
+    def next(self, timeout: float | None = None) -> Chunk:
+        """Wait for the next chunk that says something."""
+        if self._is_over:
+            raise StopIteration
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            chunk = None
+            while chunk is None:
+                chunk = self._advance(deadline)
+        except TimeoutError:
+            raise
+        except Exception:
+            self._end()
+            raise
+        if chunk.finish_reason:
+            self._end()
+        return chunk
 
-    def cancel(self) -> None:
-        """End the answer, and ask nobody else."""
-        with self._lock:
-            self._cancelled = True
-            if self._run:
-                self._run.cancel()
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the member asked last is done with it; return whether it is."""
+        return self._asked is None or self._asked[1].join(timeout)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._engine._end_turn(self.cancelled)
+
+    def _advance(self, deadline: float) -> Chunk | None:
+        """Wait for a chunk of the member that is asked, or ask the next one."""
+        if self._asked is None:
+            if self._left is None:
+                self._engine._take_turn(self.cancelled, _seconds_until(deadline))
+                self._left = self._engine._candidates(self._request.backend)
+            if self.cancelled.is_set():
+                return Chunk('', FinishReason.CANCELLED)
+            self._ask()
+        assert self._asked
+        member, answer = self._asked
+        try:
+            chunk = answer.next(_seconds_until(min(deadline, self._limit)))
+        except TimeoutError:
+            if time.monotonic() < self._limit:
+                raise
+            bound = self._engine._first_token
+            self._move_on(AnswerTimeoutError(f'no text within {bound:g} s (fallback.first_token)'))
+            member.leave(answer)
+            return None
+        except VlmError as error:
+            if self._has_text or not isinstance(error, _MOVE_ON):
+                member.note(error)
+                raise
+            self._move_on(error)
+            return None
+        if not (chunk.text or chunk.finish_reason):
+            return None
+        self._has_text, self._limit = True, math.inf
+        if chunk.finish_reason not in (None, FinishReason.CANCELLED) and member.succeed():
+            self._engine._log(f'The backend {member.name} answers again')
+        return replace(chunk, source=member.source)
+
+    def _ask(self) -> None:
+        """Ask the next member; raise the error of all where none is left."""
+        if not self._left:
+            missing = () if self._request.backend else self._engine.members
+            self._failed += ((m, BackendUnavailableError(m.obstacle)) for m in missing
+                             if m.engine is None)
+            raise _all_failed(self._failed)
+        member = self._left.pop(0)
+        answer = member.generate(self._request)
+        self._asked = member, answer
+        self._limit = time.monotonic() + self._engine._patience(member, self._left)
+        self.cancelled.add_callback(answer.cancel)
+
+    def _move_on(self, error: VlmError) -> None:
+        assert self._asked
+        member = self._asked[0]
+        member.note(error)
+        self._failed.append((member, error))
+        self._engine._log(f'The backend {member.name} did not answer: {error}')
+        self._asked = None
+
+
+def _seconds_until(deadline: float) -> float | None:
+    return None if deadline == math.inf else deadline - time.monotonic()
 
 
 def _fit(member: Member, request: GenerationRequest, limit: int) -> FittedRequest | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from vlm_npu_ros.engine.breaker import Breaker
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Source
+from vlm_npu_ros.engine.generation import Generation
+from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, Source
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class Engine(ABC):
         engine.load()
         image = engine.encode(rgb)
         fitted = engine.fit(GenerationRequest('What is on the table?', (image,)))
-        for chunk in engine.generate(fitted.request):
-            print(chunk.text, end='', flush=True)
+        with engine.generate(fitted.request) as generation:
+            for chunk in generation:
+                print(chunk.text, end='', flush=True)
         engine.close()
 
     All errors are VlmErrors.
@@ -134,9 +135,9 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest) -> Generation:
         """
-        Answer in chunks, the last of which has a finish reason.
+        Answer a question; one at a time, others wait for their turn.
 
         With choices, the answer ends at the words that decide for one of them, and the last chunk
         says which.
@@ -146,16 +147,12 @@ class Engine(ABC):
         """Generate the whole answer."""
         return ''.join(chunk.text for chunk in self.generate(request))
 
-    @abstractmethod
-    def abort(self) -> None:
-        """End the running generation, if there is one."""
-
     def pause(self) -> None:
-        """End the running generation and whatever waits for the engine, until `resume`."""
+        """Cancel the running generation, and let nothing wait for a restart until `resume`."""
 
     def resume(self) -> None:
         """Take questions again."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free the models; may be called twice."""
+        """Free the models; what is under way ends with InactiveError. May be called twice."""

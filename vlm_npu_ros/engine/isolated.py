@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+import functools
 import itertools
 import threading
 import time
@@ -12,13 +13,21 @@ from typing import Any
 import weakref
 
 import numpy as np
-from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, InactiveError, VlmError
+from vlm_npu_ros.engine.errors import (
+    BackendCrashedError,
+    CancelledError,
+    ImageError,
+    InactiveError,
+    VlmError,
+)
+from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
 from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.stream import Stream
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
 
 # Seconds before a restart, after so many lives in a row that came to nothing; the last for ever.
 _BACK_OFF = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -76,7 +85,6 @@ class IsolatedEngine(Engine):
         self._process: EngineProcess | None = None  # once it is ready
         self._starting: EngineProcess | None = None
         self._closed = self._paused = False
-        self._generating: tuple[EngineProcess, Job] | None = None
         self._keys = itertools.count(1)
         self._released: deque[int] = deque()
         self._supervisor: threading.Thread | None = None
@@ -130,27 +138,29 @@ class IsolatedEngine(Engine):
 
     def restore(self, embedding: ImageEmbedding) -> None:
         """Make an embedding again if a restart has lost it."""
-        self._restored((embedding,))
+        job = self._hand_over(self._ready(), embedding)
+        if job:
+            self._result(job)
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
-        """
-        Yield the answer in chunks, the last one with a finish reason.
+    def generate(self, request: GenerationRequest) -> Generation:
+        """Have the child write an answer; it begins when there is a child that is ready."""
+        return StreamedGeneration(functools.partial(self._begin, request))
 
-        When it is aborted it ends at once; the child finishes behind, before it begins another.
-        """
-        process, keys = self._restored(request.images)
-        job = process.generate(request, keys)
-        self._generating = process, job
-        reason = None
-        try:
-            while reason is None:
-                chunk = self._result(job)
-                reason = chunk.finish_reason
-                yield chunk
-        finally:
-            self._generating = None
-            if reason is None:
-                process.abort(job)
+    def _begin(
+        self,
+        request: GenerationRequest,
+        chunks: Stream[Chunk],
+        cancelled: Cancellation,
+        timeout: float | None,
+    ) -> None:
+        cancelled.add_callback(self._wake)
+        process = self._ready(timeout, cancelled)
+        for image in request.images:
+            self._hand_over(process, image)
+        keys = tuple(image.key for image in request.images if isinstance(image, RemoteEmbedding))
+        process.generate(request, keys, chunks, cancelled)
+        if self._paused:
+            cancelled.set()
 
     def tokens(self, request: GenerationRequest) -> int:
         """
@@ -161,7 +171,7 @@ class IsolatedEngine(Engine):
         process = self._process
         if process is None:
             raise BackendCrashedError(self.failure)
-        return int(process.tokens(request).result())
+        return int(process.tokens(request).told.next())
 
     def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
         """Return the request with as many turns and images as the context has room for."""
@@ -171,18 +181,9 @@ class IsolatedEngine(Engine):
         images, turns = tuple(request.images[i] for i in kept), request.turns[dropped:]
         return FittedRequest(replace(request, images=images, turns=turns), kept, dropped)
 
-    def abort(self) -> None:
-        """End the running generation at once, as cancelled; nothing happens if there is none."""
-        generating = self._generating
-        if generating:
-            process, job = generating
-            job.unwanted = True
-            job.told.put(Chunk('', FinishReason.CANCELLED))
-            process.abort(job)
-
     def pause(self) -> None:
         """
-        End every call that waits with InactiveError, and refuse others until `resume`.
+        Cancel generations, end all other calls with InactiveError and refuse more until `resume`.
 
         The child finishes what it does, for nobody.
         """
@@ -190,7 +191,6 @@ class IsolatedEngine(Engine):
             self._paused = True
             self._changed.notify_all()
             process = self._process
-        self.abort()
         if process:
             process.abandon()
 
@@ -260,31 +260,40 @@ class IsolatedEngine(Engine):
         with self._changed:
             return self._changed.wait_for(lambda: self._closed, delay)
 
-    def _ready(self) -> EngineProcess:
-        """Wait for a child that is ready."""
+    def _wake(self) -> None:
         with self._changed:
-            while not (self._closed or self._paused):
-                process = self._process
-                if process and not process.has_ended:
-                    return process
-                self._changed.wait()
-        raise InactiveError('The engine is paused or closed')
+            self._changed.notify_all()
+
+    def _ready(
+        self, timeout: float | None = None, cancelled: Cancellation | None = None
+    ) -> EngineProcess:
+        """
+        Wait for a child that is ready.
+
+        Raises InactiveError if the engine is paused or closed, CancelledError, and TimeoutError
+        after so many seconds.
+        """
+        def is_over() -> bool:
+            is_cancelled = cancelled is not None and cancelled.is_set()
+            return self._closed or self._paused or is_cancelled or self.is_ready
+
+        with self._changed:
+            if not self._changed.wait_for(is_over, timeout):
+                raise TimeoutError
+            if self._closed or self._paused:
+                raise InactiveError('The engine is paused or closed')
+            if self._process is None:
+                raise CancelledError('The question was cancelled')
+            return self._process
 
     def _result(self, job: Job) -> Any:
         """Wait for what comes next of a job, unless the engine was paused before it began."""
         if self._paused and not job.unwanted:
             job.unwanted = True
             raise InactiveError('The engine is paused')
-        return job.result()
+        return job.told.next()
 
-    def _restored(
-        self, images: tuple[ImageEmbedding, ...]
-    ) -> tuple[EngineProcess, tuple[int, ...]]:
-        """Return the child and the images' keys there, all of which it has."""
-        process, keys = self._ready(), []
-        for image in images:
-            assert isinstance(image, RemoteEmbedding)
-            if image.key not in process.held:
-                self._result(process.encode(image.key, image.picture))
-            keys.append(image.key)
-        return process, tuple(keys)
+    def _hand_over(self, process: EngineProcess, image: ImageEmbedding) -> Job | None:
+        """Have an embedding made again that the child does not hold."""
+        assert isinstance(image, RemoteEmbedding)
+        return None if image.key in process.held else process.encode(image.key, image.picture)

@@ -14,7 +14,9 @@ import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.reader import AnswerReader, Decision
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
+from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
+from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -98,6 +100,7 @@ class LocalEngine(Engine):
         self._encoder = encoder
         self._language_model = language_model
         self._npu = NpuLock()
+        self._running = Cancellation()  # of the last generation that has got the NPU
         self._closed = False
 
     @property
@@ -124,11 +127,17 @@ class LocalEngine(Engine):
                 )
             return self._encoder.embedding_type(data, time.perf_counter() - started)
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
-        """
-        Yield the answer in chunks, the last one with a finish reason.
+    def generate(self, request: GenerationRequest) -> Generation:
+        """Write an answer, in a thread of its own."""
+        def begin(chunks: Stream[Chunk], cancelled: Cancellation, _: float | None) -> None:
+            chunks.run(lambda: self.write(request, cancelled), 'answer')
 
-        With choices, it ends as soon as it decides for one of them, and the last chunk says which.
+        return StreamedGeneration(begin)
+
+    def write(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
+        """
+        Write an answer in the caller's thread, which is held until the model has ended.
+
         The NPU is held until the iterator is exhausted or closed.
         """
         if not request.question.strip():
@@ -139,12 +148,17 @@ class LocalEngine(Engine):
         if not math.isfinite(sampling.temperature) or (sampling.seed or 0) < 0:
             raise RequestError(f'temperature must be finite and seed not negative: {sampling}')
         with self._npu.generating(), _typed_errors('The language model'):
+            stop = self._running = Cancellation(cancelled)
             self._check_open()
+            if stop.is_set():
+                yield Chunk('', FinishReason.CANCELLED)
+                return
             request = self._instructed(request)
-            if request.choices:
-                yield from self._decide(request)
-            else:
-                yield from self._language_model.generate(request)
+            write = self._decide if request.choices else self._language_model.generate
+            for chunk in write(request, stop):
+                if chunk.finish_reason is FinishReason.CANCELLED:
+                    self._check_open()  # that may be the reason
+                yield chunk
 
     @property
     def context(self) -> int:
@@ -181,10 +195,10 @@ class LocalEngine(Engine):
         question = self._language_model.instructions.apply(request.question, request.choices)
         return replace(request, question=question)
 
-    def _decide(self, request: GenerationRequest) -> Iterator[Chunk]:
-        """Yield the answer until it decides."""
+    def _decide(self, request: GenerationRequest, stop: Cancellation) -> Iterator[Chunk]:
+        """Yield the answer until it decides, and then stop the model."""
         reader, said, decision = AnswerReader(request.choices), '', None
-        for chunk in self._language_model.generate(request):
+        for chunk in self._language_model.generate(request, stop):
             last, reason = chunk.finish_reason is not None, chunk.finish_reason
             if decision is None:
                 said += chunk.text
@@ -194,7 +208,7 @@ class LocalEngine(Engine):
             elif last:
                 chunk, reason = replace(chunk, text=''), FinishReason.STOP
             if decision and not last:
-                self._language_model.abort()
+                stop.set()
             if last:
                 if decision is None and reason is not FinishReason.CANCELLED:
                     decision = reader.end()
@@ -218,23 +232,19 @@ class LocalEngine(Engine):
         likely = probabilities[index] >= request.min_probability
         return Verdict(index if likely else None, probabilities[index])
 
-    def abort(self) -> None:
-        """End the running generation at its next token; nothing happens if there is none."""
-        self._language_model.abort()
-
     def pause(self) -> None:
         """End the running generation; an encoding cannot be ended here."""
-        self.abort()
+        self._running.set()
 
     def close(self) -> None:
         """
         Free the models; may be called twice.
 
-        A running generation is aborted, a running encoding is waited for, and what waits for
-        its turn ends with InactiveError.
+        A running encoding is waited for; the running generation and whatever waits for its turn
+        end with InactiveError.
         """
         self._closed = True
-        self.abort()
+        self._running.set()
         with self._npu.generating():
             self._language_model.close()
             self._encoder.close()

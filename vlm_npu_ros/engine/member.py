@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-import queue
-import threading
 
 import numpy as np
 from vlm_npu_ros.engine.breaker import Breaker, BreakerState
@@ -16,14 +14,10 @@ from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
     VlmError,
 )
+from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.interface import Engine
-from vlm_npu_ros.engine.types import (
-    Chunk,
-    FinishReason,
-    GenerationRequest,
-    ImageEmbedding,
-    Source,
-)
+from vlm_npu_ros.engine.stream import Stream
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +58,7 @@ class Member:
         self._make = make
         self._starting: Engine | None = None
         self._closed = False
-        self._run: Run | None = None
+        self._abandoned: Generation | None = None  # the last answer that took too long
         self._seen: ImageEmbedding | None = None  # any picture, as this backend has it
 
     def load(self) -> None:
@@ -100,7 +94,7 @@ class Member:
             return f'it is not loaded: {self.breaker.reason}'
         if not self.engine.is_ready:
             return f'it is started anew: {self.engine.failure or "its process has ended"}'
-        if self._run and self._run.too_slow and not self._run.ended.is_set():
+        if self._abandoned and not self._abandoned.join(0):
             return 'it is still at a question that it took too long for'
         if self.breaker.state is BreakerState.OPEN:
             return f'{self.breaker.reason}; tried again in {self.breaker.remaining:.0f} s'
@@ -120,10 +114,10 @@ class Member:
 
     def own(self, image: ImageEmbedding) -> ImageEmbedding:
         """Return this backend's embedding of a picture; encode it if there is none."""
-        assert isinstance(image, SharedEmbedding)
-        if self.name not in image.made:
-            image.made[self.name] = self.encode(image.picture)
-        return image.made[self.name]
+        shared = _shared(image)
+        if self.name not in shared.made:
+            shared.made[self.name] = self.encode(shared.picture)
+        return shared.made[self.name]
 
     def restore(self, image: ImageEmbedding) -> None:
         """Make sure that the picture needs no encoding when this backend is asked about it."""
@@ -133,17 +127,48 @@ class Member:
         """Return the request with pictures to count tokens of; None if none was ever seen."""
         images = []
         for image in request.images:
-            assert isinstance(image, SharedEmbedding)
-            own = image.made.get(self.name, self._seen)
+            own = _shared(image).made.get(self.name, self._seen)
             if own is None:
                 return None
             images.append(own)
         return request.with_images(tuple(images))
 
-    def start(self, request: GenerationRequest) -> Run:
-        """Begin an answer, when the one before has come to its end."""
-        self._run = Run(self, self.loaded, request, self._run)
-        return self._run
+    def generate(self, request: GenerationRequest) -> Generation:
+        """
+        Have this backend answer.
+
+        Pictures that it has not encoded yet are encoded first, in a thread of their own, so that
+        nobody has to wait for that.
+        """
+        if all(self.name in _shared(image).made for image in request.images):
+            return self._asked(request)
+
+        def begin(chunks: Stream[Chunk], cancelled: Cancellation, _: float | None) -> None:
+            chunks.run(lambda: self._encoded(request, cancelled), f'ask {self.name}')
+
+        return StreamedGeneration(begin)
+
+    def _encoded(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
+        with self._asked(request) as answer:
+            cancelled.add_callback(answer.cancel)
+            yield from answer
+        answer.join()
+
+    def _asked(self, request: GenerationRequest) -> Generation:
+        images = tuple(map(self.own, request.images))
+        return self.loaded.generate(request.with_images(images))
+
+    def leave(self, answer: Generation) -> None:
+        """Leave this backend alone until it is done with an answer that took too long."""
+        answer.close()
+        self._abandoned = answer
+
+    def succeed(self) -> bool:
+        """Take an answer; return whether it is the first one after failures."""
+        self.answered += 1
+        is_back = self.breaker.state is not BreakerState.CLOSED
+        self.breaker.succeed()
+        return is_back
 
     def close(self) -> None:
         """Free the models; may be called twice."""
@@ -153,70 +178,9 @@ class Member:
                 engine.close()
 
 
-class Run:
-    """
-    One answer of one backend, written in a thread of its own, so that it can be left alone.
-
-    ended: set when the backend is done with it.
-    too_slow: it was abandoned, because it did not begin.
-    """
-
-    def __init__(
-        self, member: Member, engine: Engine, request: GenerationRequest, before: Run | None
-    ) -> None:
-        self.ended = threading.Event()
-        self.too_slow = False
-        self._member, self._engine, self._request = member, engine, request
-        self._before = before.ended if before else None
-        self._unwanted = False
-        self._told: queue.SimpleQueue[Chunk | VlmError] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=f'ask {member.name}', daemon=True).start()
-
-    def wait(self, timeout: float | None = None) -> Chunk:
-        """
-        Return the next chunk.
-
-        Raises what the backend raises, and queue.Empty after so many seconds.
-        """
-        told = self._told.get(timeout=timeout)
-        if isinstance(told, VlmError):
-            raise told
-        return told
-
-    def abandon(self) -> None:
-        """Have it ended: nobody listens any more."""
-        self._unwanted = True
-        if not self.ended.is_set():
-            self._engine.abort()
-
-    def cancel(self) -> None:
-        """End it at once for who listens, as cancelled."""
-        self._told.put(Chunk('', FinishReason.CANCELLED))
-        self.abandon()
-
-    def _work(self) -> None:
-        if self._before:
-            self._before.wait()
-        try:
-            self._write()
-        except Exception as error:
-            self._told.put(_typed(error))
-        finally:
-            self.ended.set()
-
-    def _write(self) -> None:
-        if self._unwanted:
-            return
-        request = self._request
-        images = tuple(map(self._member.own, request.images))
-        reason = None
-        for chunk in self._engine.generate(request.with_images(images)):
-            if self._unwanted:
-                self._engine.abort()  # again: one that came too early is lost
-            reason = chunk.finish_reason
-            self._told.put(chunk)
-        if reason is None:
-            raise BackendCrashedError('The answer ended without saying why')
+def _shared(image: ImageEmbedding) -> SharedEmbedding:
+    assert isinstance(image, SharedEmbedding)
+    return image
 
 
 def _typed(error: Exception) -> VlmError:

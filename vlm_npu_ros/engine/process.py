@@ -2,7 +2,8 @@
 One life of the engine's process, seen from the parent.
 
 To the child: load(settings), encode(job, key, shape), generate(job, request, keys),
-fit(job, request, shapes, limit), tokens(job, request, shapes), abort(job), release(keys), close().
+fit(job, request, shapes, limit), tokens(job, request, shapes), cancel(job), release(keys) and
+close().
 From the child: progress(event), ready(model, context, picture size) or failed(error), then
 taken(job), chunk(job, chunk), result(job, value) or error(job, error), and alive(bytes).
 """
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
+import functools
 import itertools
 import mmap
 from multiprocessing.connection import Connection
 import os
 from pathlib import Path
-import queue
 import signal
 import socket
 import subprocess
@@ -28,9 +30,11 @@ from typing import Any
 
 import numpy as np
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, VlmError
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import GenerationRequest
+from vlm_npu_ros.engine.stream import Stream
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 _TICK = 0.1  # seconds between two looks at the clock
 _HEARTBEAT_LIMIT = 10.0  # seconds; ten beats
@@ -89,14 +93,8 @@ class Job:
     key: int = 0  # of the embedding that it makes
     begun: bool = False  # it is this one that the models work on
     unwanted: bool = False
-    told: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
-
-    def result(self) -> Any:
-        """Return what comes next; raise the error that comes instead."""
-        value = self.told.get()
-        if isinstance(value, VlmError):
-            raise type(value)(*value.args)  # its own: one end can be that of many jobs
-        return value
+    cancelled: Cancellation | None = None  # of a generation
+    told: Stream[Any] = field(default_factory=Stream)
 
 
 class EngineProcess:
@@ -165,7 +163,7 @@ class EngineProcess:
     def wait_until_ready(self) -> None:
         """Wait for the models; raise BackendError if they can not be loaded."""
         try:
-            self.model_name, self.context, self.picture_size = self._loading.result()
+            self.model_name, self.context, self.picture_size = self._loading.told.next()
         except VlmError:
             self.close()
             raise
@@ -183,20 +181,28 @@ class EngineProcess:
         picture: (height, width, 3) uint8, C-contiguous. The result is the embedding's shape and
         the seconds that it took.
         """
-        job = self._job('encoding', self._limits.encode, key)
+        job = self._job('encoding', self._limits.encode, key=key)
         with self._picture_lock:
             os.ftruncate(self._memory_file, max(picture.nbytes, 1))
             with mmap.mmap(self._memory_file, picture.nbytes) as memory:
                 np.frombuffer(memory, np.uint8)[:] = picture.reshape(-1)
             self._send('encode', job.number, key, picture.shape)
-            job.result()  # 'taken'
+            job.told.next()  # 'taken'
         return job
 
-    def generate(self, request: GenerationRequest, keys: tuple[int, ...]) -> Job:
-        """Have an answer written; the results are its chunks, and None after the last one."""
-        job = self._job('reading the prompt', self._limits.prefill(request))
+    def generate(
+        self,
+        request: GenerationRequest,
+        keys: tuple[int, ...],
+        chunks: Stream[Chunk],
+        cancelled: Cancellation,
+    ) -> None:
+        """Have an answer written into a stream, which ends when the child is done with it."""
+        job = self._job(
+            'reading the prompt', self._limits.prefill(request), told=chunks, cancelled=cancelled
+        )
         self._send('generate', job.number, request.with_images(()), keys)
-        return job
+        cancelled.add_callback(functools.partial(self._cancel, job.number))
 
     def fit(self, request: GenerationRequest, limit: int) -> Job:
         """Have a request fitted; the result is which images are left, and the turns dropped."""
@@ -210,17 +216,16 @@ class EngineProcess:
         self._send('tokens', job.number, request.with_images(()), _shapes(request))
         return job
 
-    def abort(self, job: Job) -> None:
-        """Have a generation ended; what it still yields is for nobody."""
-        if job.number in self._jobs:
-            self._send('abort', job.number)
-
     def abandon(self) -> None:
-        """End what callers wait for with InactiveError; the child finishes it for nobody."""
+        """Cancel generations, end other jobs with InactiveError; the child finishes behind."""
         with self._lock:
-            for job in self._jobs.values():
-                job.unwanted = True
-                job.told.put(InactiveError('The engine was paused'))
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            job.unwanted = True
+            if job.cancelled:
+                job.cancelled.set()
+            else:
+                job.told.cut(InactiveError('The engine was paused'))
 
     def kill(self, reason: VlmError) -> None:
         """End the child at once."""
@@ -239,15 +244,20 @@ class EngineProcess:
             self._child.kill()
         self._receiver.join()
 
-    def _job(self, stage: str, limit: float, key: int = 0) -> Job:
+    def _job(self, stage: str, limit: float, **more: Any) -> Job:
         with self._lock:
-            job = Job(next(self._numbers), stage, limit, key)
+            job = Job(next(self._numbers), stage, limit, **more)
             if self._end:
-                job.told.put(self._end)
-            elif not self._jobs:
+                job.told.end(copy(self._end))
+                return job
+            if not self._jobs:
                 self._heard = time.monotonic()
             self._jobs[job.number] = job
         return job
+
+    def _cancel(self, number: int) -> None:
+        if number in self._jobs:
+            self._send('cancel', number)
 
     def _send(self, *message: object) -> None:
         with self._lock:
@@ -289,7 +299,9 @@ class EngineProcess:
             self._progress(values[0])
         elif kind in ('ready', 'failed'):
             del self._jobs[0]
-            self._loading.told.put(values if kind == 'ready' else values[0])
+            if kind == 'ready':
+                self._loading.told.put(values)
+            self._loading.told.end(None if kind == 'ready' else values[0])
         else:
             self._tell(kind, *values)
 
@@ -299,14 +311,19 @@ class EngineProcess:
             job = self._jobs[number]
             if kind == 'chunk':
                 job.begun, job.stage, job.limit = True, 'writing', self._limits.token
-            elif kind != 'taken':
-                del self._jobs[number]
-                self.answered |= kind == 'result' and job.begun
-            if kind == 'result' and job.key:
-                self.held.add(job.key)
-                if job.unwanted:
-                    self._released.append(job.key)
-            job.told.put(value)
+            if kind in ('chunk', 'taken'):
+                job.told.put(value)
+                return
+            del self._jobs[number]
+            if kind == 'result':
+                self.answered |= job.begun
+                if job.key:
+                    self.held.add(job.key)
+                    if job.unwanted:
+                        self._released.append(job.key)
+                if value is not None:
+                    job.told.put(value)
+            job.told.end(value if kind == 'error' else None)
 
     def _check_alive(self) -> None:
         now = time.monotonic()
@@ -326,7 +343,7 @@ class EngineProcess:
             ))
 
     def _bury(self) -> None:
-        """Tell everybody who waits that the child has ended, and why."""
+        """Tell all that wait that the child has ended, and why."""
         status = self._child.wait()
         self._logger.join()
         with self._lock:
@@ -336,7 +353,7 @@ class EngineProcess:
                 f'its last words: {" | ".join(self._lines) or "none"}'
             )
             for job in self._jobs.values():
-                job.told.put(self._end)
+                job.told.end(copy(self._end))
             self._jobs.clear()
         self._connection.close()
         os.close(self._memory_file)

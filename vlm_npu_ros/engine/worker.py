@@ -2,12 +2,14 @@
 The engine's own process: what IsolatedEngine starts.
 
 It gets a socket to its parent, where pickled tuples go to and fro, and an anonymous memory file
-with pictures; both are inherited, so nobody else can reach them. See process.py for the messages.
+with pictures; both are inherited, so no other process can reach them. The messages are listed in
+process.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 import contextlib
 import mmap
 from multiprocessing.connection import Connection
@@ -21,12 +23,13 @@ from typing import Any
 
 import numpy as np
 from vlm_npu_ros.engine.errors import BackendCrashedError, VlmError
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
 
 HEARTBEAT = 1.0  # seconds
-_OOM_SCORE = '500'  # the kernel shall end this process before the node
+_OOM_SCORE = '500'  # the kernel is to end this process before the node
 _PAGE = os.sysconf('SC_PAGE_SIZE')
 
 Keys = tuple[int, ...]
@@ -46,9 +49,8 @@ class Worker:
         self._memory = memory
         self._sending = threading.Lock()
         self._engine: LocalEngine | None = None
-        self._embeddings: dict[int, ImageEmbedding] = {}
-        self._aborted: set[int] = set()
-        self._generating = 0  # job
+        self._embeddings: dict[int, Future[ImageEmbedding]] = {}
+        self._cancelled: dict[int, Cancellation] = {}  # by job
         self._work: dict[str, queue.SimpleQueue[Callable[[], None]]] = {}
         for name in ('encode', 'generate'):
             self._work[name] = queue.SimpleQueue()
@@ -83,11 +85,22 @@ class Worker:
         size = int(np.prod(shape))
         with mmap.mmap(self._memory, size, prot=mmap.PROT_READ) as memory:
             picture = np.frombuffer(memory, np.uint8, size).reshape(shape).copy()
+        made = self._embeddings[key] = Future()
         self._send('taken', job)
-        self._work['encode'].put(lambda: self._answer(job, lambda: self._encode_now(key, picture)))
+        self._work['encode'].put(
+            lambda: self._answer(job, lambda: self._encode_now(made, picture))
+        )
 
     def _generate(self, job: int, request: GenerationRequest, keys: Keys) -> None:
-        self._work['generate'].put(lambda: self._generate_now(job, request, keys))
+        images = [self._embeddings[key] for key in keys]  # some may still be made
+        cancelled = self._cancelled[job] = Cancellation()
+
+        def generate() -> None:
+            made = request.with_images(tuple(image.result() for image in images))
+            for chunk in self._ready.write(made, cancelled):
+                self._send('chunk', job, chunk)
+
+        self._work['generate'].put(lambda: self._answer(job, generate))
 
     def _fit(self, job: int, request: GenerationRequest, shapes: Shapes, limit: int) -> None:
         def fit() -> tuple[tuple[int, ...], int]:
@@ -99,10 +112,9 @@ class Worker:
     def _tokens(self, job: int, request: GenerationRequest, shapes: Shapes) -> None:
         self._answer(job, lambda: self._ready.tokens(_with_shapes(request, shapes)))
 
-    def _abort(self, job: int) -> None:
-        self._aborted.add(job)
-        if job == self._generating:
-            self._ready.abort()
+    def _cancel(self, job: int) -> None:
+        if job in self._cancelled:
+            self._cancelled[job].set()
 
     def _release(self, keys: Keys) -> None:
         for key in keys:
@@ -131,26 +143,16 @@ class Worker:
             engine = self._engine
             self._send('ready', engine.model_name, engine.context, engine.picture_size)
 
-    def _encode_now(self, key: int, picture: np.ndarray) -> tuple[tuple[int, ...], float]:
-        embedding = self._ready.encode(picture)
-        self._embeddings[key] = embedding
+    def _encode_now(
+        self, made: Future[ImageEmbedding], picture: np.ndarray
+    ) -> tuple[tuple[int, ...], float]:
+        try:
+            embedding = self._ready.encode(picture)
+        except Exception as error:
+            made.set_exception(error)
+            raise
+        made.set_result(embedding)
         return embedding.data.shape, embedding.encode_seconds
-
-    def _generate_now(self, job: int, request: GenerationRequest, keys: Keys) -> None:
-        def generate() -> None:
-            images = tuple(self._embeddings[key] for key in keys)
-            for chunk in self._ready.generate(request.with_images(images)):
-                self._send('chunk', job, chunk)
-                if job in self._aborted:
-                    self._ready.abort()  # again: one that came too early is lost
-
-        self._generating = job
-        if job not in self._aborted:
-            self._answer(job, generate)
-        else:
-            self._send('result', job, None)
-        self._generating = 0
-        self._aborted.discard(job)
 
     def _answer(self, job: int, work: Callable[[], object]) -> None:
         try:
@@ -159,6 +161,8 @@ class Worker:
             self._send('error', job, error)
         except Exception as error:
             self._send('error', job, BackendCrashedError(f'{type(error).__name__}: {error}'))
+        finally:
+            self._cancelled.pop(job, None)
 
 
 def _with_shapes(request: GenerationRequest, shapes: Shapes) -> GenerationRequest:
@@ -172,7 +176,7 @@ def _resident_bytes() -> int:
 
 
 def _exit() -> None:
-    """End now: threads may be in native code for ever."""
+    """End now: threads may be in native code forever."""
     sys.stdout.flush()
     os._exit(0)
 

@@ -14,6 +14,7 @@ from vlm_npu_ros.engine.errors import (
     InactiveError,
     VlmError,
 )
+from vlm_npu_ros.engine.generation import Generation
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask, Stage
@@ -65,6 +66,7 @@ class AskQueue:
         self._waiting: list[Ask] = []  # those in the background last
         self._background: WeakSet[Ask] = WeakSet()
         self._running: Ask | None = None
+        self._generation: Generation | None = None  # of the running question
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name='generate', daemon=True),
@@ -110,8 +112,8 @@ class AskQueue:
             if ask in self._waiting:
                 self._waiting.remove(ask)
                 self._renumber()
-            if ask is self._running:
-                self._engine.abort()
+            if ask is self._running and self._generation:
+                self._generation.cancel()
 
     def frames_changed(self) -> None:
         """Look again: a frame was encoded, or is being encoded."""
@@ -232,7 +234,7 @@ class AskQueue:
     def _run(self) -> None:
         while True:
             with self._lock:
-                self._running = None
+                self._running = self._generation = None
                 taken = self._take()
                 while taken is None and not self._closed:
                     self._changed.wait()
@@ -247,16 +249,18 @@ class AskQueue:
             forgotten = self._views.forget_before(ask)
             request, view, dropped = self._fit(ask, view)
             ask.begin(view, dropped + forgotten)
-            if ask.done:  # before there was anything to abort
-                return
-            for chunk in self._engine.generate(request):
-                if chunk.figures:
-                    self.tokens_per_second = chunk.figures.tokens_per_second
-                if chunk.finish_reason in _WHOLE and not ask.done:
-                    self._views.remember(ask, view, chunk.text)
-                ask.add(chunk)
-                if ask.done and not chunk.finish_reason:
-                    self._engine.abort()
+            with self._engine.generate(request) as generation:
+                self._generation = generation
+                if ask.done:  # before there was anything to cancel
+                    return
+                for chunk in generation:
+                    if chunk.figures:
+                        self.tokens_per_second = chunk.figures.tokens_per_second
+                    if chunk.finish_reason in _WHOLE and not ask.done:
+                        self._views.remember(ask, view, chunk.text)
+                    ask.add(chunk)
+                    if ask.done:
+                        return
         except VlmError as error:
             ask.fail(error)
         except Exception as error:

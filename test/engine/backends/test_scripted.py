@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import threading
-from types import SimpleNamespace
 
+from answers import chunks_of, text, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
@@ -14,8 +13,9 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
-from vlm_npu_ros.engine.errors import ContextError, ImageError
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.errors import ImageError
+from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, ImageEmbedding
 
 PICTURE = np.full((6, 8, 3), (10, 20, 30), np.uint8)
 
@@ -25,10 +25,6 @@ def request(
 ) -> GenerationRequest:
     embedding = ImageEmbedding(np.zeros((64, 1, 3), np.float32), 0.0)
     return GenerationRequest(question, (embedding,) * images, max_new_tokens)
-
-
-def text(chunks: list[Chunk]) -> str:
-    return ''.join(chunk.text for chunk in chunks)
 
 
 class Clock:
@@ -50,16 +46,21 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Replace the time of the backend."""
     clock = Clock()
-
-    class Event(threading.Event):
-
-        def wait(self, timeout: float | None = None) -> bool:
-            clock.sleep(timeout)
-            return self.is_set()
-
     monkeypatch.setattr(scripted, 'time', clock)
-    monkeypatch.setattr(scripted, 'threading', SimpleNamespace(Event=Event))
     return clock
+
+
+class TimedCancellation(Cancellation):
+    """One whose waits are the clock's."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass."""
+        self._clock.sleep(seconds)
+        return self.is_set()
 
 
 def test_encodes_the_mean_colour() -> None:
@@ -93,7 +94,7 @@ def test_prefill_and_decode_take_their_time(clock: Clock) -> None:
     model = ScriptedLanguageModel(['one two three'], timings)
     chunks = []
     times = []
-    for chunk in model.generate(request(images=2)):
+    for chunk in model.generate(request(images=2), TimedCancellation(clock)):
         chunks.append(chunk)
         times.append(clock.now)
     assert text(chunks) == 'one two three'
@@ -107,80 +108,52 @@ def test_prefill_and_decode_take_their_time(clock: Clock) -> None:
 
 def test_takes_no_time_unless_told(clock: Clock) -> None:
     ScriptedEncoder().encode(PICTURE)
-    assert text(list(ScriptedLanguageModel(['one two']).generate(request(images=1)))) == 'one two'
+    assert text_of(ScriptedLanguageModel(['one two']), request(images=1)) == 'one two'
     assert clock.now == 0
 
 
 def test_answers_in_turn() -> None:
     model = ScriptedLanguageModel(['one', 'two'])
-    assert [text(list(model.generate(request()))) for _ in range(3)] == ['one', 'two', 'one']
+    assert [text_of(model, request()) for _ in range(3)] == ['one', 'two', 'one']
 
 
 def test_answers_by_question() -> None:
     model = ScriptedLanguageModel({'is it red?': 'Yes.', 'is it blue?': 'No.'})
     questions = ['is it blue?', 'is it red?', 'is it late?']
-    assert [text(list(model.generate(request(q)))) for q in questions] == ['No.', 'Yes.', '']
+    assert [text_of(model, request(q)) for q in questions] == ['No.', 'Yes.', '']
 
 
 def test_no_answers_at_all_make_empty_ones() -> None:
-    chunks = list(ScriptedLanguageModel([]).generate(request()))
+    chunks = chunks_of(ScriptedLanguageModel([]), request())
     assert text(chunks) == ''
     assert [chunk.finish_reason for chunk in chunks] == [FinishReason.EOS]
 
 
 @given(st.text(st.sampled_from('ab é\n\t')))
 def test_words_make_up_the_answer(answer: str) -> None:
-    chunks = list(ScriptedLanguageModel([answer]).generate(request()))
+    chunks = chunks_of(ScriptedLanguageModel([answer]), request())
     assert text(chunks) == (answer if answer.strip() else '')
     assert len(chunks) == len(answer.split()) + 1
     assert [bool(chunk.finish_reason) for chunk in chunks] == [False] * len(chunks[1:]) + [True]
     assert [chunk.figures is None for chunk in chunks] == [True] * len(chunks[1:]) + [False]
 
 
-@pytest.mark.parametrize('limit, answer, reason', [
-    (1, 'one', FinishReason.LENGTH),
-    (2, 'one two', FinishReason.LENGTH),
-    (3, 'one two three', FinishReason.EOS),
-])
-def test_length_limit(limit: int, answer: str, reason: FinishReason) -> None:
-    model = ScriptedLanguageModel(['one two three'])
-    chunks = list(model.generate(request(max_new_tokens=limit)))
-    assert text(chunks) == answer
-    assert chunks[-1].finish_reason is reason
-    assert chunks[-1].figures.new_tokens == limit
-
-
 @pytest.mark.parametrize('waits, answer', [(1, ''), (2, 'one'), (3, 'one two')])
-def test_abort_ends_the_wait_it_falls_into(waits: int, answer: str, clock: Clock) -> None:
+def test_cancel_ends_the_wait_it_falls_into(waits: int, answer: str, clock: Clock) -> None:
     model = ScriptedLanguageModel(
         ['one two three', 'four'], ScriptedTimings(prefill_rate=1, decode_rate=1),
     )
-    count = 0
+    count, cancelled = 0, TimedCancellation(clock)
 
-    def abort() -> None:
+    def cancel() -> None:
         nonlocal count
         count += 1
         if count == waits:
-            model.abort()
+            cancelled.set()
 
-    clock.after_wait = abort
-    chunks = list(model.generate(request()))
+    clock.after_wait = cancel
+    chunks = list(model.generate(request(), cancelled))
     assert text(chunks) == answer
     assert chunks[-1].finish_reason is FinishReason.CANCELLED
     assert chunks[-1].figures.new_tokens == len(answer.split())
-    assert text(list(model.generate(request()))) == 'four'
-
-
-def test_context_holds_prompt_and_answer() -> None:
-    model = ScriptedLanguageModel(['one'], ScriptedTimings(context=64 + 3 + 10))
-    assert text(list(model.generate(request(images=1, max_new_tokens=10)))) == 'one'
-    with pytest.raises(ContextError, match='67 prompt tokens and 11 new ones .* 77'):
-        next(model.generate(request(images=1, max_new_tokens=11)))
-
-
-def test_reset_and_close_may_be_called_any_time() -> None:
-    model, encoder = ScriptedLanguageModel(['one']), ScriptedEncoder()
-    for _ in range(2):
-        model.reset()
-        model.close()
-        encoder.close()
+    assert text_of(model, request()) == 'four'

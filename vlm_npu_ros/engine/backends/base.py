@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from vlm_npu_ros.engine.choices.instructions import Instructions
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
 
 
@@ -42,7 +43,11 @@ class VisionEncoder(ABC):
 
 class LanguageModel(ABC):
     """
-    Writes answers about embeddings.
+    Writes answers about embeddings, one at a time.
+
+        request = GenerationRequest('What is on the table?', (embedding,))
+        for chunk in model.generate(request, Cancellation()):
+            print(chunk.text, end='')
 
     context: tokens.
     instructions: how the model is asked for one of several answers.
@@ -57,13 +62,18 @@ class LanguageModel(ABC):
         """Return the tokens of images, turns and question, at most; the answer's are not in it."""
 
     @abstractmethod
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """
         Yield the answer in chunks as it is written.
 
         The last chunk, and only it, has a finish reason and figures. Raises ContextError, before
         any chunk, if the request does not fit into the context, and BackendCrashedError when the
         runtime fails.
+
+        cancelled: ends the answer soon, as CANCELLED; it may be set at any time, and before the
+            answer has begun. An iterator that is closed early ends the answer, too.
         """
 
     def score(
@@ -75,14 +85,6 @@ class LanguageModel(ABC):
         Called after `generate` of the same request has ended.
         """
         return None
-
-    @abstractmethod
-    def abort(self) -> None:
-        """End the running generation soon, as cancelled; may be called from any thread."""
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Forget everything that earlier requests left behind."""
 
     def close(self) -> None:
         """Free the model; may be called twice."""

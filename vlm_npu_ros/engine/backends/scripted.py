@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import itertools
 import re
-import threading
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ from vlm_npu_ros.engine.backends.backend import Backend, Models
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.instructions import PLAIN
 from vlm_npu_ros.engine.errors import ContextError, ImageError
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.progress import Event, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
@@ -50,7 +50,7 @@ AT_ONCE = ScriptedTimings()
 
 
 class ScriptedEncoder(VisionEncoder):
-    """Returns the picture's mean colour as every token, after the time that it shall take."""
+    """Returns the picture's mean colour as every token, after the time that it is to take."""
 
     def __init__(self, timings: ScriptedTimings = AT_ONCE) -> None:
         self._timings = timings
@@ -83,11 +83,11 @@ class ScriptedLanguageModel(LanguageModel):
         self._answers = answers
         self._in_turn = itertools.cycle(() if isinstance(answers, Mapping) else answers)
         self._timings = timings
-        self._aborted = threading.Event()
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """Yield the answer word by word."""
-        self._aborted.clear()
         words = _WORD.findall(self._answer(request.question))
         image_tokens = sum(image.tokens for image in request.images)
         prompt_tokens = self.tokens(request)
@@ -97,17 +97,17 @@ class ScriptedLanguageModel(LanguageModel):
                 f'context of {self._timings.context}: ask shorter or lower max_new_tokens'
             )
         started = time.perf_counter()
-        self._aborted.wait(_seconds(prompt_tokens, self._timings.prefill_rate))
+        cancelled.wait(_seconds(prompt_tokens, self._timings.prefill_rate))
         prefilled = time.perf_counter()
         count, reason = 0, FinishReason.EOS
         for word in words:
-            if count:
-                self._aborted.wait(_seconds(1, self._timings.decode_rate))
-            if self._aborted.is_set():
-                reason = FinishReason.CANCELLED
-                break
             if count == request.max_new_tokens:
                 reason = FinishReason.LENGTH
+                break
+            if count:
+                cancelled.wait(_seconds(1, self._timings.decode_rate))
+            if cancelled.is_set():
+                reason = FinishReason.CANCELLED
                 break
             count += 1
             yield Chunk(word)
@@ -124,13 +124,6 @@ class ScriptedLanguageModel(LanguageModel):
         if isinstance(self._answers, Mapping):
             return self._answers.get(question, '')
         return next(self._in_turn, '')
-
-    def abort(self) -> None:
-        """End the answer at once."""
-        self._aborted.set()
-
-    def reset(self) -> None:
-        """Do nothing: no request leaves anything behind."""
 
 
 def _seconds(tokens: int, rate: float) -> float:

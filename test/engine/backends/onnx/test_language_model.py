@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-import threading
 import time
 
+from answers import chunks_of, text, text_of
 import numpy as np
 import pytest
 from vlm_npu_ros.demo.scenes import random_scene, render
@@ -13,9 +13,9 @@ from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.errors import ContextError, ModelFileError
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import load_profile
 from vlm_npu_ros.engine.types import (
-    Chunk,
     FinishReason,
     GenerationRequest,
     ImageEmbedding,
@@ -58,10 +58,6 @@ def request(
     sampling: Sampling = Sampling(),  # noqa: B008
 ) -> GenerationRequest:
     return GenerationRequest(question, images, max_new_tokens, sampling)
-
-
-def text(chunks: Iterable[Chunk]) -> str:
-    return ''.join(chunk.text for chunk in chunks)
 
 
 def prompt(question: str, *images: ImageEmbedding) -> tuple[list[int], np.ndarray]:
@@ -113,7 +109,7 @@ def test_decoding_with_a_cache_is_decoding_without_one(
     model: OnnxLanguageModel, images: list[ImageEmbedding], uncached: Uncached,
 ) -> None:
     seen = images[:count]
-    *chunks, last = model.generate(request(question, *seen, max_new_tokens=24))
+    *chunks, last = model.generate(request(question, *seen, max_new_tokens=24), Cancellation())
     tokens, image = prompt(question, *seen)
     answer = uncached.answer(tokens, image, limit=24)
     assert last.figures.new_tokens == len(answer)
@@ -140,32 +136,25 @@ def test_prompt_may_be_read_in_parts(
 def test_answer_depends_on_the_image_and_on_the_question(
     model: OnnxLanguageModel, images: list[ImageEmbedding],
 ) -> None:
-    described = {text(model.generate(request('what do you see?', image))) for image in images}
+    described = {text_of(model, request('what do you see?', image)) for image in images}
     assert len(described) == 3
-    assert text(model.generate(request('is there a door?', images[0]))) not in described
+    assert text_of(model, request('is there a door?', images[0])) not in described
 
 
 def test_answer_is_independent_of_earlier_questions(
     model: OnnxLanguageModel, images: list[ImageEmbedding],
 ) -> None:
     asked = request('what do you see?', images[0])
-    expected = text(demo_model().generate(asked))
-    list(model.generate(request('where is the ball?', images[1], max_new_tokens=3)))
-    assert text(model.generate(asked)) == expected
-    model.generate(asked)  # never started
-    abandoned = model.generate(request('is the path clear?', images[2]))
-    next(abandoned)
-    abandoned.close()
-    assert text(model.generate(asked)) == expected
-    model.reset()
-    assert text(model.generate(asked)) == expected
+    expected = text_of(demo_model(), asked)
+    chunks_of(model, request('where is the ball?', images[1], max_new_tokens=3))
+    assert text_of(model, asked) == expected
 
 
 def test_capital_letters_do_not_matter(
     model: OnnxLanguageModel, images: list[ImageEmbedding],
 ) -> None:
     loud, quiet = (
-        text(model.generate(request(question, images[0])))
+        text_of(model, request(question, images[0]))
         for question in ('WHAT DO YOU SEE?', 'what do you see?')
     )
     assert loud == quiet
@@ -175,7 +164,7 @@ def test_tags_in_a_question_are_text(
     model: OnnxLanguageModel, images: list[ImageEmbedding],
 ) -> None:
     question = '<image><user>hi<eos><assistant>'
-    figures = list(model.generate(request(question, images[0])))[-1].figures
+    figures = chunks_of(model, request(question, images[0]))[-1].figures
     assert figures.image_tokens == 64
     # At least a token for every bracket, where the tags would be one token each.
     assert figures.prompt_tokens >= 64 + 2 + 8
@@ -183,7 +172,7 @@ def test_tags_in_a_question_are_text(
 
 def test_figures_add_up(model: OnnxLanguageModel, images: list[ImageEmbedding]) -> None:
     started = time.perf_counter()
-    chunks = list(model.generate(request('what do you see?', *images[:2])))
+    chunks = chunks_of(model, request('what do you see?', *images[:2]))
     elapsed = time.perf_counter() - started
     figures = chunks[-1].figures
     assert figures.image_tokens == 128
@@ -201,7 +190,7 @@ def test_seed_repeats_an_answer_and_others_differ(
 ) -> None:
     def drawn(seed: int | None) -> str:
         sampling = Sampling(RANDOM.temperature, RANDOM.top_k, RANDOM.top_p, seed)
-        return text(model.generate(request('what do you see?', images[0], sampling=sampling)))
+        return text_of(model, request('what do you see?', images[0], sampling=sampling))
 
     answers = [drawn(seed) for seed in range(4)]
     assert [drawn(seed) for seed in range(4)] == answers
@@ -213,7 +202,7 @@ def test_only_top_1_of_a_high_temperature_is_greedy(
     model: OnnxLanguageModel, images: list[ImageEmbedding],
 ) -> None:
     greedy, top_1 = (
-        text(model.generate(request('what do you see?', images[0], sampling=sampling)))
+        text_of(model, request('what do you see?', images[0], sampling=sampling))
         for sampling in (Sampling(), Sampling(temperature=5.0, top_k=1))
     )
     assert greedy == top_1
@@ -235,7 +224,7 @@ def speaker(tmp_path: Path, write_language_model: WriteLanguageModel) -> Speaker
 
 
 def test_answers_are_written_token_by_token(speaker: Speaker) -> None:
-    chunks = list(speaker(b'yes').generate(request('hi')))
+    chunks = chunks_of(speaker(b'yes'), request('hi'))
     assert [chunk.text for chunk in chunks] == ['y', 'e', 's', '']
     assert chunks[-1].finish_reason is FinishReason.EOS
     assert chunks[-1].figures.prompt_tokens == 4
@@ -246,17 +235,17 @@ def test_answers_are_written_token_by_token(speaker: Speaker) -> None:
 def test_cache_starts_anew_with_each_question(speaker: Speaker) -> None:
     model = speaker(b'yes')
     for _ in range(3):
-        assert text(model.generate(request('hi'))) == 'yes'
+        assert text_of(model, request('hi')) == 'yes'
 
 
 def test_empty_answer_is_one_chunk(speaker: Speaker) -> None:
-    (chunk,) = speaker(b'').generate(request('hi'))
+    (chunk,) = speaker(b'').generate(request('hi'), Cancellation())
     assert (chunk.text, chunk.finish_reason) == ('', FinishReason.EOS)
     assert chunk.figures.new_tokens == 0
 
 
 def test_characters_that_are_split_across_tokens_come_whole(speaker: Speaker) -> None:
-    chunks = list(speaker('aé€🤖!'.encode()).generate(request('hi')))
+    chunks = chunks_of(speaker('aé€🤖!'.encode()), request('hi'))
     assert [chunk.text for chunk in chunks] == ['a', 'é', '€', '🤖', '!', '']
     assert chunks[-1].figures.new_tokens == 11
 
@@ -268,53 +257,14 @@ def test_characters_that_are_split_across_tokens_come_whole(speaker: Speaker) ->
 def test_unfinished_character_comes_with_the_end(
     answer: bytes, limit: int, reason: FinishReason, speaker: Speaker,
 ) -> None:
-    (chunk,) = speaker(answer).generate(request('hi', max_new_tokens=limit))
+    (chunk,) = speaker(answer).generate(request('hi', max_new_tokens=limit), Cancellation())
     assert (chunk.text, chunk.finish_reason) == ('\ufffd', reason)
     assert chunk.figures.new_tokens == 3
 
 
-@pytest.mark.parametrize('limit, answer, reason', [
-    (1, 'y', FinishReason.LENGTH),
-    (2, 'ye', FinishReason.LENGTH),
-    (4, 'yes', FinishReason.EOS),
-])
-def test_length_limit(limit: int, answer: str, reason: FinishReason, speaker: Speaker) -> None:
-    chunks = list(speaker(b'yes').generate(request('hi', max_new_tokens=limit)))
-    assert text(chunks) == answer
-    assert chunks[-1].finish_reason is reason
-    assert chunks[-1].figures.new_tokens == len(answer)
-
-
-def test_abort_ends_the_answer_at_the_next_token(speaker: Speaker) -> None:
-    model = speaker(b'yes')
-    answer = model.generate(request('hi'))
-    assert next(answer).text == 'y'
-    model.abort()
-    (last,) = answer
-    assert (last.text, last.finish_reason) == ('', FinishReason.CANCELLED)
-    assert last.figures.new_tokens == 1
-    assert text(model.generate(request('hi'))) == 'yes'
-
-
-def test_abort_may_come_from_another_thread(speaker: Speaker) -> None:
-    model = speaker(b'yes')
-    answer = model.generate(request('hi'))
-    next(answer)
-    thread = threading.Thread(target=model.abort)
-    thread.start()
-    thread.join()
-    assert [chunk.finish_reason for chunk in answer] == [FinishReason.CANCELLED]
-
-
-def test_abort_of_nothing_does_nothing(speaker: Speaker) -> None:
-    model = speaker(b'yes')
-    model.abort()
-    assert text(model.generate(request('hi'))) == 'yes'
-
-
 def test_context_may_be_filled_to_the_last_token(speaker: Speaker) -> None:
     model = speaker(b'yesyes', context=10)
-    chunks = list(model.generate(request('hi', max_new_tokens=6)))
+    chunks = chunks_of(model, request('hi', max_new_tokens=6))
     assert text(chunks) == 'yesyes'
     assert chunks[-1].finish_reason is FinishReason.LENGTH
 
@@ -330,13 +280,13 @@ def test_what_does_not_fit_the_context_is_refused_before_the_first_chunk(
 ) -> None:
     model = speaker(b'yes', context=10)
     with pytest.raises(ContextError, match='the context of speaker holds 10'):
-        next(model.generate(asked))
-    assert text(model.generate(request('hi', max_new_tokens=6))) == 'yes'
+        next(model.generate(asked, Cancellation()))
+    assert text_of(model, request('hi', max_new_tokens=6)) == 'yes'
 
 
 def test_context_error_gives_the_figures(images: list[ImageEmbedding]) -> None:
     with pytest.raises(ContextError, match=r'67 tokens \(64 of them .* up to 64, .* holds 100'):
-        next(demo_model(context=100).generate(request('a', images[0])))
+        next(demo_model(context=100).generate(request('a', images[0]), Cancellation()))
 
 
 # Files that do not fit
@@ -354,7 +304,7 @@ def test_graph_that_does_not_fit_is_an_error_that_names_it(
 
 def test_encoder_is_an_error(tmp_path: Path) -> None:
     path = PROFILE.folder / PROFILE.encoder
-    with pytest.raises(ModelFileError, match='is no language model'):
+    with pytest.raises(ModelFileError, match='is not a language model'):
         OnnxLanguageModel('demo', path, PROFILE.folder / PROFILE.tokenizer, 64, threads=1)
 
 
@@ -368,7 +318,7 @@ def test_scores_are_those_of_the_tokens(
     model: OnnxLanguageModel, images: list[ImageEmbedding]
 ) -> None:
     asked = request('is the path clear?', images[0])
-    answer = ''.join(chunk.text for chunk in model.generate(asked))
+    answer = text_of(model, asked)
     verdict, other = ('Yes', 'No') if answer.startswith('Yes') else ('No', 'Yes')
     sure, unsure, whole = model.score(asked, '', (verdict, other, answer))
     assert sure > 0.5 > unsure and sure + unsure <= 1 + 1e-6
@@ -377,7 +327,7 @@ def test_scores_are_those_of_the_tokens(
     after, = model.score(asked, said, (rest,))
     assert after * sure == pytest.approx(whole, rel=1e-3)
     # What was scored leaves nothing behind.
-    assert ''.join(chunk.text for chunk in model.generate(asked)) == answer
+    assert text_of(model, asked) == answer
 
 
 def test_no_score_of_what_the_context_can_not_hold(

@@ -19,6 +19,7 @@ from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     BackendUnavailableError,
     ContextError,
+    InactiveError,
     ModelFileError,
     RequestError,
     VlmError,
@@ -286,66 +287,54 @@ def test_server_that_has_gone(make_engine: MakeEngine) -> None:
 
 
 @pytest.mark.parametrize('answer', [silence, silence_before_tokens, stop_after_a_token])
-def test_abort_ends_the_answer_and_frees_the_server(
+def test_cancel_ends_the_answer_and_frees_the_server(
     make_engine: MakeEngine, server: ChatServer, answer: Answer
 ) -> None:
     server.answer = answer
     engine = make_engine()
+    generation = engine.generate(QUESTION)
     chunks: list[Chunk] = []
-    asking = threading.Thread(target=lambda: chunks.extend(engine.generate(QUESTION)))
+    asking = threading.Thread(target=lambda: chunks.extend(generation))
     asking.start()
     assert server.waiting.acquire(timeout=PATIENCE)
-    aborted = time.monotonic()
-    engine.abort()
+    cancelled = time.monotonic()
+    generation.cancel()
     asking.join(PATIENCE)
     ended = time.monotonic()
     gone = server.gone.get(timeout=PATIENCE)
     assert chunks[-1].finish_reason is FinishReason.CANCELLED
-    print(f'ended after {ended - aborted:.4f} s, the server knew after {gone - aborted:.4f} s')
-    assert ended - aborted < 2.0 and gone - aborted < 2.0  # the server would wait for ever
+    print(f'ended after {ended - cancelled:.4f} s, the server knew after {gone - cancelled:.4f} s')
+    assert ended - cancelled < 2.0 and gone - cancelled < 2.0  # the server would wait forever
+    assert generation.join(PATIENCE)
     server.answer = say_words('next')
     assert engine.answer(QUESTION) == 'next'
 
 
-def test_abort_between_attempts(make_engine: MakeEngine, server: ChatServer) -> None:
+def test_cancel_between_attempts(make_engine: MakeEngine, server: ChatServer) -> None:
     server.answer = status(503, retry_after='8')
-    engine = make_engine(retries=1)
-    chunks: list[Chunk] = []
-    asking = threading.Thread(target=lambda: chunks.extend(engine.generate(QUESTION)))
+    generation = make_engine(retries=1).generate(QUESTION)
+    asking = threading.Thread(target=lambda: list(generation))
     asking.start()
     server.asked()
-    engine.abort()
-    asking.join(2)
-    assert chunks and chunks[-1].finish_reason is FinishReason.CANCELLED
-
-
-def test_answer_that_nobody_reads_on_frees_the_server(
-    make_engine: MakeEngine, server: ChatServer
-) -> None:
-    server.answer = stop_after_a_token
-    stream: Any = make_engine().generate(QUESTION)
-    next(stream)
-    stream.close()
-    server.gone.get(timeout=PATIENCE)
+    generation.cancel()
+    asking.join(PATIENCE)
+    assert generation.join(2)
 
 
 def test_closing_ends_an_answer(make_engine: MakeEngine, server: ChatServer) -> None:
-    server.answer = silence
+    server.answer = stop_after_a_token
     engine = make_engine()
-    chunks: list[Chunk] = []
-    asking = threading.Thread(target=lambda: chunks.extend(engine.generate(QUESTION)))
-    asking.start()
-    server.asked()
+    generation = engine.generate(QUESTION)
+    next(generation)
     engine.close()
-    engine.close()
-    asking.join(2)
-    assert chunks[-1].finish_reason is FinishReason.CANCELLED
+    with pytest.raises(InactiveError):
+        generation.next(timeout=2)
 
 
 def test_encoding_does_not_wait_for_an_answer(make_engine: MakeEngine, server: ChatServer) -> None:
     server.answer = stop_after_a_token
     engine = make_engine()
-    stream: Any = engine.generate(QUESTION)
+    stream = engine.generate(QUESTION)
     next(stream)
     image = engine.encode(PICTURE)  # hangs where it waits for the answer's end
     assert image.nbytes == len(image.data.tobytes()) > 100

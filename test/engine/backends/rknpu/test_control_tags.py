@@ -17,6 +17,7 @@ from vlm_npu_ros.engine.backends.rknpu import prompt as module
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, user_text, VIDEO
 from vlm_npu_ros.engine.conversation import commands
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import ChatTemplate, known_models, load_profile, ModelProfile
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, Turn
 
@@ -153,7 +154,7 @@ def image() -> ImageEmbedding:
 
 def read(model: RkllmLanguageModel | OnnxLanguageModel, request: GenerationRequest) -> int:
     """Return how many tokens of a question a model reads."""
-    *_, last = model.generate(request)
+    *_, last = model.generate(request, Cancellation())
     assert last.figures
     return last.figures.prompt_tokens
 

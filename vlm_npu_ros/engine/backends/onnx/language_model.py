@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-import threading
 import time
 
 import numpy as np
@@ -14,6 +13,7 @@ from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.choices.instructions import Instructions, PLAIN
 from vlm_npu_ros.engine.errors import ContextError, ModelFileError
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -57,7 +57,7 @@ class OnnxLanguageModel(LanguageModel):
                 self.dim = dim
             case _:
                 raise ModelFileError(
-                    f'{path} is no language model: expected the inputs tokens, image and past '
+                    f'{path} is not a language model: expected the inputs tokens, image and past '
                     f'and the outputs logits and present, found {inputs} and {outputs}'
                 )
         self._tokenizer = Tokenizer.load(tokenizer_path)
@@ -76,11 +76,11 @@ class OnnxLanguageModel(LanguageModel):
         self._cached: list[int] = []  # the tokens that the cache holds
         self._unstored = 0, 0, self._cache[:0]  # from, to, keys and values
         self._images: tuple[ImageEmbedding, ...] = ()  # that they are about
-        self._aborted = threading.Event()
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """Yield the answer token by token."""
-        self._aborted.clear()
         prompt = self._prompt(request)
         prompt, image = self._unread(prompt, request.images, bool(request.turns))
         rng = None  # takes 0.1 ms to make
@@ -92,7 +92,7 @@ class OnnxLanguageModel(LanguageModel):
         prefilled = time.perf_counter()
         count = 0
         while True:
-            if self._aborted.is_set():
+            if cancelled.is_set():
                 reason = FinishReason.CANCELLED
                 break
             token = pick_token(logits, request.sampling, rng)
@@ -211,15 +211,6 @@ class OnnxLanguageModel(LanguageModel):
         self._unstored = start, end, present
         self._cached += tokens
         return logits
-
-    def abort(self) -> None:
-        """End the running generation at its next token."""
-        self._aborted.set()
-
-    def reset(self) -> None:
-        """Empty the key-value cache."""
-        self._cached.clear()
-        self._images = ()
 
 
 def _common_start(first: list[int], second: list[int]) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 import json
-import queue
-import threading
 import time
 
 from vlm_npu_ros.engine.backends.base import LanguageModel
@@ -14,7 +12,7 @@ from vlm_npu_ros.engine.backends.openai.failures import context_size
 from vlm_npu_ros.engine.backends.openai.messages import chat, choice_arguments, estimated_tokens
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, Token, Usage
 from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
-from vlm_npu_ros.engine.backends.openai.server import Reply, Server
+from vlm_npu_ros.engine.backends.openai.server import Server
 from vlm_npu_ros.engine.backends.openai.settings import CHOICE_METHODS, MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
@@ -22,6 +20,8 @@ from vlm_npu_ros.engine.errors import (
     ContextError,
     RequestError,
 )
+from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
 
 
@@ -48,27 +48,26 @@ class RemoteLanguageModel(LanguageModel):
             CHOICE_METHODS if settings.typed == 'auto' else (settings.typed,)
         )
         self._has_usage = True
-        self._aborted = threading.Event()
-        self._reply: Reply | None = None
         self._tokens: list[Token] = []  # of the last answer
 
     def tokens(self, request: GenerationRequest) -> int:
         """Return about how many tokens it takes; the server alone knows."""
         return estimated_tokens(request)
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """
         Yield the answer as it comes in.
 
         What the server refuses of the wishes is not asked for again. Raises what Failures makes,
         and AnswerTimeoutError when the server is silent for too long.
         """
-        self._aborted.clear()
         self._tokens = []
         wishes = self._wishes(bool(request.choices))
         for wish in wishes:
             try:
-                yield from self._answer(request, wish)
+                yield from self._answer(request, wish, cancelled)
             except ContextError as error:
                 self.context = context_size(str(error)) or self.context
                 raise
@@ -91,15 +90,17 @@ class RemoteLanguageModel(LanguageModel):
             if granted.way == 'logprobs' and len(self._ways) > 1 and not self._tokens:
                 self._ways = self._ways[1:]  # taken, but not given
 
-    def _answer(self, request: GenerationRequest, wish: _Wishes) -> Iterator[Chunk]:
+    def _answer(
+        self, request: GenerationRequest, wish: _Wishes, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         body = chat(request, self.name) | choice_arguments(wish.way, request.choices)
         if wish.usage:
             body['stream_options'] = {'include_usage': True}
-        watch = _Watch(self._settings)
-        reply = self._reply = self._server.ask(body)
+        watch, stop = _Watch(self._settings), Cancellation(cancelled)
+        reply = self._server.ask(body, stop)
         text, reason, usage = '', None, None
         try:
-            for piece in self._pieces(reply, watch):
+            for piece in self._pieces(reply, watch, stop):
                 self._tokens += piece.tokens
                 reason, usage = piece.finish_reason or reason, piece.usage or usage
                 text += piece.text
@@ -109,9 +110,8 @@ class RemoteLanguageModel(LanguageModel):
                     reason = FinishReason.LENGTH
                     break
         finally:
-            self._reply = None
-            reply.cancel()
-        if self._aborted.is_set():
+            stop.set()
+        if cancelled.is_set():
             reason = FinishReason.CANCELLED
         elif reason is None:
             raise BackendCrashedError(
@@ -121,13 +121,17 @@ class RemoteLanguageModel(LanguageModel):
         last = _answer_in(text) if wish.way == 'json_schema' else ''
         yield Chunk(last, reason, watch.figures(request, usage))
 
-    def _pieces(self, reply: Reply, watch: _Watch) -> Iterator[Piece]:
-        """Yield what comes in, up to the end of the stream or to an abort."""
+    def _pieces(
+        self, reply: Stream[Piece], watch: _Watch, cancelled: Cancellation
+    ) -> Iterator[Piece]:
+        """Yield what comes in, up to the end of the stream."""
         ended = False
-        while not self._aborted.is_set():
+        while not cancelled.is_set():
             try:
-                piece = reply.hear(watch.patience)
-            except queue.Empty:
+                piece = reply.next(watch.patience)
+            except StopIteration:
+                return
+            except TimeoutError:
                 if ended:
                     return
                 raise watch.complaint() from None
@@ -135,8 +139,6 @@ class RemoteLanguageModel(LanguageModel):
                 if ended:  # all that is missing is what the answer has cost
                     return
                 raise
-            if piece is None or self._aborted.is_set():
-                return
             ended = ended or piece.finish_reason is not None
             watch.note(piece)
             yield piece
@@ -146,16 +148,6 @@ class RemoteLanguageModel(LanguageModel):
     ) -> tuple[float, ...] | None:
         """Return what the last answer's stream told; None if the server tells nothing."""
         return probabilities(self._tokens, said, endings)
-
-    def abort(self) -> None:
-        """End the running answer at once; its connection is closed."""
-        self._aborted.set()
-        reply = self._reply
-        if reply:
-            reply.cancel()
-
-    def reset(self) -> None:
-        """Do nothing: each request has all of its dialogue with it."""
 
     def close(self) -> None:
         """Close the connections; may be called twice."""

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-import queue
 import random
 import threading
 import time
@@ -19,45 +18,13 @@ from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, read_piece
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, ModelFileError, VlmError
+from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.stream import Stream
 
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before the second attempt, and before any
 _GRACE = 2.0  # seconds for connections to close
 
 Result = TypeVar('Result')
-
-
-class Reply:
-    """
-    An answer under way: the server's thread tells it piece by piece.
-
-    Safe to cancel from any thread.
-    """
-
-    def __init__(self) -> None:
-        self._told: queue.SimpleQueue[Piece | VlmError | None] = queue.SimpleQueue()
-        self.tell = self._told.put
-        self._work: Future[None] | None = None
-
-    def start(self, work: Future[None]) -> None:
-        """Take what is to be cancelled."""
-        self._work = work
-
-    def hear(self, seconds: float) -> Piece | None:
-        """
-        Return the next piece; None = there is no more, or it was cancelled.
-
-        Raises queue.Empty if nothing comes in that time, and what the server failed with.
-        """
-        told = self._told.get(timeout=max(seconds, 0))
-        if isinstance(told, VlmError):
-            raise told
-        return told
-
-    def cancel(self) -> None:
-        """Close the connection at once; nothing happens after the end."""
-        self.tell(None)
-        if self._work:
-            self._work.cancel()
 
 
 class Server:
@@ -73,7 +40,7 @@ class Server:
     ) -> None:
         self._settings, self._log = settings, log
         self._failures = Failures(settings, key)
-        # The limits of silence are kept by who hears the reply, and knows what is an answer.
+        # The reader enforces the timeouts, because only it can tell tokens from keep-alives.
         self._client = openai.AsyncOpenAI(
             base_url=settings.base_url,
             api_key=key or 'none',
@@ -102,11 +69,13 @@ class Server:
                 '(openai.first_token_timeout)'
             ) from None
 
-    def ask(self, body: dict[str, Any]) -> Reply:
-        """Return the answer to a chat completion, which begins at once."""
-        reply = Reply()
+    def ask(self, body: dict[str, Any], cancelled: Cancellation) -> Stream[Piece]:
+        """Begin a chat completion; it ends, and its connection is closed, when it is cancelled."""
+        reply: Stream[Piece] = Stream()
         deadline = time.monotonic() + self._settings.first_token_timeout
-        reply.start(self._run(self._answer(body, reply.tell, deadline)))
+        work = self._run(self._answer(body, reply, deadline))
+        cancelled.add_callback(work.cancel)
+        cancelled.add_callback(reply.cut)
         return reply
 
     def close(self) -> None:
@@ -147,8 +116,7 @@ class Server:
         return [{**model, 'id': whole(model['id'])} for model in named]
 
     async def _answer(
-        self, body: dict[str, Any], tell: Callable[[Piece | VlmError | None], None],
-        deadline: float,
+        self, body: dict[str, Any], reply: Stream[Piece], deadline: float
     ) -> None:
         heard = begun = False
 
@@ -161,17 +129,17 @@ class Server:
                 async for chunk in stream:
                     piece = read_piece(chunk)
                     heard, begun = True, begun or piece.is_token
-                    tell(piece)
+                    reply.put(piece)
             if not heard:
                 await self._ask_why(body)
 
         try:
             await self._attempted(streamed, deadline, lambda: begun)
-            tell(None)
+            reply.end()
         except openai.NotFoundError as error:
-            tell(await self._with_models(self._failures.explain(error, begun)))
+            reply.end(await self._with_models(self._failures.explain(error, begun)))
         except Exception as error:
-            tell(self._failures.explain(error, begun))
+            reply.end(self._failures.explain(error, begun))
 
     async def _ask_why(self, body: dict[str, Any]) -> None:
         """

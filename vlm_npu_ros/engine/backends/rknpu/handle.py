@@ -1,14 +1,14 @@
-"""A model that librkllmrt.so holds: loaded, run, aborted, freed."""
+"""A model that librkllmrt.so holds: loaded, run, cancelled, freed."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
+import functools
 import logging
 import os
 from pathlib import Path
-import queue
 import re
 import threading
 from typing import Any, NamedTuple
@@ -22,7 +22,9 @@ from vlm_npu_ros.engine.errors import (
     ModelFileError,
     UnsupportedRuntimeError,
 )
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import ChatTemplate
+from vlm_npu_ros.engine.stream import Stream
 
 _log = logging.getLogger(__name__)
 _BANNER = re.compile(r'rkllm-runtime version: ([^,\s]+), rknpu driver version: ([^,\s]+)')
@@ -65,9 +67,9 @@ class RkllmHandle:
     ) -> None:
         self._library = library
         self._handle = c_void_p()
-        self._results: queue.SimpleQueue[Result | BaseException | int] = queue.SimpleQueue()
+        self._results: Stream[Result | BaseException] = Stream()  # of the last run
         self._running = threading.Lock()  # held while a flag and an abort must agree
-        self._is_running = self._abort_asked = False
+        self._is_running = self._is_aborted = False
         param.model_path = os.fsencode(path)
         # The runtime keeps the pointers: they must live as long as the model.
         self.param = param
@@ -124,55 +126,47 @@ class RkllmHandle:
             self._results.put(error)
         return 0
 
-    def run(self, request: Any, infer: Any) -> Generator[Result, None, None]:
+    def run(
+        self, request: Any, infer: Any, cancelled: Cancellation
+    ) -> Generator[Result, None, None]:
         """
         Yield what the callbacks tell until the run has ended.
 
         request, infer: RKLLMInput and RKLLMInferParam, alive until then. An iterator that is
         closed early aborts the run and waits for its end.
         """
-        results: queue.SimpleQueue[Result | BaseException | int] = queue.SimpleQueue()
-        self._results = results
-        self._is_running, self._abort_asked = True, False
-        runner = threading.Thread(
-            target=self._run, args=(request, infer, results), name='rkllm', daemon=True
-        )
-        runner.start()
-        code = None
+        results = self._results = Stream()
+        self._is_running, self._is_aborted = True, False
+        cancelled.add_callback(functools.partial(self._abort, results))
+        results.run(functools.partial(self._run, request, infer), 'rkllm')
         try:
-            while True:
-                result = results.get()
+            for result in results:
                 if isinstance(result, BaseException):
                     raise BackendCrashedError(f'A result could not be read: {result!r}')
-                if isinstance(result, int):
-                    code = result
-                    break
                 yield result
+                if cancelled.is_set():
+                    self._abort(results)  # again: one while the prompt is read may be lost
         finally:
-            while code is None:
-                self.abort()
-                result = results.get()
-                code = result if isinstance(result, int) else None
-        if code != 0 and not self._abort_asked:
-            raise BackendCrashedError(
-                f'rkllm_run returned {code}: the runtime refused the request, see its log'
-            )
+            self._abort(results)
+            for _ in results:
+                self._abort(results)
 
-    def _run(self, request: Any, infer: Any, results: queue.SimpleQueue[Any]) -> None:
+    def _run(self, request: Any, infer: Any) -> Iterable[Result]:
+        """Run; nothing comes from here but errors, the results come from the callback."""
         code = self._library.run(self._handle, byref(request), byref(infer), None)
         with self._running:
             self._is_running = False
-        results.put(code)
+        if code != 0 and not self._is_aborted:
+            raise BackendCrashedError(
+                f'rkllm_run returned {code}: the runtime refused the request, see its log'
+            )
+        return ()
 
-    def abort(self) -> None:
-        """
-        Ask a run to end; nothing happens if there is none. May be called from any thread.
-
-        The runtime may ignore it while it reads the prompt: ask again when it writes.
-        """
+    def _abort(self, results: Stream[Result | BaseException]) -> None:
+        """Ask the run that these results are of to end, if it has not; from any thread."""
         with self._running:
-            if self._is_running:
-                self._abort_asked = True
+            if self._is_running and self._results is results:
+                self._is_aborted = True
                 if self._library.abort(self._handle) != 0:
                     _log.debug('rkllm_abort did not take effect')
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import contextlib
 from ctypes import c_float, POINTER, pointer
 from pathlib import Path
-import threading
 import time
 from typing import Any
 
@@ -33,6 +32,7 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     UnsupportedRuntimeError,
 )
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import ImageFormat, ImageTags, ModelProfile
 from vlm_npu_ros.engine.types import (
     Chunk,
@@ -77,7 +77,6 @@ class RkllmLanguageModel(LanguageModel):
         self.instructions = profile.instructions
         self.context, self._image_size = context, image_size
         self._sampling = sampling
-        self._aborted = threading.Event()
         self._clean = True
         # The dialogue that the runtime holds, if one can go on from there.
         self._held: tuple[tuple[ImageEmbedding, ...], tuple[Turn, ...]] | None = None
@@ -108,9 +107,10 @@ class RkllmLanguageModel(LanguageModel):
             param.img_content = tags.content.encode()
         return param
 
-    def generate(self, request: GenerationRequest) -> Iterator[Chunk]:
+    def generate(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
         """Yield the answer token by token."""
-        self._aborted.clear()
         self._check_fits(request)
         goes_on = self._goes_on(request)
         images = () if goes_on else request.images
@@ -118,21 +118,21 @@ class RkllmLanguageModel(LanguageModel):
         rkllm_input, kept = self._input(self._text(request, images, turns), images, request.video)
         infer = self._infer(request)
         if not goes_on:
-            self.reset()
+            self._forget()
         answer = _Answer(request.max_new_tokens, self._stop)
         self._clean, self._held = False, None
-        with contextlib.closing(self._handle.run(rkllm_input, infer)) as results:
+        stop = Cancellation(cancelled)
+        with contextlib.closing(self._handle.run(rkllm_input, infer, stop)) as results:
             for result in results:
                 piece = answer.add(result)
-                if self._aborted.is_set() and answer.reason is None:
+                if cancelled.is_set() and answer.reason is None:
                     answer.reason = FinishReason.CANCELLED
                 elif piece:
                     yield Chunk(piece)
                 if answer.reason is not None:
-                    # Every time: an abort while the prompt is read may be lost.
-                    self._handle.abort()
+                    stop.set()
         del kept
-        last = answer.last(sum(image.tokens for image in images), self._aborted.is_set())
+        last = answer.last(sum(image.tokens for image in images), cancelled.is_set())
         if request.keep and answer.is_whole:
             turn = Turn(request.question, answer.text + last.text)
             self._held = request.images, (*request.turns, turn)
@@ -274,13 +274,8 @@ class RkllmLanguageModel(LanguageModel):
             )
         return infer
 
-    def abort(self) -> None:
-        """End the running generation at its next token."""
-        self._aborted.set()
-        self._handle.abort()
-
-    def reset(self) -> None:
-        """Forget the last question, its image too."""
+    def _forget(self) -> None:
+        """Let the runtime forget the last question and its image."""
         if not self._clean:
             self._handle.clear()
             self._clean, self._held = True, None
@@ -328,7 +323,7 @@ class _Answer:
         if result.state == rkllm.RUN_FINISH:
             self._finished, self._figures = True, result.figures
             return ''
-        if self.reason is not None:  # aborted, but still writing
+        if self.reason is not None:  # it is to end, but still writing
             return ''
         if not self._tokens:
             self._first = time.perf_counter()
@@ -341,13 +336,13 @@ class _Answer:
         self.text += text
         return text
 
-    def last(self, image_tokens: int, aborted: bool) -> Chunk:
+    def last(self, image_tokens: int, cancelled: bool) -> Chunk:
         """Return the last chunk."""
-        if not (self._finished or self._tokens or aborted):
+        if not (self._finished or self._tokens or cancelled):
             raise BackendCrashedError(
                 'The runtime ended without an answer and without an error, see its log'
             )
-        reason = self.reason or (FinishReason.CANCELLED if aborted else FinishReason.EOS)
+        reason = self.reason or (FinishReason.CANCELLED if cancelled else FinishReason.EOS)
         rest = ''
         if not self._stop.found:
             rest = self._stop.push(self._decoder.decode(b'', final=True)) + self._stop.finish()

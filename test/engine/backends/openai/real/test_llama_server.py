@@ -26,7 +26,7 @@ from vlm_npu_ros.engine.errors import BackendUnavailableError, ContextError, Req
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Sampling, Turn
+from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling, Turn
 
 PYTHON = os.environ.get('VLM_NPU_ROS_LLAMA', '')
 pytestmark = pytest.mark.skipif(not PYTHON, reason='run by make test-llama-server')
@@ -103,16 +103,17 @@ def test_dialogue_is_read(engine: LocalEngine) -> None:
     assert long.figures.prompt_tokens > short.figures.prompt_tokens
 
 
-def test_abort(engine: LocalEngine) -> None:
-    chunks: list[Chunk] = []
-    for chunk in engine.generate(replace(QUESTION, max_new_tokens=400)):
-        chunks.append(chunk)
-        engine.abort()
-        aborted = time.monotonic()
+def test_cancel(engine: LocalEngine) -> None:
+    generation = engine.generate(replace(QUESTION, max_new_tokens=400))
+    next(generation)
+    generation.cancel()
+    cancelled = time.monotonic()
+    *_, last = generation
+    assert last.finish_reason is FinishReason.CANCELLED
+    assert generation.join(30)
     ended = time.monotonic()
-    assert chunks[-1].finish_reason is FinishReason.CANCELLED
     assert engine.answer(QUESTION)  # the next one is answered
-    print(f'ended after {ended - aborted:.4f} s, next answer {time.monotonic() - ended:.2f} s')
+    print(f'ended after {ended - cancelled:.4f} s, next answer {time.monotonic() - ended:.2f} s')
 
 
 def test_probability_of_a_choice(url: str) -> None:
