@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
 import functools
@@ -148,8 +149,9 @@ class RkllmHandle:
                     self._abort(results)  # again: one while the prompt is read may be lost
         finally:
             self._abort(results)
-            for _ in results:
-                self._abort(results)
+            with suppress(BackendCrashedError):  # whoever has left does not want to know
+                for _ in results:
+                    self._abort(results)
 
     def _run(self, request: Any, infer: Any) -> Iterable[Result]:
         """Run; nothing comes from here but errors, the results come from the callback."""
