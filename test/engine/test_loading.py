@@ -119,7 +119,7 @@ def test_swapped_models_are_an_error_that_names_the_first(folder: Path) -> None:
 
 def test_encoder_as_language_model_is_an_error_that_names_it(folder: Path) -> None:
     (folder / FILES[1]).write_bytes((folder / FILES[0]).read_bytes())
-    with pytest.raises(ModelFileError, match=r'language_model\.onnx is no language model'):
+    with pytest.raises(ModelFileError, match=r'language_model\.onnx is not a language model'):
         load_engine(settings(folder))
 
 
