@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 import json
 from pathlib import Path
 import re
@@ -58,7 +59,8 @@ def _add_vision(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help='at least 3 JPEG or PNG files to check with (default: three rendered scenes)',
     )
     add(
-        '--split', type=_split, action='append', default=[], metavar='PATTERN:FACTOR',
+        '--split', dest='splits', type=_split, action='append', default=[],
+        metavar='PATTERN:FACTOR',
         help='split each MatMul whose name matches the expression into FACTOR smaller ones',
     )
     add('--keep', type=Path, metavar='DIR', help='keep the files between the stages there')
@@ -78,18 +80,7 @@ def _split(text: str) -> tuple[str, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Convert and print what was made; raise ConversionError or another VlmError."""
-    job = VisionJob(
-        source=args.source,
-        output=args.output,
-        model=args.model,
-        platform=args.platform,
-        size=args.size,
-        python=args.python,
-        export_python=args.export_python,
-        pictures=args.pictures,
-        splits=tuple(args.split),
-        keep=args.keep,
-    )
+    job = VisionJob(**{field.name: getattr(args, field.name) for field in fields(VisionJob)})
     figures = convert_vision(job, lambda line: print(line, file=sys.stderr, flush=True))
     if args.json:
         print(json.dumps(figures, indent=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 import json
 from pathlib import Path
 import sys
@@ -44,8 +45,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     llm.set_defaults(run=run)
     add = llm.add_argument
-    add('model_dir', type=Path, metavar='MODEL_DIR', help='folder of the Hugging Face model')
-    add('-o', '--output', type=Path, required=True, metavar='OUT.rkllm', help='file to write')
+    add('model_dir', type=_absolute, metavar='MODEL_DIR', help='folder of the Hugging Face model')
+    add('-o', '--output', type=_absolute, required=True, metavar='OUT.rkllm', help='file to write')
     add('--model', required=True, metavar='PROFILE', help='name or .yaml of the model')
     add('--platform', default='rk3588', choices=DTYPES, help='chip (default: rk3588)')
     add('--context', type=int, default=4096, metavar='N', help='longest context, in tokens')
@@ -65,23 +66,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add('--force', action='store_true', help='go on although the memory may not suffice')
 
 
+def _absolute(path: str) -> Path:
+    return Path(path).absolute()
+
+
 def run(args: argparse.Namespace) -> int:
     """Convert, write what another machine needs, or print the plan; raise a VlmError."""
-    conversion = LlmConversion(
-        model_dir=args.model_dir.absolute(),
-        output=args.output.absolute(),
-        profile=load_profile(args.model),
-        platform=args.platform,
-        dtype=args.dtype,
-        context=args.context,
-        cores=args.cores,
-        device=args.device,
-        pictures=args.pictures,
-        texts=args.texts,
-        size=args.size,
-        python=args.python or args.rkllm_python,
-        rkllm_python=args.rkllm_python,
-    )
+    args.profile = load_profile(args.model)
+    args.python = args.python or args.rkllm_python
+    names = [field.name for field in fields(LlmConversion)]
+    conversion = LlmConversion(**{name: getattr(args, name) for name in names})
     conversion.check()
     if not conversion.output.parent.is_dir():
         raise UsageError(f'{conversion.output.parent} is not a folder')

@@ -54,7 +54,7 @@ class VisionJob:
     python: str = sys.executable
     export_python: str = sys.executable
     pictures: Path | None = None
-    splits: tuple[tuple[str, int], ...] = ()
+    splits: Sequence[tuple[str, int]] = ()
     keep: Path | None = None
 
 

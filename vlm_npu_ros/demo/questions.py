@@ -152,14 +152,6 @@ def names(objects: list[SceneObject]) -> str:
     return listed([article(o.name) for o in objects])
 
 
-def _verb(objects: list[SceneObject]) -> str:
-    return 'is' if len(objects) == 1 else 'are'
-
-
-def _distance(thing: SceneObject) -> str:
-    return 'near' if thing.near else 'far'
-
-
 def reference(
     scene: Scene, rng: np.random.Generator, present: float = 0.7
 ) -> tuple[str, str, str | None]:
@@ -179,34 +171,41 @@ def absent(noun: str) -> str:
     return f"I can't see {article(noun)}."
 
 
-def _several(objects: list[SceneObject], each: Callable[[SceneObject], str]) -> str:
-    items = listed([each(o) for o in objects])
-    return f'There are {len(objects)} {PLURAL[objects[0].shape]}: {items}.'
+def _about(
+    found: list[SceneObject],
+    noun: str,
+    one: Callable[[SceneObject], str],
+    each: Callable[[SceneObject], str],
+) -> Filled:
+    """Answer about the things called `noun`: `one` is a sentence, `each` a part of a list."""
+    if not found:
+        return Filled({'x': noun}, absent(noun), missing=noun)
+    answer = one(found[0])
+    if len(found) > 1:
+        answer = f'There are {len(found)} {PLURAL[found[0].shape]}: {listed([*map(each, found)])}.'
+    return Filled({'x': noun}, answer, tuple(found))
 
 
 def about_colour(scene: Scene, shape: str, colour: str | None = None) -> Filled:
     """Say what colour the things of a shape are; `colour` tells one from others of its shape."""
-    found = scene.of(shape, colour)
-    slots = {'x': shape}
-    if not found:
-        return Filled(slots, absent(shape), missing=shape)
-    if len(found) > 1:
-        return Filled(slots, _several(found, lambda o: o.colour), tuple(found))
-    worn = 'in ' if shape == 'person' else ''
-    return Filled(slots, f'The {shape} is {worn}{found[0].colour}.', tuple(found))
+    return _about(
+        scene.of(shape, colour), shape,
+        one=lambda o: f'The {shape} is {_worn(shape)}{o.colour}.',
+        each=lambda o: o.colour,
+    )
+
+
+def _worn(shape: str) -> str:
+    return 'in ' if shape == 'person' else ''
 
 
 def about_place(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled:
     """Say where the thing called `noun` is."""
-    found = scene.of(shape, colour)
-    slots = {'x': noun}
-    if not found:
-        return Filled(slots, absent(noun), missing=noun)
-    if len(found) > 1:
-        answer = _several(found, lambda o: f'{o.colour} {PLACE[o.side]}')
-        return Filled(slots, answer, tuple(found))
-    away = 'near' if found[0].near else 'far away'
-    return Filled(slots, f'The {noun} is {PLACE[found[0].side]}, {away}.', tuple(found))
+    return _about(
+        scene.of(shape, colour), noun,
+        one=lambda o: f'The {noun} is {PLACE[o.side]}, {"near" if o.near else "far away"}.',
+        each=lambda o: f'{o.colour} {PLACE[o.side]}',
+    )
 
 
 def about_distance(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled | None:
@@ -214,11 +213,8 @@ def about_distance(scene: Scene, noun: str, shape: str, colour: str | None) -> F
     found = scene.of(shape, colour)
     if len(found) > 1:
         return None
-    if not found:
-        return Filled({'x': noun}, absent(noun), missing=noun)
-    near = found[0].near
-    answer = f'Yes, the {noun} is near.' if near else f'No, the {noun} is far away.'
-    return Filled({'x': noun}, answer, tuple(found))
+    verdicts = {True: f'Yes, the {noun} is near.', False: f'No, the {noun} is far away.'}
+    return _about(found, noun, one=lambda o: verdicts[o.near], each=str)
 
 
 def about_presence(scene: Scene, noun: str, shape: str, colour: str | None) -> Filled:
@@ -255,16 +251,14 @@ def about_side(scene: Scene, side: str) -> Filled:
     return Filled(slots, f'I see {names(found)} {PLACE[side]}.', tuple(found))
 
 
-def _describe(scene: Scene, rng: np.random.Generator) -> Filled:
+def _description(scene: Scene) -> Filled:
     if not scene.objects:
         return Filled({}, f'I see an empty {scene.surface}.')
-    seen = [f'{article(f"{_distance(o)} {o.name}")} {PLACE[o.side]}' for o in scene.objects]
+    seen = [
+        f'{article(("near " if o.near else "far ") + o.name)} {PLACE[o.side]}'
+        for o in scene.objects
+    ]
     return Filled({}, f'I see {listed(seen)}.', scene.objects)
-
-
-def _colour(scene: Scene, rng: np.random.Generator) -> Filled:
-    _, shape, _ = reference(scene, rng, present=0.8)
-    return about_colour(scene, shape)
 
 
 def _count(scene: Scene, rng: np.random.Generator) -> Filled:
@@ -278,14 +272,6 @@ def _count(scene: Scene, rng: np.random.Generator) -> Filled:
     return about_number(scene, shape, None)
 
 
-def _where(scene: Scene, rng: np.random.Generator) -> Filled:
-    return about_place(scene, *reference(scene, rng))
-
-
-def _exists(scene: Scene, rng: np.random.Generator) -> Filled:
-    return about_presence(scene, *reference(scene, rng, present=0.5))
-
-
 def _anything(scene: Scene, rng: np.random.Generator) -> Filled:
     colour = str(rng.choice(list(COLOURS)))
     if scene.objects and rng.random() < 0.6:
@@ -296,26 +282,13 @@ def _anything(scene: Scene, rng: np.random.Generator) -> Filled:
     return Filled({'x': colour}, f'Yes, I see {names(found)}.', tuple(found))
 
 
-def _path_clear(scene: Scene, rng: np.random.Generator) -> Filled:
+def _way(scene: Scene, clear: str, blocked: str) -> Filled:
+    """Answer about the robot's way: `clear` is the answer if it is, `blocked` begins the other."""
     if not scene.blocking:
-        return Filled({}, 'Yes, the path is clear.')
-    return Filled({}, f'No, {_in_the_way(scene)}', tuple(scene.blocking))
-
-
-def _path_blocked(scene: Scene, rng: np.random.Generator) -> Filled:
-    if not scene.blocking:
-        return Filled({}, 'No, the path is clear.')
-    return Filled({}, f'Yes, {_in_the_way(scene)}', tuple(scene.blocking))
-
-
-def _blocker(scene: Scene, rng: np.random.Generator) -> Filled:
-    if not scene.blocking:
-        return Filled({}, 'Nothing is in the way.')
-    return Filled({}, sentence(_in_the_way(scene)), tuple(scene.blocking))
-
-
-def _in_the_way(scene: Scene) -> str:
-    return f'{names(scene.blocking)} {_verb(scene.blocking)} in the way.'
+        return Filled({}, clear)
+    verb = 'is' if len(scene.blocking) == 1 else 'are'
+    answer = sentence(f'{blocked}{names(scene.blocking)} {verb} in the way.')
+    return Filled({}, answer, tuple(scene.blocking))
 
 
 def sentence(text: str) -> str:
@@ -323,28 +296,11 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _nearest(scene: Scene, rng: np.random.Generator) -> Filled | None:
+def _most(scene: Scene, thing: SceneObject | None, word: str) -> Filled | None:
+    """Answer that a thing is nearest, leftmost or rightmost; None if there is no such thing."""
     if not scene.objects:
         return Filled({}, 'There are no objects.')
-    if not scene.nearest:
-        return None
-    return Filled({}, f'The {scene.nearest.name} is nearest.', (scene.nearest,))
-
-
-def _leftmost(scene: Scene, rng: np.random.Generator) -> Filled:
-    if not scene.objects:
-        return Filled({}, 'There are no objects.')
-    return Filled({}, f'The {scene.objects[0].name} is leftmost.', scene.objects[:1])
-
-
-def _rightmost(scene: Scene, rng: np.random.Generator) -> Filled:
-    if not scene.objects:
-        return Filled({}, 'There are no objects.')
-    return Filled({}, f'The {scene.objects[-1].name} is rightmost.', scene.objects[-1:])
-
-
-def _on_side(scene: Scene, rng: np.random.Generator) -> Filled:
-    return about_side(scene, str(rng.choice(SIDES)))
+    return Filled({}, f'The {thing.name} is {word}.', (thing,)) if thing else None
 
 
 def _is_colour(scene: Scene, rng: np.random.Generator) -> Filled:
@@ -353,13 +309,12 @@ def _is_colour(scene: Scene, rng: np.random.Generator) -> Filled:
     colour = str(rng.choice(list(COLOURS)))
     if found and rng.random() < 0.5:
         colour = found[0].colour
-    worn = 'in ' if shape == 'person' else ''
     filled = about_colour(scene, shape)
     answer = filled.answer
     if len(found) == 1:
         verdict = 'Yes' if found[0].colour == colour else 'No'
-        answer = f'{verdict}, the {shape} is {worn}{found[0].colour}.'
-    return filled._replace(slots={'x': shape, 'y': worn + colour}, answer=answer)
+        answer = f'{verdict}, the {shape} is {_worn(shape)}{found[0].colour}.'
+    return filled._replace(slots={'x': shape, 'y': _worn(shape) + colour}, answer=answer)
 
 
 def _is_side(scene: Scene, rng: np.random.Generator) -> Filled:
@@ -372,10 +327,6 @@ def _is_side(scene: Scene, rng: np.random.Generator) -> Filled:
         verdict = 'Yes' if found[0].side == side else 'No'
         answer = f'{verdict}, the {noun} is {PLACE[found[0].side]}.'
     return filled._replace(slots={'x': noun, 'y': PLACE[side]}, answer=answer)
-
-
-def _is_near(scene: Scene, rng: np.random.Generator) -> Filled | None:
-    return about_distance(scene, *reference(scene, rng, present=0.85))
 
 
 def _other(scene: Scene, rng: np.random.Generator) -> Filled:
@@ -399,22 +350,22 @@ def _junk(rng: np.random.Generator) -> str:
 
 
 _ASK: dict[str, _Ask] = {
-    'describe': _describe,
-    'colour': _colour,
+    'describe': lambda scene, rng: _description(scene),
+    'colour': lambda scene, rng: about_colour(scene, reference(scene, rng, present=0.8)[1]),
     'count': _count,
-    'where': _where,
-    'exists': _exists,
+    'where': lambda scene, rng: about_place(scene, *reference(scene, rng)),
+    'exists': lambda scene, rng: about_presence(scene, *reference(scene, rng, present=0.5)),
     'anything': _anything,
-    'path_clear': _path_clear,
-    'path_blocked': _path_blocked,
-    'blocker': _blocker,
-    'nearest': _nearest,
-    'leftmost': _leftmost,
-    'rightmost': _rightmost,
-    'on_side': _on_side,
+    'path_clear': lambda scene, rng: _way(scene, 'Yes, the path is clear.', 'No, '),
+    'path_blocked': lambda scene, rng: _way(scene, 'No, the path is clear.', 'Yes, '),
+    'blocker': lambda scene, rng: _way(scene, 'Nothing is in the way.', ''),
+    'nearest': lambda scene, rng: _most(scene, scene.nearest, 'nearest'),
+    'leftmost': lambda scene, rng: _most(scene, next(iter(scene.objects), None), 'leftmost'),
+    'rightmost': lambda scene, rng: _most(scene, next(reversed(scene.objects), None), 'rightmost'),
+    'on_side': lambda scene, rng: about_side(scene, str(rng.choice(SIDES))),
     'is_colour': _is_colour,
     'is_side': _is_side,
-    'is_near': _is_near,
+    'is_near': lambda scene, rng: about_distance(scene, *reference(scene, rng, present=0.85)),
     'other': _other,
 }
 KINDS = kinds_of('kinds', _ASK)

@@ -79,7 +79,7 @@ class Answered:
 
     @property
     def quote(self) -> str:
-        """The model's words about a question with choices, where they say more than the choice."""
+        """Quote the model on a question with choices, where it says more than the choice."""
         words = self.answer.strip(_AROUND)
         return self.answer if self.choice and words.casefold() != self.choice.casefold() else ''
 
