@@ -385,6 +385,7 @@ def test_node_that_is_killed_while_it_answers(
     ):
         try:
             client.wait_until_ready()
+            client.ask('count', max_new_tokens=1)  # the camera may need more than the timeout
             stream = client.stream('count', timeout=timeout)
             next(stream)
             node.kill()

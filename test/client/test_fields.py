@@ -18,8 +18,8 @@ DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
 
 
 def test_every_field_of_a_request_can_be_told() -> None:
-    told = {about.in_request or name for name, (_, about) in FIELDS.items()} - {'yes_no'}
-    assert told | {'question', 'answer_type'} == Ask.Goal.get_fields_and_field_types().keys()
+    told = {*FIELDS, 'conversation_id', 'question', 'answer_type'} - {'conversation', 'yes_no'}
+    assert told == Ask.Goal.get_fields_and_field_types().keys()
 
 
 def test_fields_become_a_request() -> None:
@@ -79,8 +79,8 @@ def test_options_of_a_command_line() -> None:
         'yes_no': True, 'min_confidence': 0.5, 'backend': 'onnx',
     }
     assert given(parser.parse_args(['what?', '--choices', 'a, b'])) == {'choices': ['a', 'b']}
-    for name, (_, about) in FIELDS.items():
-        assert about.text in ' '.join(parser.format_help().split()), name
+    for name, (_, option) in FIELDS.items():
+        assert option.about in ' '.join(parser.format_help().split()), name
 
 
 def test_docs_name_every_field() -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 import time
 from typing import Annotated, Any, get_args, get_type_hints, Protocol, TypedDict
+
+from vlm_npu_ros.engine.options import Option
 
 
 class Stamp(Protocol):
@@ -22,56 +23,41 @@ class Stamp(Protocol):
     nanosec: int
 
 
-@dataclass(frozen=True)
-class About:
-    """
-    Describes a field beyond its name and type.
-
-    text: for people, in help texts. unit: as command lines show it.
-    in_request: its name in the request, if different.
-    option: its name on the command line, if not derived from the field's name.
-    most: the largest value, if the request could hold more.
-    """
-
-    text: str
-    unit: str | None = None
-    in_request: str = ''
-    option: str = ''
-    most: float | None = None
-
-
 class AskFields(TypedDict, total=False):
     """Optional fields of a question; without a field, the node's own default applies."""
 
-    camera: Annotated[str, About('camera of the node, or several: front,rear', 'NAME')]
+    camera: Annotated[str, Option('', 'camera of the node, or several: front,rear', unit='NAME')]
     conversation: Annotated[
-        str, About('dialogue that the question belongs to', 'NAME', in_request='conversation_id')
+        str, Option('', 'dialogue that the question belongs to', unit='NAME')
     ]
-    new_conversation: Annotated[bool, About('forget that dialogue first')]
-    max_age: Annotated[float, About('oldest frame to answer from', 'SECONDS')]
+    new_conversation: Annotated[bool, Option(False, 'forget that dialogue first')]
+    max_age: Annotated[float, Option(0.0, 'oldest frame to answer from', unit='SECONDS')]
     not_before: Annotated[
         float | Stamp,
-        About('only a frame stamped at or after this: now (by the system clock), or a stamp in '
-              'seconds of ROS time', '{now,STAMP}'),
+        Option(0.0, 'only a frame stamped at or after this: now (by the system clock), or a stamp '
+               'in seconds of ROS time', unit='{now,STAMP}'),
     ]
-    num_frames: Annotated[int, About('frames to look at, evenly spaced', 'COUNT')]
-    window: Annotated[float, About('time span of those frames, ending now', 'SECONDS')]
-    timeout: Annotated[float, About('for the whole answer, waiting included', 'SECONDS')]
-    max_new_tokens: Annotated[int, About('longest answer', 'TOKENS', option='--new-tokens')]
-    yes_no: Annotated[bool, About('answer yes, no or unclear')]
+    num_frames: Annotated[int, Option(0, 'frames to look at, evenly spaced', unit='COUNT')]
+    window: Annotated[float, Option(0.0, 'time span of those frames, ending now', unit='SECONDS')]
+    timeout: Annotated[
+        float, Option(0.0, 'for the whole answer, waiting included', unit='SECONDS')
+    ]
+    max_new_tokens: Annotated[int, Option(0, 'longest answer', unit='TOKENS', flag='--new-tokens')]
+    yes_no: Annotated[bool, Option(False, 'answer yes, no or unclear')]
     choices: Annotated[
-        Sequence[str], About('answer with one of these, or unclear', 'A,B,...')
+        Sequence[str], Option((), 'answer with one of these, or unclear', unit='A,B,...')
     ]
     min_confidence: Annotated[
-        float, About('a choice less likely than this, 0 to 1, is unclear', 'P', most=1)
+        float, Option(0.0, 'a choice less likely than this, 0 to 1, is unclear', 0, 1, unit='P')
     ]
-    backend: Annotated[str, About("which of the node's backends answers", 'NAME')]
+    backend: Annotated[str, Option('', "which of the node's backends answers", unit='NAME')]
 
 
-FIELDS: dict[str, tuple[Any, About]] = {
+FIELDS: dict[str, tuple[Any, Option]] = {
     name: get_args(hint)
     for name, hint in get_type_hints(AskFields, include_extras=True).items()
 }
+_IN_REQUEST = {'conversation': 'conversation_id'}  # other names there
 _TIMES = ('builtin_interfaces/Duration', 'builtin_interfaces/Time')
 _MOST = {**dict.fromkeys(_TIMES, 2**31 - 1), 'uint32': 2**32 - 1}
 _NANOSECONDS = 1_000_000_000
@@ -94,10 +80,9 @@ def fill(request: Any, fields: AskFields) -> None:
     for name, value in fields.items():
         if name not in FIELDS:
             raise TypeError(f'{name!r} is not one of the fields {", ".join(FIELDS)}')
-        about = FIELDS[name][1]
-        target = about.in_request or name
+        target = _IN_REQUEST.get(name, name)
         if target in types:  # yes_no became answer_type
-            most = about.most or _MOST.get(types[target])
+            most = FIELDS[name][1].high or _MOST.get(types[target])
             setattr(request, target, _fitting(name, value, getattr(request, target), most))
 
 
@@ -116,14 +101,14 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an option for each field; `given` reads them from the parsed arguments."""
     either = parser.add_mutually_exclusive_group()
-    for name, (kind, about) in FIELDS.items():
+    for name, (kind, option) in FIELDS.items():
         how: dict[str, Any] = (
             {'action': 'store_true'} if kind is bool else
-            {'type': _PARSERS[kind], 'metavar': about.unit}
+            {'type': _PARSERS[kind], 'metavar': option.unit or None}
         )
         (either if name in ('yes_no', 'choices') else parser).add_argument(
-            about.option or f'--{name.replace("_", "-")}',
-            dest=name, default=argparse.SUPPRESS, help=about.text, **how,
+            option.flag or f'--{name.replace("_", "-")}',
+            dest=name, default=argparse.SUPPRESS, help=option.about, **how,
         )
 
 
