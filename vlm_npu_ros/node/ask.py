@@ -1,4 +1,4 @@
-"""One question on its way to its answer."""
+"""One question, from its arrival to its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vlm_npu_ros.node.frames import CachedFrame, View
 
 
 class Stage(str, Enum):
-    """Where a question is; the values are those of the action's feedback."""
+    """Stage of a question; the values are those of the action's feedback."""
 
     WAITING_FOR_FRAME = 'waiting_for_frame'
     ENCODING = 'encoding'
@@ -29,7 +29,7 @@ class Stage(str, Enum):
 
 @dataclass(frozen=True)
 class Piece:
-    """What is published while the answer is written."""
+    """A piece of an answer, published while it is written."""
 
     sequence: int
     delta: str
@@ -38,12 +38,12 @@ class Piece:
 
 class Ask:
     """
-    A question, its answer so far and how it ended; it ends exactly once.
+    A question, its answer so far, and its end, which comes exactly once.
 
-    Safe to use from several threads. The callbacks are called one at a time and in order; the
-    last one is `on_done`. They must be quick.
+    Safe to use from several threads. The callbacks are called one at a time and in order; the last
+    one is `on_done`. They must be quick.
 
-    on_piece: a piece was added to the answer, or the answer ended.
+    on_piece: a piece was added to the answer, or the answer has ended.
     on_stage: the stage, the position or the answer has changed.
     """
 
@@ -57,8 +57,8 @@ class Ask:
         self.options = options
         self.request_id = uuid.uuid4().hex[:12]
         self.stage: Stage | None = None
-        self.position = 0  # questions that go before this one
-        self.frame: CachedFrame | None = None  # the newest one
+        self.position = 0  # number of questions ahead of this one
+        self.frame: CachedFrame | None = None  # the newest one of the view
         self.stamps: tuple[Time, ...] = ()  # of all frames
         self.dropped_turns = 0
         self.note = ''
@@ -67,7 +67,7 @@ class Ask:
         self.finish_reason: FinishReason | None = None
         self.verdict: Verdict | None = None  # of a question with choices
         self.figures: GenerationFigures | None = None
-        self.source: Source | None = None  # of the answer, where several backends could give it
+        self.source: Source | None = None  # backend of the answer, if there are several
         self.times = AskTimes(time.monotonic())
         self._on_piece, self._on_stage, self._on_done = on_piece, on_stage, on_done
         self._sequence = 0
@@ -75,36 +75,36 @@ class Ask:
 
     @property
     def done(self) -> bool:
-        """Return whether the question has ended."""
+        """Whether the question has ended."""
         return self.finish_reason is not None
 
     @property
     def deadline(self) -> float:
-        """Return when the question shall end, time.monotonic()."""
+        """When the question times out, time.monotonic()."""
         return self.times.asked + self.options.timeout
 
     @property
     def header(self) -> Header:
-        """Return the header of the frame that the answer is about; empty before there is one."""
+        """Header of the newest frame that the answer is about; empty without a frame."""
         return self.frame.header if self.frame else Header()
 
     def enter(self, stage: Stage, position: int = 0) -> None:
-        """Change the stage, or the position in it."""
+        """Set the stage and the position."""
         with self._lock:
             if not self.done and (stage, position) != (self.stage, self.position):
                 self.stage, self.position = stage, position
                 self._on_stage(self)
 
     def frame_is_ready(self, frame: CachedFrame) -> None:
-        """Note when the question stopped waiting for a frame, and what the encoding took."""
+        """Record that the question has its frame, and how long it waited for the encoding."""
         if self.times.frame_ready is None:
-            # No stage yet: the frame was there before the question.
+            # Without a stage yet, the frame was there before the question.
             ready = time.monotonic() if self.stage else self.times.asked
             encode = min(frame.embedding.encode_seconds, ready - self.times.asked)
             self.times = replace(self.times, frame_ready=ready, encode=encode)
 
     def begin(self, view: View, dropped_turns: int) -> None:
-        """Bind the question to what it looks at: the language model starts to read."""
+        """Bind the question to its view; the language model starts to read."""
         self.frame = view.newest
         self.stamps = tuple(frame.header.stamp for frame in view.frames)
         self.dropped_turns, self.note = dropped_turns, view.note
@@ -112,7 +112,7 @@ class Ask:
         self.enter(Stage.PREFILL)
 
     def add(self, chunk: Chunk) -> None:
-        """Take a chunk of the model's answer; ignored after the end."""
+        """Add a chunk of the answer; ignored after the end."""
         with self._lock:
             if self.done:
                 return
@@ -148,7 +148,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class AskTimes:
-    """When what happened, time.monotonic(); None = it did not. `encode` is a duration."""
+    """Times of the stages, time.monotonic(); None = not reached. `encode` is a duration."""
 
     asked: float
     frame_ready: float | None = None

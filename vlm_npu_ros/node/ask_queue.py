@@ -1,4 +1,4 @@
-"""Questions wait here for their frame and for their turn."""
+"""Orders the questions, and has them answered one at a time."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
 from vlm_npu_ros.node.views import Views
 
-# Ends of answers that a dialogue can go on from.
+# Ends of answers that a dialogue can continue from.
 _WHOLE = (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
 
 
 class AskQueue:
     """
-    Answers questions one at a time, first come first served among those that have a frame.
+    Answers questions one at a time, first come, first served among those that have a frame.
 
-    A question that ends early (cancel, timeout) ends at once for its caller and leaves its place;
-    what the engine still does for it is thrown away.
+    A question that is cancelled or times out ends at once for its client and frees its place; the
+    rest of its generation is discarded.
 
-    Questions in the background are answered while no other one could be, and no other one meets
-    them: `size` and `busy` do not count them. One that is being answered is not interrupted, so
-    a question waits for one of them at most.
+    Background questions are answered only while no other one could be; `size` and `busy` do not
+    count them. One that is being answered is not interrupted, so a question waits for one of them
+    at most.
 
-    views: finds what a question looks at.
-    size: returns how many questions may wait.
-    sampling: returns how tokens are drawn.
-    dialogue_tokens: returns how many tokens a dialogue may take; 0 = what the context holds.
-    busy: returns what a question does that meets others: it waits behind them ('queue'), ends
-        itself ('reject') or ends them ('interrupt').
+    views: finds the frames of a question.
+    size: gives the number of questions that may wait.
+    sampling: gives how tokens are drawn.
+    dialogue_tokens: gives the most tokens of a dialogue; 0 = what the context holds.
+    busy: gives what a question does if others are open: wait behind them ('queue'), end itself
+        ('reject') or end them ('interrupt').
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class AskQueue:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)  # wakes the generate thread
         self._added = threading.Condition(self._lock)  # wakes the deadline thread
-        self._waiting: list[Ask] = []  # those in the background last
+        self._waiting: list[Ask] = []  # background questions last
         self._background: WeakSet[Ask] = WeakSet()
         self._running: Ask | None = None
         self._generation: Generation | None = None  # of the running question
@@ -77,14 +77,14 @@ class AskQueue:
 
     @property
     def depth(self) -> int:
-        """Return the number of questions that wait, without those in the background."""
+        """Number of waiting questions, without those in the background."""
         return sum(ask not in self._background for ask in tuple(self._waiting))
 
     def submit(self, ask: Ask, background: bool = False) -> None:
         """
-        Take a question, or end it with BusyError or InactiveError at once.
+        Add a question, or end it at once with BusyError or InactiveError.
 
-        One that has ended before is not taken.
+        A question that has already ended is ignored.
         """
         with self._lock:
             if self._closed:
@@ -106,7 +106,7 @@ class AskQueue:
             self._added.notify()
 
     def end(self, ask: Ask, error: VlmError) -> None:
-        """End a question with an error, wherever it is."""
+        """End a question with an error, in any stage."""
         ask.fail(error)
         with self._lock:
             if ask in self._waiting:
@@ -116,7 +116,7 @@ class AskQueue:
                 self._generation.cancel()
 
     def frames_changed(self) -> None:
-        """Look again: a frame was encoded, or is being encoded."""
+        """Update the waiting questions, because an encoding has begun or ended."""
         with self._lock:
             position = 0
             for ask in self._waiting if self._running else ():
@@ -124,23 +124,23 @@ class AskQueue:
             self._changed.notify()
 
     def close(self) -> None:
-        """End all questions with InactiveError, and wait until the engine has let go of them."""
+        """End all questions with InactiveError, and wait until the engine is idle."""
         with self._lock:
             self._closed = True
             error = InactiveError('The node was deactivated before the answer was complete')
             self._end_all(self._open(), error)
             self._changed.notify()
             self._added.notify()
-        self._engine.pause()  # also what only waits for the engine
+        self._engine.pause()  # also ends calls that wait for the engine
         for thread in self._threads:
             thread.join()
 
     def _open(self) -> list[Ask]:
-        """Return the questions that have not ended, the one that is being answered last."""
+        """Return the questions that have not ended; the last one is being answered."""
         return [ask for ask in (*self._waiting, self._running) if ask and not ask.done]
 
     def _make_room(self) -> BusyError | None:
-        """Return why there is no room for one more question, if there is none."""
+        """Make room for one more question, or return why there is none."""
         policy, size = self._busy(), self._size()
         others = [ask for ask in self._open() if ask not in self._background]
         if policy == 'interrupt':
@@ -155,7 +155,7 @@ class AskQueue:
         return None
 
     def _end_all(self, asks: list[Ask], error: VlmError) -> None:
-        for ask in reversed(asks):  # so that nobody moves up on the way
+        for ask in reversed(asks):  # from the end, so that none of them moves up
             self.end(ask, error)
 
     def _keep_deadlines(self) -> None:
@@ -183,7 +183,8 @@ class AskQueue:
         """
         Return the view of a waiting question; set its stage and position.
 
-        While nothing is answered, the generate thread alone looks; is_next: it takes the question.
+        While nothing is being answered, only the generate thread calls this.
+        is_next: it takes the question.
         """
         view = self._views.view_for(ask)
         if view:
@@ -203,9 +204,9 @@ class AskQueue:
             position += ask.stage is Stage.QUEUED
 
     def _take(self) -> tuple[Ask, View] | None:
-        """Return the first question that has a view, and that view."""
+        """Remove and return the first question that has a view, and the view."""
         for ask in self._waiting:
-            view = self._look(ask, 0, is_next=True)  # none of those before it has one
+            view = self._look(ask, 0, is_next=True)  # those before it have no view
             if view and not ask.done:
                 self._waiting.remove(ask)
                 self._renumber()
@@ -213,7 +214,7 @@ class AskQueue:
         return None
 
     def _fit(self, ask: Ask, view: View) -> tuple[GenerationRequest, View, int]:
-        """Return the request, what of the view it holds, and how many turns it does not."""
+        """Fit a question into the context; return the request, its view and the dropped turns."""
         request = replace(
             ask.options.request,
             images=tuple(frame.embedding for frame in view.frames),

@@ -36,11 +36,11 @@ _PROCESS = psutil.Process()
 
 class AskServer:
     """
-    Takes questions by service and action, and hands them to the queue of the active node.
+    Accepts questions by service and action, and passes them to the queue of the active node.
 
-    node: offers the topics. io: offers service and action; an open question is a coroutine of it.
-    check: makes AskOptions of a request (of either kind) or raises RequestError.
-    backend, engine: what answers, for the statistics; '' where the answer says which one did.
+    node: offers the topics. io: offers service and action; open questions are coroutines of it.
+    check: converts a request (of either kind) to AskOptions or raises RequestError.
+    backend, engine: for the statistics; '' if the answer names its backend.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class AskServer:
         self._check = check
         self._backend, self._engine = backend, engine
         self._queue: AskQueue | None = None
-        self._goals: dict[bytes, Ask] = {}  # that are open
+        self._goals: dict[bytes, Ask] = {}  # the open ones
         self._in_flight = InFlight()
-        self._memory = _PROCESS.memory_info().rss  # when a question came last
+        self._memory = _PROCESS.memory_info().rss  # when the last question came
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', DEPTH)
         self._sentences = node.create_publisher(Sentence, '~/sentence', DEPTH)
         service, action = node.resolve_service_name('~/ask'), io.resolve_action_name('~/ask')
@@ -75,14 +75,14 @@ class AskServer:
         )
 
     def use(self, queue: AskQueue | None) -> None:
-        """Hand questions to this queue from now on; without one they end as inactive."""
+        """Pass questions to this queue from now on; without one they end as inactive."""
         self._queue = queue
 
     def close(self) -> None:
-        """Remove the interfaces, when the questions that have ended are answered."""
+        """Remove the interfaces after the answers of ended questions have been sent."""
         self._requesters.close()
         self._goal_senders.close()
-        self._io.run()  # the goals that were accepted have begun
+        self._io.run()  # afterwards, accepted goals have begun
         self._in_flight.wait(LAST_RESULTS)
         self._io.run(self._remove)
         self._node.destroy_publisher(self._partials)
@@ -124,7 +124,7 @@ class AskServer:
         clients: Presence[Ask],
         goal: ServerGoalHandle | None = None,
     ) -> None:
-        """Hand a question to the queue, and fill in its result when it has ended."""
+        """Pass a question to the queue, and fill in its result when it has ended."""
         ended, queue = self._io.future(), self._queue
         try:
             if queue is None:
@@ -147,12 +147,12 @@ class AskServer:
 
     @contextmanager
     def _cancellable(self, goal: ServerGoalHandle | None, ask: Ask) -> Iterator[None]:
-        """Let a cancel of the goal find its question."""
+        """Connect a cancel of the goal with its question."""
         if goal is None:
             yield
             return
         self._goals[key_of(goal)] = ask
-        if goal.is_cancel_requested:  # before there was a question
+        if goal.is_cancel_requested:  # before the question existed
             self._cancel(goal)
         try:
             yield
@@ -230,12 +230,12 @@ def _fill_error(result: Any, error: VlmError) -> None:
 
 
 def key_of(goal: ServerGoalHandle) -> bytes:
-    """Give the id of a goal."""
+    """Return the id of a goal."""
     return bytes(goal.goal_id.uuid)
 
 
 def finish(goal: ServerGoalHandle, result: Any) -> None:
-    """Give a goal the state that its result speaks of."""
+    """Set the state of a goal according to its result."""
     if result.success:
         goal.succeed()
     elif result.error_code == CancelledError.code and goal.is_cancel_requested:
@@ -245,7 +245,7 @@ def finish(goal: ServerGoalHandle, result: Any) -> None:
 
 
 def fill_choice(result: Any, ask: Ask) -> None:
-    """Fill in choice_index, choice and confidence of a message that has them."""
+    """Fill in choice_index, choice and confidence of a message."""
     verdict = ask.verdict
     if verdict is None:
         return
@@ -263,7 +263,7 @@ def _duration(nanoseconds: int) -> Duration:
 
 def statistics(ask: Ask, backend: str, engine: Engine, memory: int) -> GenerationStats:
     """
-    Say what the answer cost; stages that did not happen are 0.
+    Compute what the answer cost; stages that did not happen are 0.
 
     memory: resident bytes of this process.
     """

@@ -1,4 +1,4 @@
-"""The heartbeat that Nav2's lifecycle manager listens for."""
+"""The heartbeat that Nav2's lifecycle manager listens to."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ try:
 except ImportError:  # ROS 2 Humble
     from rclpy.qos_event import PublisherEventCallbacks
 
-_PERIOD = 0.1  # seconds between two beats
+_PERIOD = 0.1  # seconds between heartbeats
 _TIMEOUT = 4.0  # seconds of silence after which the node counts as dead
-# A publisher that is destroyed takes with it what is on its way: some time for the last beat, and
-# a fixed one, because Fast DDS may report its arrival seconds later.
+# Destroying a publisher drops unsent messages, so the last heartbeat gets some time. The time is
+# fixed, because Fast DDS may acknowledge it seconds later.
 _FAREWELLS, _FAREWELL_PERIOD = 3, 0.05  # seconds
-_DEPTH = QoSProfile(depth=100)  # a reader that is busy for a while loses none
+_DEPTH = QoSProfile(depth=100)  # a busy reader does not lose heartbeats
 
 
 class Bond:
     """
-    Beats until it is closed, from a thread of its own: executor threads may be busy.
+    Sends heartbeats until it is closed, from its own thread because executor threads may be busy.
 
-    The manager's side forms a bond when it hears ours, so there is nothing to listen to. It takes
-    two instances that beat under one name for an error: close one before the next is started.
+    The manager forms the bond when it receives our heartbeat, so there is nothing to listen to.
+    Two instances with the same name are an error: close one before the next is started.
     """
 
     def __init__(self, node: Node, message_type: type[Any]) -> None:
@@ -36,8 +36,8 @@ class Bond:
         self._type = message_type
         self._instance_id = str(uuid.uuid4())
         self._closing = threading.Event()
-        # Without event callbacks: an executor that waits for those of a publisher that is being
-        # destroyed stops with an error (rclpy 7.1).
+        # No event callbacks: an executor fails (rclpy 7.1) if it waits for those of a publisher
+        # that is being destroyed.
         self._publisher = node.create_publisher(
             message_type,
             'bond',
@@ -48,7 +48,7 @@ class Bond:
         self._thread.start()
 
     def close(self) -> None:
-        """Tell the manager that this is the end, and fall silent."""
+        """Tell the manager that the bond ends, and stop."""
         self._closing.set()
         self._thread.join()
         self._node.destroy_publisher(self._publisher)
@@ -62,7 +62,7 @@ class Bond:
                 self._publish(active=False)
                 time.sleep(_FAREWELL_PERIOD)
         except RuntimeError:
-            if self._node.context.ok():  # else ROS was shut down, and nobody listens
+            if self._node.context.ok():  # otherwise ROS was shut down
                 raise
 
     def _publish(self, active: bool) -> None:
@@ -78,7 +78,7 @@ class Bond:
 
 
 def start_bond(node: Node) -> Bond | None:
-    """Return a bond that beats; None where the package bond is not installed."""
+    """Start the heartbeat; return None if the package bond is not installed."""
     try:
         from bond.msg import Status
     except ImportError:

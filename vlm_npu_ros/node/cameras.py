@@ -1,4 +1,4 @@
-"""From camera topics to cached embeddings."""
+"""Camera topics to cached embeddings."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings
 
 _MESSAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
-_LOG_PERIOD = 5.0  # seconds between two lines about the same camera's faults
+_LOG_PERIOD = 5.0  # seconds between log lines about faults of a camera
 
 
 @dataclass
 class CameraCounts:
-    """What became of a camera's messages since it was activated."""
+    """Numbers of a camera's messages since activation."""
 
     received: int = 0
     encoded: int = 0
@@ -46,13 +46,13 @@ class CameraCounts:
 
 class CameraFeed:
     """
-    The newest message of one camera, as it came, and its newest embedding.
+    The newest message of one camera, still serialised, and its recent embeddings.
 
-    node: resolves the topic and has the clock. io: subscribes. Raises ValueError for a topic with
-        an invalid name.
+    node: resolves the topic and has the clock. io: subscribes. Raises ValueError for an invalid
+        topic name.
 
-    Messages are not even deserialised until one of them is encoded: at 30 Hz that costs more
-    than everything else that is done to them.
+    A message is deserialised only when it is encoded: at 30 Hz, deserialising all of them would
+    cost more than everything else that is done to them.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class CameraFeed:
         self.topic = node.resolve_topic_name(settings.topic)
         self.counts = CameraCounts()
         self.history = History()
-        self.wanted = False  # a question waits for a frame: encode_rate does not hold it up
+        self.wanted = False  # a question waits for a frame, so encode_rate does not apply
         self.lost = False  # the engine was restarted since the newest frame was encoded
         self.fault = ''  # why the last frame could not be read
         self.encoding = False
@@ -80,14 +80,14 @@ class CameraFeed:
         )
 
     def start(self, arrived: Callable[[], None]) -> None:
-        """Subscribe; `arrived` is called on every message and must be quick."""
+        """Subscribe; `arrived` is called for each message and must be quick."""
         self._arrived = arrived
         self._subscription = self._io.create_subscription(
             self._type, self.topic, self._receive, self._qos, raw=True
         )
 
     def stop(self) -> None:
-        """Unsubscribe, and forget the frames."""
+        """Unsubscribe and forget the frames."""
         subscription, self._subscription = self._subscription, None
         if subscription:
             self._io.run(lambda: self._io.destroy_subscription(subscription))
@@ -105,21 +105,21 @@ class CameraFeed:
 
     @property
     def frame(self) -> CachedFrame | None:
-        """Return the newest frame that was encoded."""
+        """The newest encoded frame; None = none yet."""
         return self.history.newest
 
     @property
     def pending(self) -> bool:
-        """Return whether there is a message that was not taken."""
+        """Whether a message is waiting to be encoded."""
         return bool(self._newest)
 
     @property
     def is_urgent(self) -> bool:
-        """Return whether a question waits for the message that is there."""
+        """Whether a question waits for the message."""
         return self.wanted and self.pending
 
     def take(self) -> tuple[Header, np.ndarray]:
-        """Return header and picture of the newest message; raise ImageError if it holds none."""
+        """Remove the newest message and return its header and image; raise ImageError."""
         message = deserialize_message(self._newest.popleft(), self._type)
         if not (message.header.stamp.sec or message.header.stamp.nanosec):
             message.header.stamp = self._node.get_clock().now().to_msg()
@@ -130,8 +130,8 @@ class FrameEncoder:
     """
     A thread that turns the newest frames of all cameras into embeddings.
 
-    rate: returns how often a second and camera; 0 = only those that are wanted.
-    limits: returns what is kept of each camera.
+    rate: gives the most encodings a second and camera; 0 = only frames that questions wait for.
+    limits: gives the limits of each camera's history.
     """
 
     def __init__(
@@ -155,9 +155,9 @@ class FrameEncoder:
 
     def start(self, changed: Callable[[], None]) -> None:
         """
-        Subscribe to the cameras and begin.
+        Subscribe to the cameras and start the thread.
 
-        changed: called after each frame, encoded or not, and when an encoding begins.
+        changed: called when an encoding begins and when it has ended or failed.
         """
         self._changed = changed
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
@@ -169,7 +169,7 @@ class FrameEncoder:
             feed.start(self._notify)
 
     def stop(self) -> None:
-        """End the encoding in flight, if the engine can do that, and unsubscribe."""
+        """Stop the thread and unsubscribe; the engine ends the current encoding if it can."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
@@ -182,20 +182,20 @@ class FrameEncoder:
             feed.stop()
 
     def _forget(self) -> None:
-        """Forget all frames: simulated time was set back, and they are from the future now."""
+        """Forget all frames, which are from the future after simulated time was set back."""
         for feed in self._feeds.values():
             feed.forget()
-        self._node.get_logger().warning('The clock was set back: the frames before are forgotten')
+        self._node.get_logger().warning('The clock was set back: earlier frames are forgotten')
 
     def restore(self) -> None:
-        """Make the newest embeddings again, which the engine has lost."""
+        """Encode the newest frames again, because the engine has lost their embeddings."""
         for feed in self._feeds.values():
             feed.lost = True
         self._notify()
 
     @property
     def period(self) -> int:
-        """Return the nanoseconds between two frames that are kept."""
+        """Nanoseconds between two frames in the history."""
         rate = self._rate()
         return max(self._limits().period, round(NANOSECONDS / rate) if rate > 0 else 0)
 
@@ -206,11 +206,11 @@ class FrameEncoder:
             self._notify()
 
     def admitted(self, feed: CameraFeed, freshness: Freshness) -> CachedFrame | None:
-        """Return the camera's newest embedding if it is fresh enough, else want a new one."""
+        """Return the camera's newest frame if it is fresh enough; otherwise request a new one."""
         frame = feed.frame
         if freshness.admits(frame, self._node.get_clock().now().nanoseconds):
             return frame
-        if not feed.encoding:  # else that one may do
+        if not feed.encoding:  # otherwise that one may be fresh enough
             self.want(feed)
         return None
 
@@ -233,7 +233,7 @@ class FrameEncoder:
                 self._encode_one(feed)
 
     def _next(self) -> tuple[CameraFeed | None, float | None]:
-        """Return the feed to encode now, else how long there is nothing to do (None = open)."""
+        """Return the feed to encode now, or the seconds until there is one (None = unknown)."""
         feeds = self._feeds.values()
         for feed in (*(f for f in feeds if f.is_urgent), *(f for f in feeds if f.lost)):
             return feed, None
@@ -259,7 +259,7 @@ class FrameEncoder:
         rate = self._rate()
         if rate > 0:
             now = time.monotonic()
-            # From tick to tick and not from end to end, so that kept frames are evenly spaced.
+            # From tick to tick, not from end to start, so that kept frames are evenly spaced.
             on_tick = 0 <= now - feed.next_encoding < 1 / rate
             feed.next_encoding = (feed.next_encoding if on_tick else now) + 1 / rate
         feed.wanted = False

@@ -17,7 +17,7 @@ from vlm_npu_ros.srv import Conversations as ConversationsService
 
 
 class ConversationServer:
-    """Answers ~/conversations."""
+    """Serves `~/conversations`."""
 
     def __init__(
         self, node: Node, conversations: Conversations[CachedFrame], engine: Engine
@@ -59,5 +59,5 @@ class ConversationServer:
     def _tokens(self, request: GenerationRequest) -> int:
         try:
             return self._engine.tokens(request)
-        except VlmError:  # the engine restarts: nobody knows now
+        except VlmError:  # unknown while the engine restarts
             return 0

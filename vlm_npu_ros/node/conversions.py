@@ -3,14 +3,14 @@ Camera messages to RGB arrays.
 
     rgb = to_rgb(msg)    # (height, width, 3) uint8; raises ImageError
 
-All encodings of sensor_msgs that are pictures are converted here, exactly; one that is not known
-here is left to cv_bridge. What the encodings are taken to mean:
+All picture encodings of sensor_msgs are converted here, exactly; unknown ones are left to
+cv_bridge. How the encodings are interpreted:
 
 - 16-bit samples use their full range and are scaled by 255/65535, as cv_bridge does.
 - YUV is ITU-R BT.601 with limited range (luma 16 to 235), as in OpenCV.
-- `8UC1`, `8UC3`, `8UC4`, `16UC3` and `16UC4` name a memory layout and no colour. cv_bridge gives
-  these names to OpenCV arrays published without one, so they are read as grey, BGR and BGRA.
-- `16UC1` and `32FC1` are depth images (REP 118) and are refused: a distance is not a brightness.
+- `8UC1`, `8UC3`, `8UC4`, `16UC3` and `16UC4` name a memory layout, not colours. cv_bridge gives
+  these names to OpenCV arrays published without an encoding, so they are read as grey, BGR, BGRA.
+- `16UC1` and `32FC1` are depth images (REP 118) and rejected: a distance is not a brightness.
 - `nv12` is not in sensor_msgs, but cameras send it.
 """
 
@@ -32,12 +32,11 @@ def to_rgb(msg: Image | CompressedImage) -> np.ndarray:
     Convert a camera message, raw or compressed (JPEG or PNG).
 
     :return: (height, width, 3) uint8 in RGB order; treat it as read-only. For `rgb8` and `bgr8`
-        it is a view of the message's data, with gaps between its rows where the message has them,
-        and with channels that lie in the other order for `bgr8`; `engine.images.resize` is quick
-        with that.
-    :raises ImageError: the image is empty, cut short, damaged or too large, a depth image or of an
-        unknown encoding, or its size, step and data do not fit together; the text says what was
-        expected and what was found.
+        it is a view of the message's data, with the same gaps between rows and, for `bgr8`, with
+        a negative stride of the channels, which `engine.images.resize` handles quickly.
+    :raises ImageError: the image is empty, truncated, damaged or too large, a depth image or of an
+        unknown encoding, or its size, step and data contradict each other; the message says what
+        was expected and found.
     """
     try:
         return _decoded(msg) if isinstance(msg, CompressedImage) else _converted(msg)
@@ -55,12 +54,12 @@ def _converted(msg: Image) -> np.ndarray:
 
 
 def _by_cv_bridge(msg: Image) -> np.ndarray:
-    """Convert an encoding that is not known here, where a newer cv_bridge knows it."""
+    """Convert an encoding that only a newer cv_bridge may know."""
     if msg.encoding in _DEPTH:
         raise _depth_error(msg.encoding)
     try:
-        # The released cv_bridge is built for NumPy 1. Under NumPy 2 it loads, and ends the process
-        # with a segmentation fault when used: ros-perception/vision_opencv issue 535.
+        # The released cv_bridge is built for NumPy 1. Under NumPy 2 it loads, but crashes when
+        # used: ros-perception/vision_opencv issue 535.
         if np.lib.NumpyVersion(np.__version__) >= '2.0.0':
             raise ImportError('cv_bridge is built for NumPy 1')
         from cv_bridge import CvBridge
@@ -68,7 +67,7 @@ def _by_cv_bridge(msg: Image) -> np.ndarray:
         rgb: np.ndarray = CvBridge().imgmsg_to_cv2(msg, desired_encoding='rgb8')
         if rgb.shape != (msg.height, msg.width, 3) or rgb.dtype != np.uint8 or not rgb.size:
             raise ValueError(f'it makes {rgb.shape} of it')
-    except Exception as error:  # whatever it raises, or its compiled half that does not load
+    except Exception as error:  # any exception, also of a compiled part that does not load
         raise ImageError(
             f'The encoding {_quoted(msg.encoding)} is not known; known are: '
             f'{", ".join(_ENCODINGS)}'
@@ -81,17 +80,17 @@ def _decoded(msg: CompressedImage) -> np.ndarray:
     Decode JPEG or PNG.
 
     The format field is read as sensor_msgs/CompressedImage documents it, 'ORIG_PIXFMT; CODEC
-    compressed [COMPRESSED_PIXFMT]'; where it says nothing of use, only the data count.
+    compressed [COMPRESSED_PIXFMT]'; if it says nothing useful, only the data count.
     """
     original, _, coding = (part.strip() for part in msg.format.partition(';'))
     if original in _DEPTH or 'compressedDepth' in coding:
         raise _depth_error(msg.format)
     rgb = decode_image(bytes(msg.data))
     if coding == 'png compressed' and original in _BAYER:
-        # The publisher stores the mosaic as it is, as a grey picture.
+        # The publisher stores the mosaic unchanged, as a grey picture.
         return _demosaic(rgb[:, :, 0], original)
     if coding.endswith(('compressed rgb8', 'compressed rgb16')):
-        # The publisher gave RGB to an encoder of BGR: red and blue are swapped in the file.
+        # The publisher gave RGB to a BGR encoder, so red and blue are swapped in the file.
         return cv2.cvtColor(rgb, cv2.COLOR_BGR2RGB)
     return rgb
 
@@ -99,10 +98,10 @@ def _decoded(msg: CompressedImage) -> np.ndarray:
 @dataclass(frozen=True)
 class _Encoding:
     """
-    How an encoding lies in memory, and what makes RGB of its 8-bit samples.
+    Memory layout of an encoding, and the conversion of its 8-bit samples to RGB.
 
-    `rows` is the number of rows of `step` bytes in the data for each row of the picture;
-    width and height must be at least `least` and multiples of `multiple`.
+    `rows` is the number of rows of `step` bytes in the data for each row of the picture. Width and
+    height must be at least `least` and multiples of `multiple`.
     """
 
     convert: Callable[[np.ndarray], np.ndarray]
@@ -145,7 +144,7 @@ def _limited_range_matrix() -> np.ndarray:
 
 
 _YUV_TO_RGB = _limited_range_matrix()
-_STRIP = 64  # rows that are converted at once, in 16 bits
+_STRIP = 64  # rows converted at once, in 16 bits
 
 
 def _nv24(planes: np.ndarray) -> np.ndarray:
@@ -156,14 +155,14 @@ def _nv24(planes: np.ndarray) -> np.ndarray:
     rgb = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, _STRIP):
         rows = slice(top, min(top + _STRIP, height))
-        # In 16 bits, as OpenCV rounds the matrix to 1/1024 for 8.
+        # In 16 bits, because OpenCV rounds the matrix to 1/1024 for 8.
         wide = cv2.merge([planes[rows], chroma[rows]]).astype(np.uint16)
         cv2.convertScaleAbs(cv2.transform(wide, _YUV_TO_RGB), dst=rgb[rows])
     return rgb
 
 
-# OpenCV names a Bayer pattern after the second row's second and third pixel, ROS after the first
-# two rows' first pixels: bayer_rggb8 is BayerBG.
+# OpenCV names a Bayer pattern after the second and third pixel of the second row, ROS after the
+# first two pixels of the first two rows: bayer_rggb8 is BayerBG.
 _SAMPLED = {
     'rgb': _Encoding(_unchanged, 3),
     'bgr': _Encoding(_turned, 3),
@@ -207,7 +206,7 @@ def _check(msg: Image, encoding: _Encoding) -> None:
     if msg.step < row:
         raise ImageError(f'{_describe(msg)} needs a step of {row} bytes or more: it has '
                          f'{msg.step}.')
-    # The last row may lack the padding.
+    # The last row may have no padding.
     expected = (_buffer_rows(msg, encoding) - 1) * msg.step + row
     found = memoryview(msg.data).nbytes
     if found < expected:
@@ -229,7 +228,7 @@ def _buffer_rows(msg: Image, encoding: _Encoding) -> int:
 
 
 def _view(msg: Image, encoding: _Encoding) -> np.ndarray:
-    """Return the samples as (rows, width) or (rows, width, samples), read-only, not copied."""
+    """View the samples as (rows, width) or (rows, width, samples), read-only."""
     shape = (_buffer_rows(msg, encoding), msg.width, encoding.samples)
     strides = (msg.step, encoding.pixel_bytes, encoding.sample_bytes)
     dtype = f"{'>' if msg.is_bigendian else '<'}u{encoding.sample_bytes}"
@@ -262,5 +261,5 @@ def _depth_error(encoding: str) -> ImageError:
 
 
 def _quoted(text: str) -> str:
-    """Quote what a publisher wrote, whatever that is, for a line of the log."""
+    """Quote arbitrary text of a publisher for a line of the log."""
     return repr(text[:_LONGEST_QUOTE])

@@ -1,4 +1,4 @@
-"""A second, hidden node for what must be quick: frames and questions."""
+"""A second, hidden node for frames and questions, which must be handled quickly."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.task import Future
 
-# More pieces than the longest answer has, for a slow subscriber, and more questions than come at
-# once: with the usual depth of 10, the middleware drops the eleventh without a word.
+# Enough for the pieces of long answers to a slow subscriber, and for many questions at once: with
+# the default depth of 10, the middleware silently drops the eleventh.
 DEPTH = QoSProfile(depth=256)
-LAST_RESULTS = 1.0  # seconds that callers may take to get them when an interface is removed
-_RESULT_SECONDS = 10  # that a result is kept for a caller that does not fetch it
-_TICK = 0.1  # seconds between looks at whether the thread is still there
+LAST_RESULTS = 1.0  # seconds that clients have to fetch results when an interface is removed
+_RESULT_SECONDS = 10  # that a result is kept for a client that does not fetch it
+_TICK = 0.1  # seconds between checks that the thread is alive
 
 
 class IoNode(Node):
     """
     A hidden node beside `main`, spun by a thread of its own until it is closed.
 
-    It has the names and the clock of `main`; names given to its own methods must be resolved
-    before (`main.resolve_topic_name`), so that remappings hold. Its callbacks and coroutines run
-    one at a time and must not wait for anything, except by `await`:
+    It has the namespace and the clock of `main`. Names given to its methods must be resolved
+    before (`main.resolve_topic_name`), so that remappings apply. Its callbacks and coroutines run
+    one at a time and must not block; coroutines may `await`:
 
         ended = io.future()
         in_another_thread(lambda answer: io.complete(ended, answer))
         answer = await ended
 
-    Why a second node: rclpy's executors wait for whole nodes and build the list of what they wait
-    for anew for each callback. So the fewer entities a node has, the sooner it answers, and a
-    transition of `main`, which may load models for a minute, holds up nothing here.
+    Why a second node: rclpy's executors wait for whole nodes, and rebuild the list of what they
+    wait for before each callback. So a node with fewer entities answers sooner, and a transition
+    of `main`, which may load models for a minute, delays nothing here.
     """
 
     def __init__(self, main: Node) -> None:
-        self._main_node = main  # before Node.__init__, which may ask for the clock
+        self._main_node = main  # before Node.__init__, which may use the clock
         super().__init__(
             f'_{main.get_name()}_io',  # nodes whose names begin with _ are hidden
             namespace=main.get_namespace(),
@@ -62,20 +62,20 @@ class IoNode(Node):
         self._io_thread.start()
 
     def get_clock(self) -> Clock:
-        """Return the clock of the main node, which simulated time sets."""
+        """Return the clock of the main node, which follows simulated time."""
         return self._main_node.get_clock()
 
     def future(self) -> Future:
-        """Return what a coroutine of this node can await."""
+        """Create a future that a coroutine of this node can await."""
         return Future(executor=self._io_executor)
 
     def complete(self, future: Future, result: object = None) -> None:
-        """Let the coroutine that awaits a future go on; from any thread."""
+        """Complete a future that a coroutine awaits; from any thread."""
         future.set_result(result)
-        self._io_executor.wake()  # before 7.1.9, rclpy does not do that itself
+        self._io_executor.wake()  # rclpy before 7.1.9 does not do that itself
 
     async def sleep(self, seconds: float) -> None:
-        """Let other callbacks run meanwhile; for coroutines of this node."""
+        """Suspend a coroutine of this node."""
         over = self.future()
         timer = self.create_timer(
             seconds,
@@ -88,13 +88,13 @@ class IoNode(Node):
 
     def run(self, function: Callable[[], object] = lambda: None) -> None:
         """
-        Call a function in this node's thread, after all that is ready there, and wait for it.
+        Call a function in this node's thread, after everything that is ready there; wait for it.
 
-        Remove services and actions like that: an executor stops with an error when it comes to
-        wait for one that another thread has just destroyed.
+        Services and actions must be removed this way, because an executor fails if it waits for
+        one that another thread has just destroyed.
         """
-        # Executors begin with the newest task or with the oldest one, depending on the version of
-        # rclpy. When the first of these steps has run, the second one is behind all others.
+        # Executors start with the newest or the oldest task, depending on the version of rclpy.
+        # After the first of these steps, the second one is behind all others in either case.
         for step in (lambda: None, function):
             done = threading.Event()
             if self._io_thread.is_alive():
@@ -105,7 +105,7 @@ class IoNode(Node):
                     break
 
     def resolve_action_name(self, name: str) -> str:
-        """Give the full name of an action of `main`, remapped as a whole or by its services."""
+        """Return the full name of an action of `main`, remapped as a whole or by its services."""
         goals = f'{name}/_action/send_goal'
         resolved = self._main_node.resolve_service_name(goals)
         if resolved == self._main_node.resolve_service_name(goals, only_expand=True):
@@ -121,9 +121,9 @@ class IoNode(Node):
         cancel: Callable[[ServerGoalHandle], CancelResponse],
     ) -> ActionServer:
         """
-        Offer an action whose goals are coroutines, `execute` and `accept`.
+        Offer an action; `execute` and `accept` are coroutines.
 
-        name: full, see resolve_action_name.
+        name: the full name, see resolve_action_name.
         """
         return ActionServer(
             self,
@@ -140,14 +140,14 @@ class IoNode(Node):
         )
 
     def destroy_node(self) -> None:
-        """Stop the thread, and leave the graph."""
+        """Stop the thread and leave the graph."""
         self._io_executor.shutdown()
         self._io_thread.join()
         super().destroy_node()
 
 
 class InFlight:
-    """Counts what is under way: `with in_flight: ...`, in any thread."""
+    """Counts operations under way (`with in_flight: ...`), in any thread."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -165,19 +165,19 @@ class InFlight:
             self._changed.notify_all()
 
     def wait(self, seconds: float) -> bool:
-        """Wait until nothing is under way; tell whether that is so."""
+        """Wait until nothing is under way; return False after `seconds`."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._count, seconds)
 
 
 def spin(executor: Executor, node: Node) -> None:
-    """Run callbacks until the end; an error in one of them is logged and does not stop it."""
+    """Run callbacks until shutdown; an exception in one is logged and does not stop the others."""
     while True:
         try:
             return executor.spin()
         except ExternalShutdownException:
             return
-        except InvalidHandle:  # something was removed just when the executor looked at it
+        except InvalidHandle:  # an entity was removed just when the executor used it
             continue
         except Exception:
             node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')

@@ -1,4 +1,4 @@
-"""A lifecycle node that says no to a transition that it cannot make."""
+"""A lifecycle node that rejects transitions that are not possible."""
 
 from __future__ import annotations
 
@@ -14,43 +14,42 @@ from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
 from vlm_npu_ros.engine.errors import InactiveError, VlmError
 
-_GRACE = 0.1  # seconds; rclpy publishes the end of a transition a little before it has ended
+_GRACE = 0.1  # seconds; rclpy announces the end of a transition slightly before it has ended
 
 
 class ManagedNode(LifecycleNodeMixin, Node):
     """
     A node whose transitions happen one at a time; get_state answers meanwhile.
 
-    Two names of rclpy in here are private, and no others in this package:
+    It uses two private names of rclpy, the only ones in this package:
 
-    - `__change_state`, which each transition goes through, requested or triggered. Before 8.0,
-      rclpy raises an error there where the state does not allow a transition, and sends no
-      response. It is overridden by its mangled name; where a later rclpy has no such method, that
-      one refuses what the state does not allow, and only requests during a transition are no
-      longer refused here.
-    - `_state_machine`, for the state, and to let go of the node. Where there is none, the node
-      stays in the graph until it is garbage collected.
+    - `__change_state`, which all transitions go through. rclpy before 8.0 raises an exception
+      there if the state does not allow a transition, and sends no response. It is overridden by
+      its mangled name. If a later rclpy has no such method, rclpy itself rejects transitions that
+      the state does not allow, and only requests during a transition are no longer rejected here.
+    - `_state_machine`, for the state, and to release the node. Without it, the node stays in the
+      graph until it is garbage collected.
     """
 
     def __init__(self, name: str, **node_options: object) -> None:
         Node.__init__(self, name, **node_options)
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self.in_transition = threading.Lock()  # held during one
+        self.in_transition = threading.Lock()  # held during a transition
 
     def release(self) -> None:
-        """Give back everything that the transitions took; may be called in any state."""
+        """Free everything that the transitions created; may be called in any state."""
 
     @property
     def state(self) -> str:
-        """Name the current state, as `unconfigured`."""
+        """The name of the current state, such as `unconfigured`."""
         return str(self._state_machine.current_state[1])
 
     def _LifecycleNodeMixin__change_state(  # noqa: N802
         self, transition_id: int
     ) -> TransitionCallbackReturn:
-        """Refuse a transition that cannot be made now."""
+        """Reject a transition that is not possible now."""
         if not self.in_transition.acquire(timeout=_GRACE):
-            self.get_logger().warning('A transition is refused: another one is under way')
+            self.get_logger().warning('A transition was rejected: another one is under way')
             return TransitionCallbackReturn.FAILURE
         try:
             possible = [found[0] for found in self._state_machine.available_transitions]
@@ -64,7 +63,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
             self.in_transition.release()
 
     def destroy_node(self) -> None:
-        """Leave the graph; rclpy's state machine would keep the node there until collected."""
+        """Leave the graph at once; rclpy's state machine would keep the node until collected."""
         super().destroy_node()
         state_machine = getattr(self, '_state_machine', None)
         if state_machine:
@@ -72,7 +71,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
 
 def inactive_error(node: Node) -> InactiveError:
-    """Give the error of a question to a node that is not active."""
+    """Return the error of a question to a node that is not active."""
     name = node.get_fully_qualified_name()
     return InactiveError(f'{name} is not active: ros2 lifecycle set {name} activate')
 
@@ -87,9 +86,9 @@ def transition(
     Callable[[ManagedNodeT, LifecycleState], TransitionCallbackReturn],
 ]:
     """
-    Make a lifecycle callback of a method; its errors are logged, which rclpy does not do.
+    Make a method a lifecycle callback; its errors are logged, which rclpy does not do.
 
-    on_failure: what the callback returns after an error, when the node has been released.
+    on_failure: result after an error; the node is released then.
 
         @transition(TransitionCallbackReturn.FAILURE)
         def on_configure(self) -> None:

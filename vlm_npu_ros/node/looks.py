@@ -1,4 +1,4 @@
-"""What an answer says about the view, and when that is a change."""
+"""Detects changes from one answer to the next."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
 
 class Hysteresis:
     """
-    Takes what each look says, and changes when enough looks in a row say the same.
+    Confirms an answer when enough looks in a row agree on it.
 
-    agreeing: so many; 0 or 1 = the first one.
-    said: what is confirmed; None = nothing yet.
-    since: stamp of the first frame of which that was said.
+    agreeing: number of looks; 0 or 1 = the first one.
+    said: the confirmed answer; None = none yet.
+    since: stamp of the first frame with that answer.
     """
 
     def __init__(self, agreeing: int) -> None:
         self._agreeing = agreeing
         self._said: str | None = None
-        self._first: Time | None = None  # that it was said of
-        self._count = 0  # in a row
+        self._first: Time | None = None  # stamp of the first look in a row
+        self._count = 0  # looks in a row
         self.said: str | None = None
         self.since: Time | None = None
 
     def add(self, said: str, stamp: Time) -> bool:
-        """Take what is said of the next frame; return whether that is a change, or the first."""
+        """Add the answer of the next look; return whether it confirms a change."""
         if said != self._said:
             self._said, self._first, self._count = said, stamp, 0
         self._count += 1
@@ -42,7 +42,7 @@ class Hysteresis:
 
 
 def said(ask: Ask) -> str:
-    """Return what an answer is compared by: its choice, or its text."""
+    """Return the comparable part of an answer: its choice, or its text."""
     if ask.verdict is None:
         return ask.answer.strip().casefold()
     index = ask.verdict.index
@@ -50,7 +50,7 @@ def said(ask: Ask) -> str:
 
 
 def fill_look(message: Any, ask: Ask, clock: Clock) -> None:
-    """Fill in answer, header and frame_age of a message that has them."""
+    """Fill in answer, header and frame_age of a message."""
     message.answer = ask.answer
     if ask.frame:
         message.header = ask.frame.header

@@ -1,4 +1,4 @@
-"""Who may have asked: clients that are only half discovered, and clients that have gone."""
+"""Clients that are only half discovered, and clients that have gone."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.utilities import get_rmw_implementation_identifier
 from vlm_npu_ros.node.io_node import IoNode
 
-_PERIOD = 1.0  # seconds between looks for clients that have gone
-_TICK = 0.02  # seconds between looks for a reader that is not discovered yet
-_PATIENCE = 10.0  # seconds; the longest seen, on a busy machine of 2 cores, was 0.9
-_PARTICIPANT = 12  # bytes of a DDS gid; the others tell a participant's endpoints apart
+_PERIOD = 1.0  # seconds between checks for clients that have gone
+_TICK = 0.02  # seconds between checks for a reader that is not discovered yet
+_PATIENCE = 10.0  # seconds; the longest seen, on a busy machine with 2 cores, was 0.9
+_PARTICIPANT = 12  # bytes of a DDS gid; the rest distinguishes a participant's endpoints
 
-_ARRIVAL = 2  # looks until the graph shows all of a client that has just come
+_ARRIVAL = 2  # checks until the graph shows a new client completely
 
 Question = TypeVar('Question')
 
 
 @dataclass
 class _Open:
-    """A question: the clients that may have asked it, and the looks since it came."""
+    """An open question: the clients that may have asked it, and the checks since it came."""
 
     clients: set[object]
     looks: int = 0
@@ -36,14 +36,14 @@ class _Open:
 
 class Presence(Generic[Question]):
     """
-    Looks after the clients of a service or an action; for callbacks of `io` only.
+    Watches the clients of a service or an action; for callbacks of `io` only.
 
-    rclpy does not say which client has sent a request. So a question belongs to all clients that
-    the graph shows in the two seconds after it came, and is abandoned when none of them is left.
-    Where the graph shows none at all, it never is.
+    rclpy does not tell which client sent a request. So a question belongs to all clients that the
+    graph shows within two seconds after it came, and is abandoned when none of them is left. If
+    the graph shows no client at all, the question is never abandoned.
 
-    name: of the service or, with `is_action`, of the action, as the graph knows it.
-    gone: called with a question that is watched over and whose clients have gone.
+    name: full name of the service or, with `is_action`, of the action.
+    gone: called with a watched question whose clients have gone.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Presence(Generic[Question]):
         self._clients: Callable[[], set[object]]
         if is_action:
             self._clients = functools.partial(_clients_of_action, io, name)
-            # A client makes the reader of its results after that of its acceptances.
+            # A client creates the reader of results after that of goal responses.
             ends = f'{name}/_action/send_goal', f'{name}/_action/get_result'
         else:
             self._clients = functools.partial(_clients_of_service, io, name)
@@ -70,7 +70,7 @@ class Presence(Generic[Question]):
         )
 
     def close(self) -> None:
-        """Stop looking, and let what waits for a client go on."""
+        """Stop checking, and end the waiting of `discovered`."""
         self._closed = True
         self._io.run(lambda: self._io.destroy_timer(self._timer))
 
@@ -78,19 +78,19 @@ class Presence(Generic[Question]):
         """
         Wait until responses reach all clients that may have sent requests, 10 s at most.
 
-        A client is discovered piece by piece, and its request may come before the node knows the
+        A client is discovered piece by piece; its request may come before the node knows the
         reader of the response.
         """
         deadline = time.monotonic() + _PATIENCE
         while (missing := self._half_discovered() - self._given_up) and not self._closed:
             if time.monotonic() > deadline:
-                self._given_up |= missing  # what sends requests but never reads responses
+                self._given_up |= missing  # these send requests but never read responses
                 return
             await self._io.sleep(_TICK)
 
     @contextmanager
     def watching(self, question: Question) -> Iterator[None]:
-        """Call `gone` if the clients of this question leave meanwhile."""
+        """Call `gone` if the clients of this question leave before the block ends."""
         self._open[question] = _Open(self._clients())
         try:
             yield
@@ -108,13 +108,13 @@ class Presence(Generic[Question]):
 
 
 def _clients_of_action(node: Node, name: str) -> set[object]:
-    """Give the endpoints by which clients of an action hear its feedback."""
+    """Return the endpoints by which clients of an action receive feedback."""
     endpoints = node.get_subscriptions_info_by_topic(f'{name}/_action/feedback')
     return {bytes(endpoint.endpoint_gid) for endpoint in endpoints}
 
 
 def _clients_of_service(node: Node, name: str) -> set[object]:
-    """Give the names of the nodes that have a client of a service."""
+    """Return the names of the nodes that have a client of a service."""
     clients: set[object] = set()
     for one in node.get_node_names_and_namespaces():
         try:
@@ -128,11 +128,11 @@ def _clients_of_service(node: Node, name: str) -> set[object]:
 
 def _half_discovered(node: Node, request: str, response: str) -> Counter[bytes]:
     """
-    Count, by participant, the writers of a service's requests beyond the readers of its responses.
+    Count, for each participant, request writers of a service without a response reader.
 
-    For rmw_fastrtps, which holds up a response to a reader that it does not know for 100 ms and
-    then drops it, so that the client waits forever (ros2/rmw_fastrtps#842). Other middlewares wait
-    by themselves, and may use other names than these of DDS: for them, nothing is counted.
+    rmw_fastrtps delays a response to an unknown reader for 100 ms and then drops it, so that the
+    client waits forever (ros2/rmw_fastrtps#842). Other middlewares wait by themselves, and may use
+    other names than those of DDS, so nothing is counted for them.
     """
     if not get_rmw_implementation_identifier().startswith('rmw_fastrtps'):
         return Counter()

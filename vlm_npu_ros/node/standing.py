@@ -1,4 +1,4 @@
-"""Standing questions: always answered, and read without waiting."""
+"""Standing questions: always answered, and readable without waiting."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class StandingQuestions:
     """
     Offers a topic and a service for each standing question, `~/standing/<name>`.
 
-    check: makes AskOptions of a request of the Ask service or raises RequestError.
+    check: converts a request of the Ask service to AskOptions or raises RequestError.
 
-    Raises ValueError for settings that make no sense.
+    Raises ValueError for invalid settings.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class StandingQuestions:
         settings: Sequence[StandingSettings],
         check: Callable[[Any], AskOptions],
     ) -> None:
-        options = [_options(question, check) for question in settings]  # before there is anything
+        options = [_options(question, check) for question in settings]  # before anything exists
         self._questions = [
             _StandingQuestion(node, *both) for both in zip(settings, options, strict=True)
         ]
 
     def use(self, evaluations: Evaluations | None) -> None:
-        """Have the questions answered by these from now on; without them, nothing is looked at."""
+        """Use these evaluations from now on; without them, nothing is asked."""
         for question in self._questions:
             question.use(evaluations)
 
@@ -71,11 +71,11 @@ class StandingQuestions:
 @dataclass
 class _Known:
     """
-    What has been seen since the node was activated; no frame is kept for it.
+    What was answered since the node was activated.
 
-    answer: as it is published.
-    stamp: of the frame of the last look that was answered, nanoseconds; None = there is none.
-    words: the answer of the last look that said what is confirmed.
+    answer: the published message.
+    stamp: of the frame of the last answered look, nanoseconds; None = no answer yet.
+    words: text of the last answer that agrees with the confirmed one.
     """
 
     hysteresis: Hysteresis
@@ -85,7 +85,7 @@ class _Known:
 
 
 class _StandingQuestion:
-    """One of them, as a subscriber to its answers."""
+    """A standing question, subscriber to its evaluation."""
 
     deadline = math.inf
 
@@ -96,7 +96,7 @@ class _StandingQuestion:
         self._expected = _expected(settings, options.request.choices)
         self.period = settings.period
         self._active = False
-        self._lock = threading.Lock()  # between who looks and who reads
+        self._lock = threading.Lock()  # between looks and calls of the service
         self._known = self._nothing()
         name = f'~/standing/{settings.name}'
         self._publisher = node.create_publisher(StandingAnswer, name, _LATCHED)
@@ -109,7 +109,7 @@ class _StandingQuestion:
         return _Known(Hysteresis(self._settings.agreeing), answer)
 
     def use(self, evaluations: Evaluations | None) -> None:
-        """Begin with nothing known; or let go."""
+        """Start without an answer, or stop."""
         self._active = evaluations is not None
         if evaluations:
             self._known = self._nothing()
@@ -121,7 +121,7 @@ class _StandingQuestion:
         self._node.destroy_publisher(self._publisher)
 
     def looked(self, ask: Ask) -> None:
-        """Keep and publish what was seen."""
+        """Store and publish an answer."""
         if ask.error:
             self.ended(ask.error)
             return
@@ -138,7 +138,7 @@ class _StandingQuestion:
         self._publisher.publish(answer)
 
     def ended(self, error: VlmError) -> None:
-        """Keep and publish why there is no newer answer."""
+        """Store and publish why there is no newer answer."""
         answer = self._known.answer
         with self._lock:
             answer.error_code, answer.error_msg = error.code, str(error)
@@ -150,7 +150,7 @@ class _StandingQuestion:
         return response
 
     def _verdict(self, known: _Known) -> tuple[bool, str]:
-        """Return whether what is expected is so, and in words what is."""
+        """Return success and message of the service."""
         if not self._active:
             return False, str(inactive_error(self._node))
         error, confirmed = known.answer.error_msg, known.hysteresis.said
@@ -165,7 +165,7 @@ class _StandingQuestion:
 
 
 def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> AskOptions:
-    """Return the checked question; raise ValueError that names the parameter."""
+    """Check a question; raise ValueError, which names the parameter."""
     prefix = f'standing.{settings.name}'
     if not settings.question.strip():
         raise ValueError(f'{prefix}.question is empty')
@@ -173,7 +173,7 @@ def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> 
         raise ValueError(
             f'{prefix}.answer_type must be one of {tuple(_TYPES)}, not {settings.answer_type!r}'
         )
-    # Its max_age is that of the cached answer, not of a question.
+    # Its max_age is for the cached answer, not for a question.
     request = shared_fields(settings, 'answer_type', 'max_age')
     request.answer_type = _TYPES[settings.answer_type]
     try:
@@ -185,7 +185,7 @@ def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> 
 
 
 def _expected(settings: StandingSettings, choices: tuple[str, ...]) -> str:
-    """Return the choice that makes the service succeed; '' = any answer does."""
+    """Return the choice for which the service succeeds; '' = any answer."""
     wanted = ' '.join(settings.expected.split()).casefold()
     if not wanted:
         return choices[0] if choices else ''

@@ -41,19 +41,19 @@ from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
 from vlm_npu_ros.node.watch_server import WatchServer
 
-_SWITCH = 0.001  # seconds that a thread runs while another one waits: Python's 5 ms add up
-_THREADS = 4  # of the executor; only transitions keep one of them busy
+_SWITCH = 0.001  # seconds that a thread may hold the GIL while others wait; Python's 5 ms add up
+_THREADS = 4  # of the executor; only a transition keeps one busy
 
 
 class VlmNode(ManagedNode):
     """
     Answers questions about what its cameras see.
 
-    unconfigured: nothing. inactive: models loaded, interfaces there, questions end as inactive.
-    active: frames are encoded as they come, questions are answered.
+    unconfigured: nothing is loaded. inactive: models are loaded and interfaces exist; questions
+    end as inactive. active: frames are encoded, questions are answered.
 
-    Frames and questions come by an IoNode beside it, which has a thread of its own; whoever makes
-    a VlmNode spins it, and destroys it at the end.
+    Frames and questions come through an IoNode, which has a thread of its own. The owner of a
+    VlmNode must spin it, and destroy it at the end.
     """
 
     def __init__(self, **node_options: object) -> None:
@@ -72,7 +72,7 @@ class VlmNode(ManagedNode):
         self._feeds: dict[str, CameraFeed] = {}
         self._encoder: FrameEncoder | None = None
         self._queue: AskQueue | None = None
-        # What takes back each step of on_configure and of on_activate.
+        # Undo the steps of on_configure and of on_activate.
         self._configured, self._active = ExitStack(), ExitStack()
 
     @transition(TransitionCallbackReturn.FAILURE)
@@ -94,7 +94,7 @@ class VlmNode(ManagedNode):
         }
         configured.callback(setattr, self, '_feeds', {})
         configured.callback(self._forget_dialogues)
-        # Before the models, which take longer to load than a mistake to find.
+        # Before the models, so that mistakes are found before the long loading.
         self._standing = StandingQuestions(self, self.parameters.standing(), self._check)
         configured.callback(self._standing.close)
         self._engine = self._load(chain)
@@ -108,15 +108,15 @@ class VlmNode(ManagedNode):
         log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
 
     def _load(self, chain: list[EngineSettings]) -> Engine:
-        """Return what answers: one backend, or several that stand in for each other."""
-        # Known before it has loaded, so that closing it can end the loading.
+        """Load the engine: one backend, or several that stand in for each other."""
+        # Stored before it is loaded, so that shut_down can end the loading by closing it.
         self._engine = engine = self._make(chain[0]) if len(chain) == 1 else self._chained(chain)
         self._configured.callback(engine.close)
         engine.load()
         return engine
 
     def _chained(self, chain: list[EngineSettings]) -> FallbackEngine:
-        """Return the backends in order of preference, not loaded yet."""
+        """Make an engine of several backends in order of preference, not loaded yet."""
         options = self.parameters.fallback
         members = [
             Member(
@@ -130,9 +130,9 @@ class VlmNode(ManagedNode):
 
     def _make(self, settings: EngineSettings, prefix: str = '') -> Engine:
         """
-        Return the engine of one backend, loaded unless it has a process of its own.
+        Make the engine of one backend, loaded unless it has a process of its own.
 
-        prefix: of what it logs.
+        prefix: of its log lines.
         """
         log = self.get_logger()
         if not self.parameters.isolated(settings.backend):
@@ -146,7 +146,7 @@ class VlmNode(ManagedNode):
         )
 
     def _engine_changed(self, prefix: str, failure: str) -> None:
-        """Log that an engine was lost or, without a failure, that it is ready again."""
+        """Log that an engine was lost (`failure`) or is ready again ('')."""
         if failure:
             self.get_logger().error(prefix + failure)
             return
@@ -157,7 +157,7 @@ class VlmNode(ManagedNode):
 
     @transition(TransitionCallbackReturn.ERROR)
     def on_activate(self) -> None:
-        """Begin to encode frames and to answer questions."""
+        """Start to encode frames and to answer questions."""
         if self._ending:
             raise InactiveError('The node is being shut down')
         assert self._engine and self._server and self._watches and self._standing
@@ -208,7 +208,7 @@ class VlmNode(ManagedNode):
 
     @transition(TransitionCallbackReturn.ERROR)
     def on_deactivate(self) -> None:
-        """End the questions that are on their way, and rest."""
+        """End all questions and stop encoding."""
         self._deactivate()
 
     @transition(TransitionCallbackReturn.ERROR)
@@ -218,7 +218,7 @@ class VlmNode(ManagedNode):
 
     @transition(TransitionCallbackReturn.ERROR)
     def on_shutdown(self) -> None:
-        """Free everything, whatever the state."""
+        """Free everything, in any state."""
         self.release()
 
     @transition(TransitionCallbackReturn.FAILURE)
@@ -227,12 +227,12 @@ class VlmNode(ManagedNode):
         self.release()
 
     def _deactivate(self) -> None:
-        # All of it, the last first, whatever of it fails.
+        # Everything, in reverse order, even if some of it fails.
         self._active.close()
         self._queue = self._encoder = None
 
     def release(self) -> None:
-        """Give back everything that the transitions took; may be called in any state."""
+        """Free everything that the transitions created; may be called in any state."""
         try:
             self._deactivate()
         finally:
@@ -251,7 +251,7 @@ class VlmNode(ManagedNode):
         super().destroy_node()
 
     def shut_down(self) -> None:
-        """End everything, from any thread; a model that is being loaded is not waited for."""
+        """End everything, from any thread, without waiting for a model that is being loaded."""
         self._ending = True
         engine = self._engine
         if engine:
@@ -272,7 +272,7 @@ def _frames_changed(queue: AskQueue, evaluations: Evaluations) -> None:
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM."""
-    # Our own handlers: rclpy's would cut the connections before the open questions are ended.
+    # Our own handlers, because rclpy's close the connections before the open questions end.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = _stop_signals()
     sys.setswitchinterval(_SWITCH)
@@ -299,10 +299,10 @@ def main() -> int:
 
 def _stop_signals() -> socket.socket:
     """
-    Return a socket that can be read from once SIGINT or SIGTERM has come.
+    Return a socket that becomes readable when SIGINT or SIGTERM comes.
 
-    A Python handler would not do: the kernel may give the signal to any thread, and a main thread
-    that waits for a lock does not wake up then.
+    A Python handler is not enough: the kernel may deliver the signal to any thread, and a main
+    thread that waits for a lock does not wake up then.
     """
     told, teller = socket.socketpair()
     teller.setblocking(False)

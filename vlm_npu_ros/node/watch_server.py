@@ -1,4 +1,4 @@
-"""The Watch action: asks the same question again and again, and tells when the answer changes."""
+"""The Watch action: repeats a question and reports when the answer changes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from vlm_npu_ros.node.presence import Presence
 
 class WatchServer:
     """
-    Takes watches, and hands their questions to the evaluations of the active node.
+    Accepts watches, and passes their questions to the evaluations of the active node.
 
     io: offers the action; each open watch is a coroutine of it.
-    check: makes AskOptions of a request of the Ask service or raises RequestError.
+    check: converts a request of the Ask service to AskOptions or raises RequestError.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class WatchServer:
         self._node, self._io = node, io
         self._check = check
         self._evaluations: Evaluations | None = None
-        self._watches: dict[bytes, _Watch] = {}  # that are open
+        self._watches: dict[bytes, _Watch] = {}  # the open ones
         self._in_flight = InFlight()
         action = io.resolve_action_name('~/watch')
         self._clients = Presence(io, action, self._client_gone, is_action=True)
@@ -52,17 +52,17 @@ class WatchServer:
 
     @property
     def count(self) -> int:
-        """Count the open watches."""
+        """Number of open watches."""
         return len(self._watches)
 
     def use(self, evaluations: Evaluations | None) -> None:
-        """Look by these from now on; without them, watches end as inactive."""
+        """Use these evaluations from now on; without them, watches end as inactive."""
         self._evaluations = evaluations
 
     def close(self) -> None:
-        """Remove the interface, when the watches that have ended have their results."""
+        """Remove the interface after the results of ended watches have been sent."""
         self._clients.close()
-        self._io.run()  # the goals that were accepted have begun
+        self._io.run()  # afterwards, accepted goals have begun
         self._in_flight.wait(LAST_RESULTS)
         self._io.run(self._action.destroy)
 
@@ -87,14 +87,14 @@ class WatchServer:
         evaluations, over = self._evaluations, self._io.future()
         if evaluations is None:
             raise inactive_error(self._node)
-        # Its timeout is that of the watch, not of a question.
+        # Its timeout is for the watch, not for a question.
         options = self._check(shared_fields(goal.request, 'timeout'))
         watch = _Watch(
             goal, options, self._node.get_clock(), functools.partial(self._io.complete, over)
         )
         self._watches[key_of(goal)] = watch
         evaluations.join(options, watch)
-        if goal.is_cancel_requested:  # before it was among the watches
+        if goal.is_cancel_requested:  # before the watch existed
             self._cancel(goal)
         try:
             with self._clients.watching(watch):
@@ -117,9 +117,9 @@ class WatchServer:
 
 class _Watch:
     """
-    One watch: what it has seen, and its one end.
+    One watch; subscriber to its evaluation.
 
-    Raises RequestError for a goal that makes no sense.
+    Raises RequestError for an invalid goal.
 
     over: it has ended, and `on_end` was called.
     """
@@ -148,7 +148,7 @@ class _Watch:
         self._lock = threading.RLock()
 
     def looked(self, ask: Ask) -> None:
-        """Tell what was seen, if it is to be told, and end if it is what was waited for."""
+        """Report an answer if it is due, and end if it is the one in `until`."""
         with self._lock:
             if self.over:
                 return
@@ -167,7 +167,7 @@ class _Watch:
                 self._end(None)
 
     def _tell_error(self, error: VlmError) -> None:
-        """Tell an error once, and not at each of its repetitions."""
+        """Report an error once, not each time it recurs."""
         if error.code != self._error_code:
             self._error_code = error.code
             self.goal.publish_feedback(
@@ -197,7 +197,7 @@ class _Watch:
 
 
 def _until(wanted: str, choices: tuple[str, ...]) -> str | None:
-    """Return the choice that ends a watch, as it is written there; None = there is none."""
+    """Return the choice that ends a watch, spelled as in the choices; None = no such choice."""
     name = ' '.join(wanted.split()).casefold()
     if not name:
         return None
