@@ -9,14 +9,13 @@ import threading
 from builtin_interfaces.msg import Time
 import cv2
 from rclpy.context import Context
-from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.images import resize
-from vlm_npu_ros.nav.node_thread import NodeThread
+from vlm_npu_ros.nav.background_node import BackgroundNode
 from vlm_npu_ros.node.conversions import to_rgb
 
 _TYPES = {'raw': Image, 'compressed': CompressedImage}
@@ -25,7 +24,7 @@ _MOST = 1000  # pictures that are kept, of about 40 KiB each
 _QUALITY = 85  # of the JPEG
 
 
-class MissionCamera:
+class MissionCamera(BackgroundNode):
     """
     Keeps small pictures of a camera's frames while a mission looks, and tells the time.
 
@@ -33,7 +32,6 @@ class MissionCamera:
             answer = vlm.ask('what do you see?', not_before=camera.now())
             jpeg = camera.picture_of(answer.stamp, answer.frame_id)
 
-    It has a node and a thread of its own, in a context that must be initialised.
     topic: of the images; '' = no pictures. transport: raw or compressed.
     reliability: best_effort or reliable. width: of the pictures, in pixels.
     """
@@ -51,23 +49,12 @@ class MissionCamera:
         self._comes = self._looks = False
         self._pictures: dict[tuple[float, str], bytes] = {}
         self._changed = threading.Condition()
-        self._node = Node('mission_camera', context=context, start_parameter_services=False)
+        self._has_topic = bool(topic)
+        super().__init__('mission_camera', context)
         if topic:
             qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy[reliability.upper()])
             # Raw: messages are deserialised only while the mission looks.
             self._node.create_subscription(self._type, topic, self._on_message, qos, raw=True)
-        self._has_topic = bool(topic)
-        self._thread = NodeThread(self._node)
-
-    def __enter__(self) -> MissionCamera:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Stop the thread and destroy the node."""
-        self._thread.close()
 
     def wait_for_frame(self, patience: float) -> bool:
         """Wait up to patience seconds; return whether frames come (True without a topic)."""

@@ -21,10 +21,9 @@ import time
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from builtin_interfaces.msg import Time
 from rclpy.context import Context
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Empty
-from vlm_npu_ros.nav.node_thread import NodeThread
+from vlm_npu_ros.nav.background_node import BackgroundNode
 
 _FOLLOWING = 2.0  # seconds for which the follower counts as driving after its last feedback
 _REPEAT = 0.2  # seconds between two Empty
@@ -33,11 +32,10 @@ _REPEAT_SECONDS = 2.0  # in all, unless the follower continues
 _STATUS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class WaypointInput:
+class WaypointInput(BackgroundNode):
     """
     Calls look(index, time of arrival) where the follower arrives, then lets it continue.
 
-    A context manager with a node and threads of its own, in a context that must be initialised.
     The follower has arrived when its goal of navigate_to_pose has succeeded; the index is that of
     its newest feedback. Where look raises, the follower waits until its own timeout and counts the
     waypoint as missed. Raises ImportError without nav2_msgs.
@@ -58,8 +56,8 @@ class WaypointInput:
         self._look = look
         self._index, self._heard = 0, -_FOLLOWING  # of the newest feedback; time.monotonic()
         self._past: set[bytes] | None = None  # goals that had ended; None = not known yet
-        self._ending = False
-        self._node = Node('waypoint_input', context=context, start_parameter_services=False)
+        self._worker = ThreadPoolExecutor(1, 'waypoint_look')
+        super().__init__('waypoint_input', context)
         self._go_on = self._node.create_publisher(Empty, topic, 10)
         self._node.create_subscription(
             FollowWaypoints.Impl.FeedbackMessage, 'follow_waypoints/_action/feedback',
@@ -69,21 +67,13 @@ class WaypointInput:
             GoalStatusArray, 'navigate_to_pose/_action/status',
             self._on_status, _STATUS,
         )
-        self._worker = ThreadPoolExecutor(1, 'waypoint_look')
-        self._thread = NodeThread(self._node)
-
-    def __enter__(self) -> WaypointInput:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Stop the threads and destroy the node; waits for a look that is under way."""
         self._ending = True
-        self._thread.stop()  # first: its callbacks give the worker more to do
+        self._thread.join()  # first: its callbacks give the worker more to do
         self._worker.shutdown(cancel_futures=True)
-        self._thread.close()
+        super().close()
 
     def _on_feedback(self, message: object) -> None:
         self._index = message.feedback.current_waypoint  # type: ignore[attr-defined]
