@@ -323,7 +323,7 @@ def test_template_of_the_model_itself_is_left_to_its_tokenizer(tmp_path: Path) -
 
 
 def test_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match='holds no pictures'):
+    with pytest.raises(UsageError, match='has 0 JPEG'):
         request(conversion(), tmp_path)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import PackageNotFoundError, version
 import os
 import sys
 from typing import TextIO
 
 from vlm_npu_ros.cli import ask, chat, doctor, inspect, models, parameters
 from vlm_npu_ros.engine.errors import NotSupportedError, VlmError
+from vlm_npu_ros.engine.share import version
 
 _CTRL_C = 130
 _CLOSED_PIPE = 141
@@ -47,7 +47,8 @@ def _discard(stream: TextIO) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='vlm-npu', description=__doc__)
-    parser.add_argument('--version', action='version', version=f'vlm-npu {_version()}')
+    release = version() or 'of a ROS workspace'
+    parser.add_argument('--version', action='version', version=f'vlm-npu {release}')
     commands = parser.add_subparsers(required=True, metavar='COMMAND')
     chat.add_parsers(commands)
     ask.add_parser(commands)
@@ -75,13 +76,6 @@ def _no_converter(args: argparse.Namespace) -> int:
         'The converter is for a desktop and not installed with the ROS package',
         "Install it there: pip install '.[convert]'",
     )
-
-
-def _version() -> str:
-    try:
-        return version('vlm_npu_ros')
-    except PackageNotFoundError:  # run from a ROS workspace, which installs no metadata
-        return 'of a ROS workspace'
 
 
 if __name__ == '__main__':

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import decode_image
+from vlm_npu_ros.engine.images import read_image
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.engine.video import frames_of
@@ -81,7 +81,7 @@ def read(paths: Sequence[Path], frames: int) -> Pictures:
     if videos:
         seconds, rgb = zip(*frames_of(videos[0], frames), strict=True)
         return Pictures(tuple(paths), list(rgb), seconds)
-    return Pictures(tuple(paths), [_picture(path) for path in paths])
+    return Pictures(tuple(paths), [read_image(path) for path in paths])
 
 
 def encoded(engine: Engine, pictures: Pictures, screen: ChatScreen) -> View:
@@ -92,12 +92,3 @@ def encoded(engine: Engine, pictures: Pictures, screen: ChatScreen) -> View:
             images.append(engine.encode(rgb))
             one_more()
     return View(pictures.paths, tuple(images), pictures.seconds)
-
-
-def _picture(path: Path) -> np.ndarray:
-    try:
-        return decode_image(path.read_bytes(), apply_orientation=True)
-    except OSError as error:
-        raise ImageError(f'{path} cannot be read: {error.strerror}') from error
-    except ImageError as error:
-        raise ImageError(f'{path}: {error}') from error

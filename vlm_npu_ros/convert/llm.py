@@ -23,10 +23,11 @@ from vlm_npu_ros.convert import rkllm
 from vlm_npu_ros.convert.calibration import DATASET, FAMILIES, Request
 from vlm_npu_ros.convert.checkpoint import Checkpoint
 from vlm_npu_ros.convert.errors import ConversionError, ToolkitMissingError, UsageError
+from vlm_npu_ros.convert.pictures import pictures_in
 from vlm_npu_ros.convert.recipes import recipe_of
 from vlm_npu_ros.convert.stages import Progress, run_stage
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.images import decode_image, letterbox
+from vlm_npu_ros.engine.images import letterbox, read_image
 from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
 from vlm_npu_ros.engine.models import ChatTemplate, ModelProfile
 
@@ -50,7 +51,6 @@ QUESTIONS = (
     'What is in the foreground, and what is behind it?',
     'Is there anything unusual here? Answer in one sentence.',
 )
-PICTURES = ('.jpg', '.jpeg', '.png')
 
 SCRIPT, JOB = 'convert_llm.py', 'job.json'
 _WHEELS = ('3.9', '3.10', '3.11', '3.12')
@@ -290,26 +290,17 @@ def request(conversion: LlmConversion, folder: Path) -> Request:
     image, tags, template = profile.image, profile.tags, profile.template
     assert image and tags
     size = conversion.size or next(iter(image.tokens))
-    paths = sorted(p for p in folder.glob('*') if p.suffix.lower() in PICTURES)
-    if not paths:
-        raise ModelFileError(f'{folder} holds no pictures ({", ".join(PICTURES)})')
+    paths = pictures_in(folder)
     seen = tags.start + tags.content * image.tokens[size] + tags.end
     prompts = [_framed(seen + QUESTIONS[i % len(QUESTIONS)], template) for i in range(len(paths))]
     return Request(
-        pictures=np.stack([letterbox(_read(path), size) for path in paths]),
+        pictures=np.stack([letterbox(read_image(path), size) for path in paths]),
         prompts=prompts,
         content=tags.content,
         framed=template is not None,
         mean=list(image.mean),
         std=list(image.std),
     )
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        return decode_image(path.read_bytes(), apply_orientation=True)
-    except OSError as error:
-        raise ModelFileError(f'{path} cannot be read: {error}') from error
 
 
 def framed_texts(path: Path, template: ChatTemplate | None) -> list[dict[str, str]]:

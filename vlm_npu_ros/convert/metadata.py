@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 import json
 from typing import Any
 
 from vlm_npu_ros.convert.errors import ConversionError
 from vlm_npu_ros.engine.models import ModelProfile
+from vlm_npu_ros.engine.share import version
 
 # The runtime hands it out in 1024 bytes with a 0 at the end (rknn_api.h, rknn_custom_string).
 # rknn-toolkit2 counts characters, and so accepts texts that are too long.
@@ -35,7 +35,7 @@ def metadata(profile: ModelProfile, family: str, revision: str) -> dict[str, Any
         'max_context': profile.max_context,
         'min_runtime': profile.min_runtime,
         'revision': revision,
-        'converter': f'vlm_npu_ros {_version()}',
+        'converter': f'vlm_npu_ros {version()}',
     }
 
 
@@ -49,10 +49,3 @@ def custom_string(values: Mapping[str, Any]) -> str:
             'Shorten template, tags or stop in its profile',
         )
     return text
-
-
-def _version() -> str:
-    try:
-        return version('vlm_npu_ros')
-    except PackageNotFoundError:  # a ROS workspace installs no metadata
-        return ''

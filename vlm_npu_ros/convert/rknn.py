@@ -23,7 +23,7 @@ import numpy as np
 from vlm_npu_ros.convert.errors import CheckFailedError, ConversionError, ToolkitMissingError
 from vlm_npu_ros.convert.metadata import custom_string
 from vlm_npu_ros.engine.errors import VlmError
-from vlm_npu_ros.engine.images import decode_image, letterbox
+from vlm_npu_ros.engine.images import letterbox, read_image
 
 if TYPE_CHECKING:
     from vlm_npu_ros.convert.prologue import Picture
@@ -118,7 +118,7 @@ def convert(
     picture = Picture.of(graph)
     reference = Reference(graph, picture, recipe)
     check_format(reference.format, recipe)
-    squares = [letterbox(decode_image(p.read_bytes()), picture.size) for p in pictures]
+    squares = [letterbox(read_image(path), picture.size) for path in pictures]
     say(f'{len(squares)} pictures of {picture.size} pixels through onnxruntime')
     wanted = [reference.run(square) for square in squares]
     build(toolkit, graph, picture, recipe, {**recipe.metadata, **reference.format}, say)

@@ -16,6 +16,7 @@ from typing import Any, Iterator
 from vlm_npu_ros.convert.checkpoint import Checkpoint
 from vlm_npu_ros.convert.errors import CheckFailedError, ConversionError, UsageError
 from vlm_npu_ros.convert.metadata import custom_string, metadata
+from vlm_npu_ros.convert.pictures import pictures_in
 from vlm_npu_ros.convert.recipes import recipe_of
 from vlm_npu_ros.convert.stages import Progress, run_stage
 from vlm_npu_ros.engine.errors import ModelFileError
@@ -28,7 +29,6 @@ from vlm_npu_ros.engine.share import share_dir
 PLATFORMS = ('rk3588', 'rk3576', 'rk3562', 'rv1126b')
 
 _FEWEST, _MOST = 3, 8  # pictures; each takes the simulator up to 20 s
-_SUFFIXES = ('.jpeg', '.jpg', '.png')
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def convert_vision(job: VisionJob, progress: Progress) -> dict[str, Any]:
         size = size or next(iter(profile.image.tokens))
     recipe = recipe_of(profile.name, family)
     with _work_folder(job.keep) as folder:
-        pictures = _pictures(job.pictures or share_dir() / 'resource' / 'pictures')
+        pictures = pictures_in(job.pictures or _own_pictures(), _FEWEST)[:_MOST]
         graph, exported = job.source.absolute(), dict[str, Any]()
         if family:
             graph = folder / 'vision.onnx'
@@ -138,17 +138,8 @@ def _work_folder(keep: Path | None) -> Iterator[Path]:
         yield keep.absolute()
 
 
-def _pictures(folder: Path) -> Sequence[Path]:
-    """List pictures for the check; raise UsageError where there are too few."""
-    try:
-        found = sorted(p.absolute() for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
-    except OSError as error:
-        raise UsageError(f'{folder} is not a folder of pictures: {error}') from error
-    if len(found) < _FEWEST:
-        raise UsageError(
-            f'{folder} has {len(found)} JPEG and PNG pictures: the check needs {_FEWEST} or more'
-        )
-    return found[:_MOST]
+def _own_pictures() -> Path:
+    return share_dir() / 'resource' / 'pictures'
 
 
 def _expected(profile: ModelProfile, size: int) -> dict[str, int]:

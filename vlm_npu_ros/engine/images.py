@@ -7,6 +7,7 @@ An image is an array of shape (height, width, 3), dtype uint8, in RGB order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 import re
 import struct
 from typing import NamedTuple
@@ -133,6 +134,16 @@ def decode_image(
             f'1 to {max_pixels} pixels are accepted.')
     form.check(data, header_end)
     return _decode(data, form.name, apply_orientation)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode a photograph as `decode_image` does; raise ImageError with its path."""
+    try:
+        return decode_image(path.read_bytes(), apply_orientation=True)
+    except OSError as error:
+        raise ImageError(f'{path} cannot be read: {error.strerror}') from error
+    except ImageError as error:
+        raise ImageError(f'{path}: {error.what}', error.remedy) from error
 
 
 class _Form(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 
 from vlm_npu_ros.engine.errors import ModelFileError
@@ -19,3 +20,11 @@ def share_dir() -> Path:
             if (candidate / 'config' / 'models').is_dir():
                 return candidate
     raise ModelFileError('The data files of vlm_npu_ros are not installed beside its modules')
+
+
+def version() -> str:
+    """Return the version of this package; '' in a ROS workspace, which installs no metadata."""
+    try:
+        return importlib.metadata.version('vlm_npu_ros')
+    except importlib.metadata.PackageNotFoundError:
+        return ''
