@@ -102,7 +102,7 @@ class MissionCamera(BackgroundNode):
         try:
             picture = _small(message, self._width)
         except ImageError as error:
-            self._node.get_logger().warn(f'No picture: {error}', throttle_duration_sec=5.0)
+            self._node.get_logger().warning(f'No picture: {error}', throttle_duration_sec=5.0)
             return
         with self._changed:
             self._pictures[to_seconds(message.header.stamp), message.header.frame_id] = picture
