@@ -51,8 +51,9 @@ faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its
 soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": its options)
 	@$(RUN) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
 
-bench:  ## Measure what the node costs beside references, 11 minutes (ARGS="...": its options)
+bench:  ## Measure what the node costs beside references, 15 minutes (ARGS="...": its options)
 	@$(RUN) python3 tools/bench/bench.py $(ARGS)
+	@$(if $(ARGS),:,VLM_TIMING=1 $(RUN) pytest -q -m timing)
 
 goals:  ## Measure how fast goals are accepted and cancelled (ARGS="...": its options)
 	@$(RUN) python3 tools/robustness/goals.py $(ARGS)
@@ -94,5 +95,5 @@ train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CP
 .venv-families/stamp: tools/requirements-convert.txt
 
 clean:  ## Remove all that the targets above have made
-	rm -rf .arm64 .ros .ros-* .venv .venv-* .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .arm64 .ros .ros-* .venv .venv-* .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,7 @@ from typing import Any
 from action_msgs.msg import GoalStatus, GoalStatusArray
 from action_msgs.srv import CancelGoal
 from asked_node import asked_node
+from bars import timing, within
 import numpy as np
 import pytest
 import rclpy
@@ -120,6 +121,7 @@ def test_two_clients_ask_many_questions_at_once(client: VlmClient) -> None:
         assert sorted(texts) == sorted(answers)
 
 
+@timing
 def test_cancel_ends_the_question_with_what_there_is(client: VlmClient) -> None:
     with asked_node(**SLOW) as (_, robot):
         robot.publish()
@@ -128,7 +130,7 @@ def test_cancel_ends_the_question_with_what_there_is(client: VlmClient) -> None:
         assert future.cancel()
         with pytest.raises(AskError) as raised:
             future.result(PATIENCE)
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < within(1.5)  # the next word would take 2 s
         assert raised.value.code == ErrorCode.CANCELLED
         assert raised.value.answer.text == 'one'
         assert not future.cancel()
@@ -233,6 +235,7 @@ def test_dialogues_are_listed_and_forgotten(client: VlmClient) -> None:
         assert client.conversations(clear_all=True) == []
 
 
+@timing
 def test_no_node_is_told_within_the_bound() -> None:
     started = time.monotonic()
     with VlmClient('eyes', '/robot', discovery_timeout=0.5) as client:
@@ -243,7 +246,7 @@ def test_no_node_is_told_within_the_bound() -> None:
             client.wait_until_ready(0.2)
         with pytest.raises(NodeUnavailableError, match='No node /robot/eyes'):
             client.conversations()
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < within(3.0)
 
 
 @pytest.mark.parametrize('name', ['', 'a b', '1x', 'x//y'])

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+from bars import timing, within
 import psutil
 import pytest
 import rclpy
@@ -24,7 +25,8 @@ from simulated.board import board_tree, use
 
 SIMULATED = Path(simulated.__path__[0])
 PROGRAM = SIMULATED.parents[1] / 'scripts' / 'vlm_node'
-BAR = 3.0  # seconds
+BAR = within(3.0)  # seconds
+pytestmark = timing
 
 
 class RunningNode:
@@ -66,7 +68,7 @@ class RunningNode:
         self.process.send_signal(number)
         status = self.process.wait(60)
         seconds = time.monotonic() - started
-        assert psutil.wait_procs(children, timeout=1)[1] == []
+        assert psutil.wait_procs(children, timeout=within(1))[1] == []
         self.close()
         assert not [path for path in shared if Path(path).exists()]
         assert 'Traceback' not in ''.join(self.lines), ''.join(self.lines)
@@ -135,7 +137,7 @@ def robot() -> Iterator[Robot]:
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize('fault', ['SIMRKLLM_INIT_SECONDS=60', 'SIMRKLLM_INIT_HANG=1'])
+@pytest.mark.parametrize('fault', ['SIMRKLLM_INIT_SECONDS=120', 'SIMRKLLM_INIT_HANG=1'])
 def test_while_a_model_loads(
     number: signal.Signals, fault: str, start: Callable[[], RunningNode], faults: Path
 ) -> None:
@@ -146,12 +148,12 @@ def test_while_a_model_loads(
 
 
 @pytest.mark.parametrize('fault, words', [
-    ('SIMRKLLM_PREFILL_RATE=5', 'a frame is'),
-    ('SIMRKLLM_DECODE_RATE=0.5', 'a frame is'),
+    ('SIMRKLLM_PREFILL_RATE=0.5', 'a frame is'),
+    ('SIMRKLLM_DECODE_RATE=0.02', 'a frame is'),
     ('SIMRKLLM_PREFILL_HANG=1', 'a frame is'),
     ('SIMRKLLM_HANG_AT=2', 'a frame is'),
     ('SIMRKNN_HANG=1', 'Camera camera'),
-    ('SIMRKNN_SECONDS=20', 'Camera camera'),
+    ('SIMRKNN_SECONDS=120', 'Camera camera'),
 ])
 def test_while_it_works_or_hangs(
     fault: str, words: str, start: Callable[[], RunningNode], faults: Path
@@ -172,7 +174,7 @@ def test_while_it_works_or_hangs(
 def test_while_the_engine_restarts(start: Callable[[], RunningNode], faults: Path) -> None:
     node = start()
     node.wait_for('Camera camera')
-    faults.write_text('SIMRKLLM_INIT_SECONDS=60')
+    faults.write_text('SIMRKLLM_INIT_SECONDS=120')
     child, = psutil.Process(node.process.pid).children()
     os.kill(child.pid, signal.SIGSEGV)
     node.wait_for('started anew')

@@ -106,12 +106,12 @@ def test_crash_for_one_time_does_not_come_again(states: States, faults: Path) ->
 
 
 def test_file_may_change_while_it_runs(start: Start, faults: Path) -> None:
-    faults.write_text('SIMRKLLM_DECODE_RATE=10\n')
+    faults.write_text('SIMRKLLM_DECODE_RATE=1\n')
     with start('a', limit=400, SIMRKLLM_ANSWER='b', SIMRKLLM_ENDLESS=1) as asking:
         assert asking.stdout and asking.stdout.readline().startswith('init')
         assert asking.stdout.readline().startswith('NORMAL')
         faults.unlink()
-        asking.communicate(timeout=10)  # 40 s at that rate
+        asking.communicate(timeout=60)  # 400 s at that rate
     assert asking.returncode == 0
 
 
@@ -131,10 +131,13 @@ def test_crash_at_load_comes_after_the_log(start: Start) -> None:
 @pytest.mark.parametrize(('where', 'lines'), [('INIT', []), ('PREFILL', ['init'])])
 def test_hang(start: Start, where: str, lines: list[str]) -> None:
     with start('a', DRIVER_ABORT_AT=0, **{f'SIMRKLLM_{where}_HANG': 1}) as asking:
+        assert asking.stdout and asking.stderr
+        assert 'rkllm-runtime version' in ''.join(asking.stderr.readline() for _ in range(2))
+        came = [asking.stdout.readline().split()[0] for _ in lines]
         with pytest.raises(subprocess.TimeoutExpired):
             asking.wait(0.3)
         asking.kill()
-        assert [line.split()[0] for line in asking.communicate()[0].splitlines()] == lines
+        assert [*came, *asking.communicate()[0].split()] == lines
 
 
 def test_slow_load(states: States) -> None:
@@ -206,14 +209,14 @@ def test_slow_encoder(faults: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = np.zeros((1, 32, 32, 3), np.float32)
     rknn = RKNNLite()
     faults.write_text('SIMRKNN_INIT_SECONDS=0.3\nSIMRKNN_SECONDS=0.2\n')
-    monkeypatch.setenv('SIMRKNN_SECONDS', '9')
+    monkeypatch.setenv('SIMRKNN_SECONDS', '90')
     started = time.monotonic()
     assert rknn.load_rknn(str(RKNN)) == rknn.init_runtime() == 0
     loaded = time.monotonic()
     (slow,) = rknn.inference([picture])
     ran = time.monotonic()
     assert loaded - started >= 0.3
-    assert 0.2 <= ran - loaded < 5
+    assert 0.2 <= ran - loaded < 60
     faults.write_text('SIMRKNN_SECONDS=\nSIMRKNN_ZERO@once=1\n')
     (zeros,), (again,) = (rknn.inference([picture]) for _ in range(2))
     assert not zeros.any()

@@ -9,6 +9,7 @@ import threading
 import time
 
 from asked_node import asked_node
+from bars import timing, within
 from nav.stand_in import blocked, clear
 from py_trees.behaviour import Behaviour
 from py_trees.behaviours import Success
@@ -25,8 +26,8 @@ from vlm_npu_ros.nav import behaviours
 from vlm_npu_ros.nav.behaviours import Ask, ViewIs
 
 PATH = 'is the path clear?'
-SLOW = {'scripted__answers': ['one two three four'], 'scripted__decode_rate': 0.5}
-SLOWEST_TICK = 0.005  # seconds, of the median
+SLOW = {'scripted__answers': ['one two three four'], 'scripted__decode_rate': 0.05}
+SLOWEST_TICK = within(0.005)  # seconds, of the median
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,7 @@ def tick(tree: Behaviour) -> tuple[list[Status], list[float]]:
     return statuses, times
 
 
+@timing
 def test_answers_come_to_the_blackboard_and_choose_the_branch(vlm: VlmClient) -> None:
     with asked_node(backend='onnx') as (_, robot):
         for scene, taken in (clear(), 'go'), (blocked(), 'wait'):
@@ -133,10 +135,11 @@ def halted_while_asking(robot: Robot, tree: Behaviour, halt: Callable[[], None])
     assert tree.status is Status.RUNNING
     started = time.perf_counter()
     halt()
-    assert time.perf_counter() - started < 100 * SLOWEST_TICK  # the next word takes 2 s
+    assert time.perf_counter() - started < within(0.5)  # the next word takes 20 s
     wait_until(lambda: any(piece.finish_reason == 'cancelled' for piece in robot.partials))
 
 
+@timing
 @pytest.mark.parametrize('kind', [Ask, ViewIs])
 def test_halting_cancels_the_question(vlm: VlmClient, kind: type[Ask] | type[ViewIs]) -> None:
     with asked_node(**SLOW) as (_, robot):
@@ -155,6 +158,7 @@ class Alarm(Behaviour):
         return Status.RUNNING if self.raised else Status.FAILURE
 
 
+@timing
 def test_a_branch_that_comes_first_cancels_the_question(vlm: VlmClient) -> None:
     with asked_node(**SLOW) as (_, robot):
         robot.publish()

@@ -53,7 +53,9 @@ def _load(program: Program, camera: dict[str, Any], seconds: float) -> tuple[flo
         received.wait_for(lambda: len(received.rates) > 2, peer)
         process = process_of(program[0])
         cpu, started, told = cpu_seconds(process), time.perf_counter(), len(received.rates)
-        peer.wait(lambda: time.perf_counter() - started > seconds, 2 * seconds)
+        received.wait_for(
+            lambda: time.perf_counter() - started > seconds and len(received.rates) > told, peer
+        )
         cpu = (cpu_seconds(process) - cpu) / (time.perf_counter() - started)
         rates = received.rates[told:]
         return 1000 * cpu, sum(rates) / len(rates)

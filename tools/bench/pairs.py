@@ -117,4 +117,4 @@ class Effort:
 
     def seconds(self, whole: float) -> float:
         """Return how long a window is."""
-        return 1.5 if self.short else whole
+        return 0.5 if self.short else whole
