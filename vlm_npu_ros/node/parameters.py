@@ -21,7 +21,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.fallback import FallbackSettings
-from vlm_npu_ros.engine.options import Option, options_of
+from vlm_npu_ros.engine.options import Option, option, options_of
 from vlm_npu_ros.engine.registry import all_backends, find
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
@@ -156,9 +156,9 @@ def _specs_for(backends: Sequence[Backend]) -> dict[str, _Spec]:
             choices=ISOLATIONS,
         ),
         **{
-            f'{group}.{name}': _Spec(**vars(option))
+            f'{group}.{name}': _Spec(**vars(known))
             for group, settings in groups.items()
-            for name, option in options_of(settings).items()
+            for name, known in options_of(settings).items()
         },
     }
 
@@ -174,44 +174,26 @@ class CameraSettings:
 
 @dataclass(frozen=True)
 class StandingSettings:
-    """
-    One question of the parameter `standing_questions`.
-
-    expected: the choice for which its service succeeds; '' = yes, or the first one.
-    period, max_age: seconds. agreeing: equal answers in a row that confirm a choice.
-    """
+    """One question of the parameter `standing_questions`."""
 
     name: str
-    question: str
-    camera: str
-    answer_type: str
-    choices: tuple[str, ...]
-    expected: str
-    period: float
-    max_age: float
-    agreeing: int
-    min_confidence: float
-
-
-_STANDING = {
-    'question': _Spec('', 'The question.'),
-    'camera': _Spec('', 'A name in cameras, or several: front,rear; empty = the first one.'),
-    'answer_type': _Spec('yes_no', 'yes_no, choice or text.'),
-    'choices': _Spec([''], 'The allowed answers of the type choice.'),
-    'expected': _Spec(
+    question: str = option('', 'The question.')
+    camera: str = option('', 'A name in cameras, or several: front,rear; empty = the first one.')
+    answer_type: str = option('yes_no', 'yes_no, choice or text.')
+    choices: tuple[str, ...] = option(('',), 'The allowed answers of the type choice.')
+    expected: str = option(
         '', 'The choice for which the service succeeds; empty = yes, or the first one.'
-    ),
-    'period': _Spec(
+    )
+    period: float = option(
         1.0, 'Seconds between looks; 0 = at each new embedding.', 0.0, 86400.0
-    ),
-    'max_age': _Spec(
+    )
+    max_age: float = option(
         5.0, 'Age of the frame in seconds up to which the service succeeds.', 0.001, 86400.0
-    ),
-    'agreeing': _Spec(1, 'Equal answers in a row that confirm a choice.', 1, 1000),
-    'min_confidence': _Spec(
+    )
+    agreeing: int = option(1, 'Equal answers in a row that confirm a choice.', 1, 1000)
+    min_confidence: float = option(
         0.0, 'A choice less likely than this is unclear; 0 = parameter min_confidence.', 0.0, 1.0
-    ),
-}
+    )
 
 
 class NodeParameters:
@@ -358,7 +340,8 @@ class NodeParameters:
 
     def _standing(self, name: str) -> StandingSettings:
         values = {
-            key: self._declared(f'standing.{name}.{key}', spec) for key, spec in _STANDING.items()
+            key: self._declared(f'standing.{name}.{key}', _Spec(**vars(known)))
+            for key, known in options_of(StandingSettings).items()
         }
         values['choices'] = tuple(choice for choice in values['choices'] if choice)
         return StandingSettings(name=name, **values)
