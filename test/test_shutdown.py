@@ -177,7 +177,7 @@ def test_while_the_engine_restarts(start: Callable[[], RunningNode], faults: Pat
     faults.write_text('SIMRKLLM_INIT_SECONDS=120')
     child, = psutil.Process(node.process.pid).children()
     os.kill(child.pid, signal.SIGSEGV)
-    node.wait_for('started anew')
+    node.wait_for('being restarted')
     assert node.end(signal.SIGTERM) == 0
 
 

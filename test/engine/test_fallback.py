@@ -355,8 +355,8 @@ def test_one_that_could_not_be_loaded_is_loaded_in_the_background(
     chain.engine._log = loaded.put
     chain.failures['a'] = BackendUnavailableError('no library')
     chain.engine.load()
-    assert 'a can not be loaded: no library' in loaded.get(timeout=PATIENCE)
-    assert 'a can still not be loaded' in loaded.get(timeout=PATIENCE)
+    assert 'a cannot be loaded: no library' in loaded.get(timeout=PATIENCE)
+    assert 'a still cannot be loaded' in loaded.get(timeout=PATIENCE)
     chain.failures['a'] = KeyError('a fault of the code')
     while 'KeyError' not in loaded.get(timeout=PATIENCE):
         pass

@@ -233,7 +233,7 @@ def test_none_that_answers_is_an_error(
     scripted._settings = replace(scripted._settings, backend='nothing')
     os.kill(scripted.pid, signal.SIGKILL)
     message = doctor.status_for('engine', at(ERROR)).message
-    assert 'openai: ' in message and 'scripted: it is started anew' in message
+    assert 'openai: ' in message and 'scripted: it is being restarted' in message
     doctor.wait_for('backend openai', at(ERROR))
     doctor.wait_for('backend scripted', at(ERROR))
 

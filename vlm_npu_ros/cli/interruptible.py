@@ -12,7 +12,7 @@ from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
-_PATIENCE = 3.0  # seconds that a runtime has to end an answer nobody waits for
+_PATIENCE = 3.0  # seconds that a runtime has to end an answer that was given up
 
 
 def generate(engine: LocalEngine, request: GenerationRequest) -> Iterator[Chunk]:

@@ -54,7 +54,7 @@ class FallbackEngine(Engine):
 
     A question goes from one member to the next as long as no text has come. Then it ends with
     what that member says, be it an error: no answer is of two members. Those with an obstacle
-    (`Member.obstacle`) are asked after the others. Where nobody else can be asked, a member may
+    (`Member.obstacle`) are asked after the others. Where no other member can be asked, one may
     take as long as it likes.
 
     members: in order of preference.
@@ -75,7 +75,7 @@ class FallbackEngine(Engine):
 
     def load(self) -> None:
         """
-        Load all members; those that can not be loaded now are tried again in the background.
+        Load all members; those that cannot be loaded now are tried again in the background.
 
         Raises BackendError with every reason if none of them can.
         """
@@ -86,7 +86,7 @@ class FallbackEngine(Engine):
             try:
                 member.load()
             except VlmError as error:
-                self._log(f'The backend {member.name} can not be loaded: {error}')
+                self._log(f'The backend {member.name} cannot be loaded: {error}')
                 failed.append((member, error))
         if len(failed) == len(self._members):
             raise _all_failed(failed)
@@ -95,7 +95,6 @@ class FallbackEngine(Engine):
 
     @property
     def members(self) -> tuple[Member, ...]:
-        """Return the backends, in order of preference."""
         return self._members
 
     def _load_later(self) -> None:
@@ -108,47 +107,44 @@ class FallbackEngine(Engine):
                 member.load()
                 self._log(f'The backend {member.name} is loaded now')
             except VlmError as error:
-                self._log(f'The backend {member.name} can still not be loaded: {error}')
+                self._log(f'The backend {member.name} still cannot be loaded: {error}')
 
     @property
     def ready(self) -> list[Member]:
-        """Return the members that can be asked, in order of preference."""
+        """Members that can be asked, in order of preference."""
         return [member for member in self._members if not member.obstacle]
 
     @property
     def answering(self) -> Member:
-        """Return the member that would be asked first now."""
+        """Member that would be asked first now."""
         return self._order()[0]
 
     @property
     def model_name(self) -> str:
-        """Return the name of the model that would answer now."""
+        """Name of the model that would answer now."""
         return self.answering.source.model
 
     @property
     def context(self) -> int:
-        """Return the tokens that every member that can be asked has room for."""
+        """Smallest context of the members that can be asked."""
         return min(m.engine.context for m in self.ready or self._order() if m.engine)
 
     @property
     def restarts(self) -> int:
-        """Return how many times processes of the engine were started anew."""
         return sum(member.engine.restarts for member in self._members if member.engine)
 
     @property
     def memory(self) -> int:
-        """Return the resident bytes of the engine's own processes."""
         return sum(member.engine.memory for member in self._members if member.engine)
 
     @property
     def failure(self) -> str:
-        """Return why no member can be asked; '' = one can."""
+        """Why no member can be asked; '' = one can."""
         if self.ready:
             return ''
         return '; '.join(f'{member.name}: {member.obstacle}' for member in self._members)
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
-        """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
         failed: list[tuple[Member, VlmError]] = []
         # A probe is a matter of questions: it may take long.
         for member in self._order(lambda m: m.breaker.state is not BreakerState.CLOSED):
@@ -166,7 +162,7 @@ class FallbackEngine(Engine):
         self.answering.restore(embedding)
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Return the tokens of images, turns and question, at most, in the first member."""
+        """Count the tokens as the first member does."""
         for member in self._order():
             sized = member.sized(request)
             if sized:
@@ -175,10 +171,10 @@ class FallbackEngine(Engine):
 
     def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
         """
-        Return the request with as many turns and images as every ready member has room for.
+        Leave out turns and images that not every ready member has room for.
 
-        So it is the same question whoever answers it. A member that has no room for it even then
-        does not count.
+        So it is the same question whichever of them answers it. A member that has no room for it
+        even then does not count.
         """
         fitted, dropped = request, 0
         kept = tuple(range(len(request.images)))
@@ -223,7 +219,7 @@ class FallbackEngine(Engine):
             self._changed.notify_all()
 
     def _patience(self, member: Member, others: list[Member]) -> float:
-        """Return how long to wait for a member's first text before others are asked."""
+        """Seconds to wait for a member's first text before others are asked."""
         others_can = any(not other.obstacle for other in others)
         is_bound = self._first_token and (others_can or (others and member.obstacle))
         return self._first_token if is_bound else math.inf
@@ -238,13 +234,11 @@ class FallbackEngine(Engine):
                 member.engine.pause()
 
     def resume(self) -> None:
-        """Work again."""
         for member in self._members:
             if member.engine:
                 member.engine.resume()
 
     def close(self) -> None:
-        """Free the models; may be called twice."""
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
@@ -252,12 +246,12 @@ class FallbackEngine(Engine):
             member.close()
 
     def _order(self, shunned: Callable[[Member], bool] = lambda member: False) -> list[Member]:
-        """Return the loaded members, those that should not be asked after the others."""
+        """List the loaded members, and last those that should not be asked."""
         loaded = [member for member in self._members if member.engine]
         return sorted(loaded, key=lambda member: bool(member.obstacle) or shunned(member))
 
     def _candidates(self, name: str) -> list[Member]:
-        """Return who is asked, in that order: only the one of this name, if there is a name."""
+        """List the members to ask, in order: only the one of this name, if there is a name."""
         if not name:
             return self._order()
         for member in self._members:
@@ -270,12 +264,12 @@ class FallbackEngine(Engine):
 
 
 class _ChainGeneration(Generation):
-    """The answer of the first member that gives one; everything happens in the reader's thread."""
+    """The answer of the first member that gives one; members are asked in the reader's thread."""
 
     def __init__(self, engine: FallbackEngine, request: GenerationRequest) -> None:
         super().__init__()
         self._engine, self._request = engine, request
-        self._left: list[Member] | None = None  # who can still be asked
+        self._left: list[Member] | None = None  # members that can still be asked
         self._failed: list[tuple[Member, VlmError]] = []
         self._asked: tuple[Member, Generation] | None = None
         self._has_text = False
@@ -368,7 +362,7 @@ def _seconds_until(deadline: float) -> float | None:
 
 
 def _fit(member: Member, request: GenerationRequest, limit: int) -> FittedRequest | None:
-    """Return what a member has room for; None if that is not known, or nothing."""
+    """Fit a request to a member; None if its limits are unknown, or if it never fits."""
     sized = member.sized(request)
     if sized is None:
         return None
@@ -382,7 +376,7 @@ def _fit(member: Member, request: GenerationRequest, limit: int) -> FittedReques
 
 
 def _all_failed(failed: list[tuple[Member, VlmError]]) -> VlmError:
-    """Return the error of the first one, with what all of them said."""
+    """Make an error of the first one's kind that tells what all of them said."""
     if not failed:
         return BackendUnavailableError('No backend is loaded')
     reasons = '; '.join(f'{member.name}: {error}' for member, error in failed)

@@ -16,7 +16,7 @@ from vlm_npu_ros.engine.types import Chunk, FinishReason
 
 class Cancellation:
     """
-    Tells what writes an answer that nobody reads it any more; safe to use from any thread.
+    Tells the writer of an answer that it is no longer read; safe to use from any thread.
 
         cancelled.add_callback(connection.close)
         for token in model:

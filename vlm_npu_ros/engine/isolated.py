@@ -29,7 +29,7 @@ from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
 
-# Seconds before a restart, after so many lives in a row that came to nothing; the last for ever.
+# Delay in seconds before the n-th restart in a row; the last value repeats.
 _BACK_OFF = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _STEADY = 60.0  # seconds of life that count as success
 
@@ -37,7 +37,7 @@ _STEADY = 60.0  # seconds of life that count as success
 @dataclass(frozen=True, eq=False)
 class RemoteEmbedding(ImageEmbedding):
     """
-    An embedding that is in the engine's process.
+    An embedding that the engine's process holds.
 
     data: only its shape is right; the values are NaN, and take no memory.
     key: its name there.
@@ -49,7 +49,7 @@ class RemoteEmbedding(ImageEmbedding):
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that it takes in both processes."""
+        """Bytes that it takes in both processes."""
         return self.data.nbytes + self.picture.nbytes
 
 
@@ -105,23 +105,21 @@ class IsolatedEngine(Engine):
 
     @property
     def is_ready(self) -> bool:
-        """Return whether there is a child that no call would have to wait for."""
+        """Whether there is a child that no call would have to wait for."""
         process = self._process
         return process is not None and not process.has_ended
 
     @property
     def memory(self) -> int:
-        """Return the resident bytes of the child."""
         process = self._process
         return process.memory if process else 0
 
     @property
     def pid(self) -> int:
-        """Return the child's process id; it may be over with it already."""
+        """Process id of the child, which may have ended meanwhile."""
         return self._ready().pid
 
     def encode(self, rgb: np.ndarray) -> RemoteEmbedding:
-        """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
         process = self._ready()
         if process.picture_size:
             picture = letterbox(rgb, process.picture_size)
@@ -163,18 +161,13 @@ class IsolatedEngine(Engine):
             cancelled.set()
 
     def tokens(self, request: GenerationRequest) -> int:
-        """
-        Return the tokens of images, turns and question, at most.
-
-        Raises BackendCrashedError at once while the engine restarts.
-        """
+        """Count the tokens; raises BackendCrashedError at once while the engine restarts."""
         process = self._process
         if process is None:
             raise BackendCrashedError(self.failure)
         return int(process.tokens(request).told.next())
 
     def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
-        """Return the request with as many turns and images as the context has room for."""
         if not request.turns and len(request.images) < 2:
             return FittedRequest(request, tuple(range(len(request.images))), 0)
         kept, dropped = self._result(self._ready().fit(request, limit))
@@ -185,7 +178,7 @@ class IsolatedEngine(Engine):
         """
         Cancel generations, end all other calls with InactiveError and refuse more until `resume`.
 
-        The child finishes what it does, for nobody.
+        The child finishes what it is doing; its results are thrown away.
         """
         with self._changed:
             self._paused = True
@@ -195,7 +188,6 @@ class IsolatedEngine(Engine):
             process.abandon()
 
     def resume(self) -> None:
-        """Work again."""
         self._paused = False
 
     def close(self) -> None:
@@ -225,7 +217,7 @@ class IsolatedEngine(Engine):
             self._changed.notify_all()
 
     def _supervise(self, first: EngineProcess) -> None:
-        """Start the child anew whenever it has ended, until the engine is closed."""
+        """Restart the child whenever it has ended, until the engine is closed."""
         process, failures = first, 0
         while True:
             started = time.monotonic()

@@ -27,7 +27,7 @@ from vlm_npu_ros.engine.types import (
 
 
 def evenly(count: int, wanted: int) -> list[int]:
-    """Return indices of wanted out of count things, evenly spaced, first and last among them."""
+    """Pick indices of `wanted` out of `count` things, evenly spaced from the first to the last."""
     if wanted == 1:
         return [count - 1]
     return [round(i * (count - 1) / (wanted - 1)) for i in range(wanted)]
@@ -105,16 +105,14 @@ class LocalEngine(Engine):
 
     @property
     def model_name(self) -> str:
-        """Return the name of the model that answers."""
         return self._language_model.name
 
     @property
     def picture_size(self) -> int:
-        """Return the side of the square that pictures are fitted into; 0 = any size is read."""
+        """Side in pixels of the square that pictures are fitted into; 0 = any size is read."""
         return self._encoder.size
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
-        """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
         turn = self._npu.encoding() if self._encoder.needs_npu else nullcontext()
         with turn, _typed_errors('The vision encoder'):
             self._check_open()
@@ -162,15 +160,12 @@ class LocalEngine(Engine):
 
     @property
     def context(self) -> int:
-        """Return the tokens that question, images, dialogue and answer share."""
         return self._language_model.context
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Return the tokens of images, turns and question, at most."""
         return self._language_model.tokens(self._instructed(request))
 
     def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
-        """Leave out turns and images that the context has no room for."""
         room = self.context - request.max_new_tokens
         room = min(limit, room) if limit else room
         fitted, count = request, len(request.images)
@@ -189,7 +184,7 @@ class LocalEngine(Engine):
         return FittedRequest(fitted, tuple(kept), len(request.turns) - len(fitted.turns))
 
     def _instructed(self, request: GenerationRequest) -> GenerationRequest:
-        """Return the request with a question that asks for one of its choices."""
+        """Word the question so that it asks for one of the choices."""
         if not request.choices:
             return request
         question = self._language_model.instructions.apply(request.question, request.choices)
@@ -216,7 +211,7 @@ class LocalEngine(Engine):
                 yield replace(chunk, finish_reason=reason, verdict=verdict)
 
     def _verdict(self, request: GenerationRequest, said: str, decision: Decision) -> Verdict:
-        """Return what was decided for, by the model's own probabilities where it tells them."""
+        """Say what was decided for, by the model's own probabilities where it tells them."""
         if decision.index is None:
             return Verdict(None)
         before = said[:decision.start].rstrip()

@@ -35,12 +35,12 @@ class SharedEmbedding(ImageEmbedding):
 
     @property
     def tokens(self) -> int:
-        """Return the prompt tokens that it takes in the backend that encoded it first."""
+        """Prompt tokens that it takes in the backend that encoded it first."""
         return next(iter(self.made.values())).tokens
 
     @property
     def nbytes(self) -> int:
-        """Return the memory that it takes, all its embeddings included."""
+        """Bytes that it takes, all its embeddings included."""
         return self.picture.nbytes + sum(made.nbytes for made in list(self.made.values()))
 
 
@@ -77,23 +77,23 @@ class Member:
 
     @property
     def loaded(self) -> Engine:
-        """Return the engine; raise BackendUnavailableError without one."""
+        """Engine; raises BackendUnavailableError before it is loaded."""
         if self.engine is None:
             raise BackendUnavailableError(f'it is not loaded: {self.breaker.reason}')
         return self.engine
 
     @property
     def source(self) -> Source:
-        """Return who answers."""
+        """Names of the backend and of its model."""
         return Source(self.name, self.engine.model_name if self.engine else '')
 
     @property
     def obstacle(self) -> str:
-        """Return why another one should be asked first; '' = there is no reason."""
+        """Why another backend should be asked first; '' = there is no reason."""
         if self.engine is None:
             return f'it is not loaded: {self.breaker.reason}'
         if not self.engine.is_ready:
-            return f'it is started anew: {self.engine.failure or "its process has ended"}'
+            return f'it is being restarted: {self.engine.failure or "its process has ended"}'
         if self._abandoned and not self._abandoned.join(0):
             return 'it is still at a question that it took too long for'
         if self.breaker.state is BreakerState.OPEN:
@@ -101,19 +101,19 @@ class Member:
         return ''
 
     def note(self, error: VlmError) -> None:
-        """Take a failure; that a request is refused is none."""
+        """Take a failure; a request that is refused does not count as one."""
         if isinstance(error, (BackendError, AnswerTimeoutError)):
             lasting = isinstance(error, BackendError) and not isinstance(
                 error, BackendCrashedError)
             self.breaker.fail(str(error), at_once=lasting)
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
-        """Return the embedding of a picture, (height, width, 3) uint8 RGB."""
+        """Encode a picture, (height, width, 3) uint8 RGB."""
         self._seen = embedding = self.loaded.encode(rgb)
         return embedding
 
     def own(self, image: ImageEmbedding) -> ImageEmbedding:
-        """Return this backend's embedding of a picture; encode it if there is none."""
+        """Get this backend's embedding of a picture; encode it if that has not been done."""
         shared = _shared(image)
         if self.name not in shared.made:
             shared.made[self.name] = self.encode(shared.picture)
@@ -124,7 +124,7 @@ class Member:
         self.loaded.restore(self.own(image))
 
     def sized(self, request: GenerationRequest) -> GenerationRequest | None:
-        """Return the request with pictures to count tokens of; None if none was ever seen."""
+        """Give the request pictures to count tokens of; None before any picture was encoded."""
         images = []
         for image in request.images:
             own = _shared(image).made.get(self.name, self._seen)
@@ -138,7 +138,7 @@ class Member:
         Have this backend answer.
 
         Pictures that it has not encoded yet are encoded first, in a thread of their own, so that
-        nobody has to wait for that.
+        the reader does not have to wait for that.
         """
         if all(self.name in _shared(image).made for image in request.images):
             return self._asked(request)

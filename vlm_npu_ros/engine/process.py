@@ -56,25 +56,25 @@ class StageLimits:
     factor: float = 1.0
 
     def load(self, settings: EngineSettings) -> float:
-        """Return the limit of loading these files."""
+        """Seconds for loading these files."""
         paths = filter(None, (settings.encoder_path, settings.language_model_path))
         size = sum(Path(p).stat().st_size for p in paths if Path(p).is_file())
         return self.factor * (120 + size / 20e6)
 
     @property
     def encode(self) -> float:
-        """Return the limit of an encoding."""
+        """Seconds for an encoding."""
         return self.factor * 30
 
     def prefill(self, request: GenerationRequest) -> float:
-        """Return the limit until the first token."""
+        """Seconds until the first token."""
         said = [request.question, *(turn.question + turn.answer for turn in request.turns)]
         tokens = sum(map(len, said)) + sum(image.tokens for image in request.images)
         return self.factor * (10 + 0.05 * tokens)
 
     @property
     def token(self) -> float:
-        """Return the limit between two tokens, and for small work."""
+        """Seconds between two tokens, and for small work."""
         return self.factor * 10
 
 
@@ -91,7 +91,7 @@ class Job:
     stage: str
     limit: float
     key: int = 0  # of the embedding that it makes
-    begun: bool = False  # it is this one that the models work on
+    begun: bool = False  # the models are working on it
     unwanted: bool = False
     cancelled: Cancellation | None = None  # of a generation
     told: Stream[Any] = field(default_factory=Stream)
@@ -104,7 +104,7 @@ class EngineProcess:
     limits: of silence, after which the child is killed.
     progress: gets an event for each step of the loading.
     log: gets each line that the child prints.
-    released: keys of embeddings that nobody needs any more; it is emptied now and then.
+    released: keys of embeddings that are no longer needed; it is emptied now and then.
     """
 
     def __init__(
@@ -152,16 +152,16 @@ class EngineProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Return whether the child has ended, or is about to."""
+        """Whether the child has ended, or is about to."""
         return self._end is not None
 
     @property
     def pid(self) -> int:
-        """Return the child's process id."""
+        """Process id of the child."""
         return self._child.pid
 
     def wait_until_ready(self) -> None:
-        """Wait for the models; raise BackendError if they can not be loaded."""
+        """Wait for the models; raise BackendError if they cannot be loaded."""
         try:
             self.model_name, self.context, self.picture_size = self._loading.told.next()
         except VlmError:
@@ -205,7 +205,7 @@ class EngineProcess:
         cancelled.add_callback(functools.partial(self._cancel, job.number))
 
     def fit(self, request: GenerationRequest, limit: int) -> Job:
-        """Have a request fitted; the result is which images are left, and the turns dropped."""
+        """Have a request fitted; the result is (indices of images left, turns dropped)."""
         job = self._job('counting tokens', self._limits.token)
         self._send('fit', job.number, request.with_images(()), _shapes(request), limit)
         return job
@@ -335,11 +335,12 @@ class EngineProcess:
         if hung and now - self._heard > hung.limit:
             self.kill(BackendCrashedError(
                 f'The engine hung while {hung.stage}: nothing came from it for {hung.limit:.1f} s '
-                '(parameter watchdog), it is started anew'
+                '(parameter watchdog), it is being restarted'
             ))
         elif not jobs and now - self._alive > _HEARTBEAT_LIMIT:
             self.kill(BackendCrashedError(
-                f'The engine gave no sign of life for {_HEARTBEAT_LIMIT:.0f} s, it is started anew'
+                f'The engine gave no sign of life for {_HEARTBEAT_LIMIT:.0f} s, '
+                'it is being restarted'
             ))
 
     def _bury(self) -> None:
@@ -349,7 +350,7 @@ class EngineProcess:
         with self._lock:
             stages = ' and '.join(job.stage for job in self._jobs.values()) or 'it was idle'
             self._end = self._end or BackendCrashedError(
-                f'The engine ended by {_described(status)} while {stages}, it is started anew; '
+                f'The engine ended by {_described(status)} while {stages}, it is being restarted; '
                 f'its last words: {" | ".join(self._lines) or "none"}'
             )
             for job in self._jobs.values():

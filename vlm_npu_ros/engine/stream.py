@@ -36,7 +36,7 @@ class Stream(Iterator[Item], Generic[Item]):
         self._ended.set()
 
     def cut(self, error: BaseException | None = None) -> None:
-        """End it for the user alone: the maker goes on, for nobody."""
+        """End it for the user alone: what the maker still puts is lost."""
         self._queue.put(_End(error))
 
     def run(self, make: Callable[[], Iterable[Item]], name: str) -> None:

@@ -166,7 +166,7 @@ class Worker:
 
 
 def _with_shapes(request: GenerationRequest, shapes: Shapes) -> GenerationRequest:
-    """Return the request with images of which only the shape is known: enough to count tokens."""
+    """Give the request images of which only the shape is known: enough to count tokens."""
     nothing = [np.broadcast_to(np.float32(np.nan), shape) for shape in shapes]
     return request.with_images(tuple(ImageEmbedding(data, 0.0) for data in nothing))
 

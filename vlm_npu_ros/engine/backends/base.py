@@ -29,7 +29,7 @@ class VisionEncoder(ABC):
     @abstractmethod
     def encode(self, rgb: np.ndarray) -> np.ndarray:
         """
-        Return the embedding of a picture of any size.
+        Encode a picture of any size.
 
         rgb: (height, width, 3) uint8.
         Returns (tokens, outputs, dim) float32, C-contiguous, unless `embedding_type` says
@@ -59,7 +59,7 @@ class LanguageModel(ABC):
 
     @abstractmethod
     def tokens(self, request: GenerationRequest) -> int:
-        """Return the tokens of images, turns and question, at most; the answer's are not in it."""
+        """Count the tokens of images, turns and question, not of the answer; an upper bound."""
 
     @abstractmethod
     def generate(
@@ -80,7 +80,7 @@ class LanguageModel(ABC):
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...] | None:
         """
-        Return how probable each ending is after the beginning of an answer; None = unknown.
+        Tell how probable each ending is after the beginning of an answer; None = unknown.
 
         Called after `generate` of the same request has ended.
         """

@@ -51,7 +51,7 @@ class RemoteLanguageModel(LanguageModel):
         self._tokens: list[Token] = []  # of the last answer
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Return about how many tokens it takes; the server alone knows."""
+        """Estimate the tokens; only the server knows them."""
         return estimated_tokens(request)
 
     def generate(
@@ -78,7 +78,7 @@ class RemoteLanguageModel(LanguageModel):
                 return self._remember(wish, bool(request.choices))
 
     def _wishes(self, has_choices: bool) -> list[_Wishes]:
-        """Return what to ask for, what is wished for most first."""
+        """List what to ask for, what is wished for most first."""
         ways = self._ways if has_choices else ('parse',)
         usages = (True, False) if self._has_usage else (False,)
         return [_Wishes(way, usage) for usage in usages for way in ways]
@@ -134,7 +134,7 @@ class RemoteLanguageModel(LanguageModel):
             except TimeoutError:
                 if ended:
                     return
-                raise watch.complaint() from None
+                raise watch.timeout_error() from None
             except BackendCrashedError:
                 if ended:  # all that is missing is what the answer has cost
                     return
@@ -146,7 +146,7 @@ class RemoteLanguageModel(LanguageModel):
     def score(
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...] | None:
-        """Return what the last answer's stream told; None if the server tells nothing."""
+        """Read the last answer's log probabilities; None if the server sends none."""
         return probabilities(self._tokens, said, endings)
 
     def close(self) -> None:
@@ -165,20 +165,20 @@ class _Watch:
 
     @property
     def patience(self) -> float:
-        """Return the seconds that the next piece may still take."""
+        """Seconds that the next piece may still take."""
         limit = self._settings.token_timeout if self.count else self._settings.first_token_timeout
         return self._last + limit - time.perf_counter()
 
     def note(self, piece: Piece) -> None:
-        """Take a piece that has come in; an empty one is no sign of life."""
+        """Take a piece that has come in; an empty one is not a sign of life."""
         if piece.is_token or piece.finish_reason:
             self._last = time.perf_counter()
         if piece.is_token:
             self._first = self._first or self._last
             self.count += 1
 
-    def complaint(self) -> AnswerTimeoutError:
-        """Return the error that the server was silent for too long."""
+    def timeout_error(self) -> AnswerTimeoutError:
+        """Make the error that says that the server was silent for too long."""
         settings = self._settings
         silence = (
             f'wrote nothing more for {settings.token_timeout:g} s (openai.token_timeout)'
@@ -190,7 +190,7 @@ class _Watch:
         )
 
     def figures(self, request: GenerationRequest, usage: Usage | None) -> GenerationFigures:
-        """Return what the answer cost: as the server says, else as far as it is seen from here."""
+        """Say what the answer cost: as the server says, else as far as it is seen from here."""
         end = time.perf_counter()
         first = self._first or end
         prompt = usage.prompt_tokens if usage else estimated_tokens(request)
@@ -204,7 +204,7 @@ class _Watch:
 
 
 def _answer_in(text: str) -> str:
-    """Return the answer of a JSON object; a server may have written something else."""
+    """Take the answer out of a JSON object; a server may have written something else."""
     try:
         answer = json.loads(text)['answer']
     except (KeyError, TypeError, ValueError):

@@ -54,7 +54,7 @@ class Server:
 
     def models(self) -> list[dict[str, Any]]:
         """
-        Return what the server says about each of its models, [] if it does not say.
+        List what the server says about each of its models; [] if it does not say.
 
         Raises VlmError, within first_token_timeout.
         """
@@ -159,7 +159,7 @@ class Server:
         self, attempt: Callable[[], Awaitable[Result]], deadline: float,
         has_begun: Callable[[], bool],
     ) -> Result:
-        """Return what an attempt returns; one that failed before it began is made again."""
+        """Make an attempt, and others if it failed before it began."""
         for count in range(self._settings.retries):
             try:
                 return await attempt()
@@ -174,7 +174,7 @@ class Server:
         return await attempt()
 
     async def _with_models(self, error: VlmError) -> VlmError:
-        """Return an error that names the server's models, too."""
+        """Make an error that names the server's models, too."""
         try:
             models = await asyncio.wait_for(self._listed(), _GRACE)
         except Exception:
@@ -185,5 +185,5 @@ class Server:
 
 
 def _pause(count: int) -> float:
-    """Return the seconds after so many attempts; at random, or all robots come at once."""
+    """Seconds after so many attempts; at random, or all robots would come at once."""
     return min(_PAUSE * 2.0**count, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)

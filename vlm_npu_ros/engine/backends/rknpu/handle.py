@@ -101,12 +101,12 @@ class RkllmHandle:
         self._handle = c_void_p()
         raise ModelFileError(
             f'{path} could not be loaded by the runtime {self._library.runtime.version} '
-            f'(rkllm_init returned {code}): {"; ".join(complaints[-4:]) or "it gave no reason"}. '
-            'Run `vlm-npu doctor` to compare model, runtime, driver and memory'
+            f'(rkllm_init returned {code}): {"; ".join(complaints[-4:]) or "it gave no reason"}',
+            'Run `vlm-npu doctor` to compare model, runtime, driver and memory',
         )
 
     def _check_banner(self, lines: Sequence[str]) -> str:
-        """Return the driver's version, '' if it was not printed."""
+        """Check the runtime's version, give the driver's; '' if it was not printed."""
         banner = next(filter(None, map(_BANNER.search, lines)), None)
         if banner is None:
             return ''
@@ -115,7 +115,8 @@ class RkllmHandle:
             self.close()
             raise UnsupportedRuntimeError(
                 f'{runtime.path} was taken for {runtime.version} ({runtime.evidence}), but calls '
-                f'itself {printed}: replace it by an official release'
+                f'itself {printed}',
+                'Replace it with an official release',
             )
         return banner[2]
 

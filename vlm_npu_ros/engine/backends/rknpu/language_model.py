@@ -139,7 +139,7 @@ class RkllmLanguageModel(LanguageModel):
         yield last
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Return how many tokens the prompt can be: what a byte of text at most is."""
+        """Count the tokens that the prompt can be at most, from its bytes."""
         words = sum(
             tokens_at_most(user_text(text).encode('utf-8', 'replace'))
             for turn in (*request.turns, Turn(request.question, ''))
@@ -165,7 +165,7 @@ class RkllmLanguageModel(LanguageModel):
             )
 
     def _goes_on(self, request: GenerationRequest) -> bool:
-        """Return whether the runtime holds all that was said before this question."""
+        """Tell whether the runtime holds all that was said before this question."""
         if self._held is None or not request.turns or not self._abi.has_chat_template:
             return False
         images, turns = self._held
@@ -177,7 +177,7 @@ class RkllmLanguageModel(LanguageModel):
         images: tuple[ImageEmbedding, ...],
         turns: tuple[Turn, ...],
     ) -> bytes:
-        """Return the text to run; the runtime frames it, from class B on."""
+        """Make the text to run; the runtime frames it, from class B on."""
         if turns and self._template is None:
             raise NotSupportedError(
                 f'The chat template of {self.name} is in its file, where it cannot be read: a '
@@ -196,7 +196,7 @@ class RkllmLanguageModel(LanguageModel):
     def _input(
         self, text: bytes, images: tuple[ImageEmbedding, ...], video: bool
     ) -> tuple[Any, Any]:
-        """Return RKLLMInput, and what it points to."""
+        """Make the RKLLMInput, and what it points to."""
         rkllm_input = self._abi.structs['RKLLMInput']()
         if self._abi.has_figures:
             rkllm_input.role, rkllm_input.enable_thinking = b'user', False
@@ -236,7 +236,7 @@ class RkllmLanguageModel(LanguageModel):
         video.video_content = (self._tags.video or self._tags.content).encode()
 
     def _embedding(self, images: tuple[ImageEmbedding, ...], video: bool) -> np.ndarray:
-        """Return (images, tokens, outputs, dim) float32; the runtime would read past its end."""
+        """Make (images, tokens, outputs, dim) float32; the runtime reads past the end of less."""
         if len(images) > 1 and not self._abi.has_image_size:
             raise NotSupportedError(
                 f'Runtimes before 1.2.1 take one image a question, not {len(images)}'
@@ -281,7 +281,7 @@ class RkllmLanguageModel(LanguageModel):
             self._clean, self._held = True, None
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the model; may be called twice."""
         self._handle.close()
 
 
@@ -311,11 +311,11 @@ class _Answer:
 
     @property
     def is_whole(self) -> bool:
-        """Return whether the runtime ended the answer itself: it holds just what was given."""
+        """Whether the runtime ended the answer itself: then it holds just what was given."""
         return self._finished and self.reason is None
 
     def add(self, result: Result) -> str:
-        """Return the text that this result completes; set `reason` if the answer is to end."""
+        """Take a result and give the text that it completes; set `reason` if it is the end."""
         if result.state == rkllm.RUN_ERROR:
             raise BackendCrashedError(
                 f'The runtime reported an error after {self._tokens} tokens, see its log'
@@ -337,7 +337,7 @@ class _Answer:
         return text
 
     def last(self, image_tokens: int, cancelled: bool) -> Chunk:
-        """Return the last chunk."""
+        """Make the last chunk."""
         if not (self._finished or self._tokens or cancelled):
             raise BackendCrashedError(
                 'The runtime ended without an answer and without an error, see its log'
@@ -349,7 +349,7 @@ class _Answer:
         return Chunk(rest, reason, self._cost(image_tokens))
 
     def _cost(self, image_tokens: int) -> GenerationFigures:
-        """Return the runtime's figures where it has them, else what was seen from here."""
+        """Take the runtime's figures where it has them, else what was seen from here."""
         ended = time.perf_counter()
         prefill, decode = self._first - self._started, ended - self._first
         prompt_tokens = image_tokens
