@@ -13,10 +13,10 @@ help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' Makefile | expand -t 24
 
 demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its options)
-	@$(RUN) python3 -m vlm_npu_ros.demo.demo $(ARGS)
+	@$(RUN) python3 tools/demo/camera_demo.py $(ARGS)
 
 demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": its options)
-	@$(RUN) python3 tools/demo_patrol/demo_patrol.py $(ARGS)
+	@$(RUN) python3 tools/demo/patrol_demo.py $(ARGS)
 
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 	@$(RUN) pytest $(PYTEST_ARGS) $(ARGS)

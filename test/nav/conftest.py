@@ -13,7 +13,7 @@ from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
 
 # The robot that stands in for Nav2's navigator is that of the demo.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'demo_patrol'))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'demo'))
 
 
 @pytest.fixture

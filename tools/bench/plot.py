@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 from pairs import ADDED, COST, Pair
-from vlm_npu_ros.demo.picture import GREEN, GREY, INK, png, RED
+from picture import GREEN, GREY, INK, png, RED
 
 _PAPER, _RIM = (255, 255, 255), (214, 218, 224)
 _FONT = cv2.FONT_HERSHEY_DUPLEX

@@ -24,7 +24,7 @@ from vlm_npu_ros.msg import PartialAnswer
 from vlm_npu_ros.srv import Ask as AskService
 
 _TOOLS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(_TOOLS / 'robustness'))
+sys.path[:0] = [str(_TOOLS / 'robustness'), str(_TOOLS / 'demo')]
 
 from asking import Client, duration, NodeError, Peer  # noqa: E402, F401, I100
 from processes import child_of  # noqa: E402, F401

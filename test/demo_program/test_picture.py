@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from picture import draw, Exchange, Page, png
 import pytest
-from vlm_npu_ros.demo.picture import draw, Exchange, Page, png
 
 FRAME = np.full((48, 64, 3), (10, 200, 30), np.uint8)
 RIGHT = Exchange('service', 'What?', 'A ball.', 'A ball.', True, 'frame 0.1 s old')

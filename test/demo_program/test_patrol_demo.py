@@ -10,14 +10,14 @@ import signal
 import subprocess
 import sys
 
-from demo_patrol import _verdict, places
+from patrol_demo import _verdict, places
 import psutil
 import pytest
 from vlm_npu_ros.demo.scenes import COLOURS
 from vlm_npu_ros.nav.patrol.report import Answered, Report, Visit
 from vlm_npu_ros.nav.patrol.screen import PatrolScreen
 
-PROGRAM = Path(__file__).resolve().parents[2] / 'tools' / 'demo_patrol' / 'demo_patrol.py'
+PROGRAM = Path(__file__).resolve().parents[2] / 'tools' / 'demo' / 'patrol_demo.py'
 PATIENCE = 100.0  # seconds; only a broken test waits this long
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import time
 
 from builtin_interfaces.msg import Time
+from demo_answers import DemoAnswer
 import numpy as np
 import rclpy
 from rclpy.context import Context
@@ -18,7 +19,6 @@ from std_msgs.msg import String
 from vlm_npu_ros.client import AskFields, VlmClient
 from vlm_npu_ros.client.fields import fill
 from vlm_npu_ros.client.messages import make_answer, to_seconds
-from vlm_npu_ros.demo.answers import DemoAnswer
 from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.scenes import Scene
 from vlm_npu_ros.demo.truth import Truth

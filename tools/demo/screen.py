@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import sys
 import time
 
+from demo_answers import DemoAnswer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from vlm_npu_ros.demo.answers import DemoAnswer
 
 _INDENT = ' ' * 10
 

@@ -10,14 +10,16 @@ import socket
 import subprocess
 import sys
 
+import camera_demo
 import cv2
 import numpy as np
 import psutil
 import pytest
-from vlm_npu_ros.demo import children, demo
+from vlm_npu_ros.demo import children
 from vlm_npu_ros.demo.questions import KINDS
 from vlm_npu_ros.demo.scenes import random_scene
 
+PROGRAM = Path(__file__).resolve().parents[2] / 'tools' / 'demo' / 'camera_demo.py'
 PATIENCE = 100.0  # seconds; only a broken test waits this long
 
 
@@ -27,7 +29,7 @@ class Program:
     def __init__(self, folder: Path, *arguments: str) -> None:
         environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
         self.process = subprocess.Popen(
-            [sys.executable, '-m', 'vlm_npu_ros.demo.demo', *arguments],
+            [sys.executable, PROGRAM, *arguments],
             cwd=folder, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
@@ -125,7 +127,7 @@ def test_questions_about_a_scene() -> None:
     rng = np.random.default_rng(8)
     asked = set()
     for _ in range(40):
-        questions = demo._questions(random_scene(rng), rng)
+        questions = camera_demo._questions(random_scene(rng), rng)
         kinds = [question.kind for question in questions]
         assert kinds[0] == 'describe'
         assert len(set(kinds)) == len(kinds) == 4

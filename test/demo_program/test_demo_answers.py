@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
+from demo_answers import DemoAnswer, summary, verdict
 import numpy as np
 import pytest
 from std_msgs.msg import Header
 from vlm_npu_ros.client.messages import make_answer
-from vlm_npu_ros.demo.answers import DemoAnswer, summary, verdict
 from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.scenes import random_scene
 from vlm_npu_ros.demo.truth import Truth

@@ -14,14 +14,14 @@ import sys
 from typing import TYPE_CHECKING
 
 from geometry_msgs.msg import PoseStamped
+from nodes import DemoFailedError, running
 import numpy as np
 import rclpy
 from rclpy.signals import SignalHandlerOptions
+from scene_driver import SceneDriver
 from simulated_robot import SimulatedRobot
 from vlm_npu_ros.client import VlmClient
-from vlm_npu_ros.demo.nodes import DemoFailedError, running
 from vlm_npu_ros.demo.questions import PLACE, random_question
-from vlm_npu_ros.demo.scene_driver import SceneDriver
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, Scene
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import make_pose, Mission, Question, Waypoint

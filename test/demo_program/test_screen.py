@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from vlm_npu_ros.demo.screen import DemoScreen
+from screen import DemoScreen
 
 
 def test_an_answer_is_shown_as_it_grows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ import os
 import signal
 import threading
 
+from scene_driver import NoAnswerError, SceneDriver
 from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
-from vlm_npu_ros.demo.scene_driver import NoAnswerError, SceneDriver
 
 _NODE, _CAMERA = 'vlm_node', 'scene_camera'
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import sys
 from typing import TYPE_CHECKING
 
+from demo_answers import DemoAnswer, summary, verdict
+from nodes import DemoFailedError, running
 import numpy as np
-from vlm_npu_ros.demo.answers import DemoAnswer, summary, verdict
-from vlm_npu_ros.demo.nodes import DemoFailedError, running
-from vlm_npu_ros.demo.picture import draw, Exchange, Page, png
+from picture import draw, Exchange, Page, png
+from scene_driver import SceneDriver
 from vlm_npu_ros.demo.questions import KINDS, random_question, SceneQuestion
-from vlm_npu_ros.demo.scene_driver import SceneDriver
 from vlm_npu_ros.demo.scenes import random_scene, Scene
 
 if TYPE_CHECKING:
-    from vlm_npu_ros.demo.screen import DemoScreen
+    from screen import DemoScreen
 
 _QUESTIONS = 4  # about each scene
 
@@ -29,7 +29,7 @@ def main() -> int:
     options = _parse()
     if importlib.util.find_spec('rich') is None:
         sys.exit(f'The demo needs rich: {sys.executable} -m pip install rich')
-    from vlm_npu_ros.demo.screen import DemoScreen
+    from screen import DemoScreen
 
     screen = DemoScreen()
     try:
