@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-import sys
 
 from built_package import provide
 import pytest
 import rclpy
 from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
-
-# The robot that stands in for Nav2's navigator is that of the demo.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools' / 'demo'))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import yaml
 
-TABLES = Path(__file__).parent / 'data' / 'rclpy_names'  # made by tools/rclpy_names.py
+TABLES = Path(__file__).parents[1] / 'test' / 'data' / 'rclpy_names'  # made by rclpy_names.py
 Function: TypeAlias = 'ast.FunctionDef | ast.AsyncFunctionDef'
 
 
