@@ -141,15 +141,6 @@ def test_answer_depends_on_the_image_and_on_the_question(
     assert text_of(model, request('is there a door?', images[0])) not in described
 
 
-def test_answer_is_independent_of_earlier_questions(
-    model: OnnxLanguageModel, images: list[ImageEmbedding],
-) -> None:
-    asked = request('what do you see?', images[0])
-    expected = text_of(demo_model(), asked)
-    chunks_of(model, request('where is the ball?', images[1], max_new_tokens=3))
-    assert text_of(model, asked) == expected
-
-
 def test_capital_letters_do_not_matter(
     model: OnnxLanguageModel, images: list[ImageEmbedding],
 ) -> None:
@@ -232,12 +223,6 @@ def test_answers_are_written_token_by_token(speaker: Speaker) -> None:
     assert chunks[-1].figures.new_tokens == 3
 
 
-def test_cache_starts_anew_with_each_question(speaker: Speaker) -> None:
-    model = speaker(b'yes')
-    for _ in range(3):
-        assert text_of(model, request('hi')) == 'yes'
-
-
 def test_empty_answer_is_one_chunk(speaker: Speaker) -> None:
     (chunk,) = speaker(b'').generate(request('hi'), Cancellation())
     assert (chunk.text, chunk.finish_reason) == ('', FinishReason.EOS)
@@ -306,12 +291,6 @@ def test_encoder_is_an_error(tmp_path: Path) -> None:
     path = PROFILE.folder / PROFILE.encoder
     with pytest.raises(ModelFileError, match='is not a language model'):
         OnnxLanguageModel('demo', path, PROFILE.folder / PROFILE.tokenizer, 64, threads=1)
-
-
-def test_close_may_be_repeated(speaker: Speaker) -> None:
-    model = speaker(b'yes')
-    model.close()
-    model.close()
 
 
 def test_scores_are_those_of_the_tokens(

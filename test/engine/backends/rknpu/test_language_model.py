@@ -108,23 +108,6 @@ def test_answers_are_those_of_the_onnx_backend(
 
 
 @pytest.mark.parametrize('version', VERSIONS)
-def test_answer_comes_in_pieces(version: str, load: Load, image: ImageEmbedding) -> None:
-    chunks = chunks_of(load(version), request(image))
-    assert len(chunks) > 5
-
-
-@pytest.mark.parametrize('version', VERSIONS)
-def test_longest_answer_is_kept_to(version: str, load: Load, image: ImageEmbedding) -> None:
-    model = load(version)
-    whole = text_of(model, request(image))
-    chunks = chunks_of(model, request(image, max_new_tokens=3))
-    assert chunks[-1].finish_reason is FinishReason.LENGTH
-    assert chunks[-1].figures and chunks[-1].figures.new_tokens == 3
-    assert whole.startswith(text(chunks)) and text(chunks) != whole
-    assert text_of(model, request(image)) == whole
-
-
-@pytest.mark.parametrize('version', VERSIONS)
 def test_split_characters_arrive_whole(
     version: str, load: Load, image: ImageEmbedding, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -295,18 +278,6 @@ def test_cancel_while_the_prompt_is_read_ends_the_answer(
         assert time.monotonic() - started > 0.4
     monkeypatch.delenv('SIMRKLLM_PREFILL_RATE')
     assert text_of(model, request(image))
-
-
-@pytest.mark.parametrize('version', VERSIONS)
-def test_answer_that_nobody_reads_on_frees_the_runtime(
-    version: str, load: Load, image: ImageEmbedding, monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = load(version)
-    expected = text_of(model, request(image))
-    chunks = model.generate(request(image), Cancellation())
-    next(chunks)
-    chunks.close()  # type: ignore[attr-defined]
-    assert text_of(model, request(image)) == expected
 
 
 @pytest.mark.parametrize('version', VERSIONS[1:])  # the oldest cannot clear
@@ -522,10 +493,3 @@ def test_displaced_dialogue_needs_a_template(
 def test_callback_never_raises(load: Load) -> None:
     model = load()
     assert model._handle._on_result(object(), None, 0) == 0
-
-
-def test_close_may_be_repeated(load: Load, image: ImageEmbedding) -> None:
-    model = load()
-    text_of(model, request(image))
-    model.close()
-    model.close()
