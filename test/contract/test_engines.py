@@ -17,6 +17,7 @@ from vlm_npu_ros.engine.generation import Generation
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.engine.settings import EngineSettings
@@ -185,6 +186,14 @@ def test_cancel_after_the_end_meets_nothing(engine: Engine) -> None:
         following.next(timeout=0.01)
     following.close()
     assert list(generation) == list(following) == []
+
+
+def test_one_thread_writes_an_answer_here_and_none_for_a_child(engine: Engine) -> None:
+    asked = engine.members[0].engine if engine.members else engine
+    with begin(engine):
+        names = [thread.name for thread in threading.enumerate()]
+    writers = [name for name in names if name == 'answer' or name.startswith('ask ')]
+    assert writers == ['answer'] * isinstance(asked, LocalEngine)
 
 
 def test_close_may_come_at_any_time_and_twice(engine: Engine) -> None:
