@@ -10,15 +10,12 @@ from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 
 def text(chunks: Iterable[Chunk]) -> str:
-    """Return what chunks say."""
     return ''.join(chunk.text for chunk in chunks)
 
 
 def chunks_of(model: LanguageModel, request: GenerationRequest) -> list[Chunk]:
-    """Return an answer that nobody cancels."""
     return list(model.generate(request, Cancellation()))
 
 
 def text_of(model: LanguageModel, request: GenerationRequest) -> str:
-    """Return what it says."""
     return text(chunks_of(model, request))

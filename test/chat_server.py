@@ -40,17 +40,14 @@ class Exchange(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def setup(self) -> None:
-        """Note the connection."""
         super().setup()
         self.server.connections.append(self.connection)
 
     def do_GET(self) -> None:  # noqa: N802
-        """List the models."""
         self._take({})
         self.server.list_models(self)
 
     def do_POST(self) -> None:  # noqa: N802
-        """Answer, as the test wants it."""
         length = int(self.headers.get('content-length', 0))
         self._take(json.loads(self.rfile.read(length)))
         self.server.answer(self)
@@ -75,12 +72,10 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def fail(self, status: int, message: str, **headers: str) -> None:
-        """Send an error."""
         error = {'message': message, 'type': 'error', 'code': status}
         self.reply(status, {'error': error}, **headers)
 
     def begin(self) -> None:
-        """Begin to stream."""
         self.send_response(200)
         self.send_header('content-type', 'text/event-stream')
         self.send_header('transfer-encoding', 'chunked')
@@ -88,11 +83,9 @@ class Exchange(BaseHTTPRequestHandler):
         self.event({'role': 'assistant', 'content': ''})
 
     def raw(self, data: bytes) -> None:
-        """Send a chunk of the body."""
         self.wfile.write(b'%x\r\n%b\r\n' % (len(data), data))
 
     def data(self, value: object) -> None:
-        """Send an event."""
         self.raw(b'data: ' + json.dumps(value).encode() + b'\n\n')
 
     def event(self, delta: dict[str, Any], reason: str | None = None, **fields: Any) -> None:
@@ -121,7 +114,6 @@ class Exchange(BaseHTTPRequestHandler):
         return {'id': 'x', 'object': 'chat.completion.chunk', 'created': 0, 'model': 'm', **fields}
 
     def drop(self) -> None:
-        """Close the connection in the middle."""
         self.close_connection = True
         self.connection.shutdown(socket.SHUT_RDWR)
 
@@ -152,7 +144,6 @@ def say_words(*words: str) -> Answer:
 
 
 def list_one(exchange: Exchange) -> None:
-    """List one model."""
     exchange.reply(200, {'object': 'list', 'data': [{'id': 'tiny', 'object': 'model'}]})
 
 
@@ -183,18 +174,15 @@ class ChatServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Return the base_url."""
         return f'{self._scheme}://127.0.0.1:{self.server_address[1]}/v1'
 
     def asked(self) -> dict[str, Any]:
-        """Return the body of the next chat completion."""
         while True:
             request = self.requests.get(timeout=PATIENCE)
             if request.body:
                 return request.body
 
     def questions(self) -> int:
-        """Return how many chat completions have come."""
         return sum(path.endswith('/chat/completions') for path in self.paths)
 
     def handle_error(self, *_: Any) -> None:
@@ -203,7 +191,6 @@ class ChatServer(ThreadingHTTPServer):
 
 @contextmanager
 def chat_server(context: ssl.SSLContext | None = None) -> Iterator[ChatServer]:
-    """Run a server."""
     server = ChatServer(context)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

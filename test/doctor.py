@@ -25,7 +25,6 @@ class Doctor:
     def status_for(
         self, part: str, condition: Callable[[DiagnosticStatus], bool]
     ) -> DiagnosticStatus:
-        """Return a status for which the condition holds."""
         name = f'vlm: {part}'
         with self._changed:
             assert self._changed.wait_for(

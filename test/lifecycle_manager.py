@@ -129,7 +129,6 @@ class ManagerBond:
             return self.beats[first:]
 
     def destroy(self) -> None:
-        """Break the bond, whatever its state."""
         if self.state is BondState.ALIVE:
             self._publish(active=False)
         for timer in (self._silence, self._beat):
@@ -164,7 +163,6 @@ class LifecycleManager:
         return self._change.call_async(request)
 
     def get_state(self) -> int:
-        """Return the node's state."""
         assert self._get.wait_for_service(PATIENCE)
         return wait_for(self._get.call_async(GetState.Request())).current_state.id
 
@@ -192,7 +190,6 @@ class LifecycleManager:
         return formed
 
     def break_bond(self) -> None:
-        """End our side of the bond."""
         if self.bond:
             self._call(self.bond.destroy)
             self.bond = None

@@ -109,7 +109,6 @@ class Robot:
         return message
 
     def ask(self, **request: Any) -> AskService.Response:
-        """Ask by service and wait for the answer."""
         return self.ask_later(**request)()
 
     def ask_later(self, **request: Any) -> Callable[[], AskService.Response]:

@@ -49,7 +49,6 @@ class Terminal:
         return _CONTROL.sub('', self.raw.decode(errors='replace'))
 
     def press(self, text: str) -> None:
-        """Press keys."""
         os.write(self._master, text.encode())
 
     def expect(self, words: str) -> str:
@@ -91,7 +90,6 @@ class Terminal:
         return True
 
     def close(self) -> None:
-        """End the program, whatever it does."""
         self.child.kill()
         self.child.wait()
         os.close(self._master)
@@ -102,7 +100,6 @@ class Terminal:
 def terminal(
     command: Sequence[str], environment: Mapping[str, str], columns: int = 100
 ) -> Iterator[Terminal]:
-    """Run a program in a terminal."""
     opened = Terminal(command, environment, columns)
     try:
         yield opened

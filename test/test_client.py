@@ -41,7 +41,6 @@ SLOW = {'scripted__answers': [WORDS], 'scripted__decode_rate': 0.5}
 
 @pytest.fixture
 def client() -> Iterator[VlmClient]:
-    """Give a client of /vlm."""
     with VlmClient() as client:
         yield client
 

@@ -23,7 +23,6 @@ QUICK = ('--robots', '4', '--period', '0.2', '--size', '64x48')
 
 
 def start(server: ChatServer, *arguments: str) -> subprocess.Popen[str]:
-    """Start the script."""
     return subprocess.Popen(
         [sys.executable, str(LOAD), '--url', server.url, *QUICK, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -68,12 +68,10 @@ class Asker:
         return future.result()
 
     def ask(self, **request: Any) -> AskService.Response:
-        """Ask by service."""
         assert self._service.wait_for_service(PATIENCE)
         return self._result(self._service.call_async(AskService.Request(**request)))
 
     def ask_by_action(self, **goal: Any) -> AskAction.Result:
-        """Ask by action."""
         assert self._action.wait_for_server(PATIENCE)
         handle = self._result(self._action.send_goal_async(AskAction.Goal(**goal)))
         return self._result(handle.get_result_async()).result
@@ -87,7 +85,6 @@ class Asker:
         return pieces
 
     def close(self) -> None:
-        """Leave the graph."""
         self._executor.shutdown()
         self._action.destroy()
         self.node.destroy_node()
@@ -117,7 +114,6 @@ def process(module: str, **parameters: object) -> Iterator[subprocess.Popen[str]
 
 @pytest.fixture
 def asker() -> Iterator[Asker]:
-    """Give somebody who asks."""
     asker = Asker()
     yield asker
     asker.close()

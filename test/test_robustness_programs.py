@@ -166,7 +166,6 @@ def test_a_short_run_does_not_judge_memory(modules: Any) -> None:
 
 
 def ended(by: str, at: float, timeout: float = 20.0, cancelled: bool = False) -> SimpleNamespace:
-    """Return a question that ended so."""
     return SimpleNamespace(
         ended_by=by, ended=at, done=True, timeout=timeout, cancelled=cancelled
     )

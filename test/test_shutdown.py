@@ -76,7 +76,6 @@ class RunningNode:
         return status
 
     def close(self) -> None:
-        """Make sure that it has ended."""
         self.process.kill()
         self._reader.join()
         assert self.process.stdout
@@ -124,7 +123,6 @@ def start(files: Path) -> Iterator[Callable[[], RunningNode]]:
 
 @contextmanager
 def robot() -> Iterator[Robot]:
-    """Give a camera and an asker."""
     context = rclpy.Context()
     rclpy.init(context=context)
     robot = Robot(context)

@@ -168,7 +168,6 @@ def test_each_run_loses_memory(start: Start, faults: Path) -> None:
 
 @pytest.fixture
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Path) -> None:
-    """Run the test on a simulated board."""
     use(monkeypatch, rknn_tree(tmp_path / 'board'))
     monkeypatch.setenv('SIMNPU_FAULTS', str(faults))
 

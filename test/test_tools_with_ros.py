@@ -54,7 +54,6 @@ def fake_python(tree: Path, line: str) -> str:
 
 
 def one_sentence(result: subprocess.CompletedProcess[str]) -> str:
-    """Return the only line of a refusal."""
     assert (result.returncode, result.stdout) == (1, '')
     line, = result.stderr.splitlines()
     assert line.startswith('with_ros: ')

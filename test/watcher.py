@@ -27,7 +27,6 @@ class Watcher:
         )
 
     def watch(self, **goal: Any) -> Watching:
-        """Begin to watch."""
         assert self._client.wait_for_server(PATIENCE)
         told: queue.Queue[Any] = queue.Queue()
         handle = self._call(
@@ -56,7 +55,6 @@ class Watching:
         self._result = call(handle.get_result_async)
 
     def hear(self) -> Any:
-        """Return the next feedback."""
         return self.told.get(timeout=PATIENCE)
 
     def cancel(self) -> None:
@@ -64,5 +62,4 @@ class Watching:
         assert self._call(self._handle.cancel_goal_async)().goals_canceling
 
     def end(self) -> Any:
-        """Return status and result, when there is one."""
         return self._result()

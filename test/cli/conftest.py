@@ -24,7 +24,6 @@ def scene(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """Give a scene as a PNG file."""
     path = tmp_path / 'scene.png'
     cv2.imwrite(str(path), scene(3))
     return path

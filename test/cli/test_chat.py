@@ -27,7 +27,6 @@ def tokens_read(shown: str) -> int:
 
 
 def records(*arguments: object, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """Return what --json prints."""
     main([*map(str, arguments), '--json'])
     out, err = capsys.readouterr()
     assert not [line for line in err.splitlines() if not line.startswith('vlm-npu: ')]

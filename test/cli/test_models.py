@@ -17,13 +17,11 @@ PAGE = Path(__file__).parents[2] / 'docs' / 'models.md'
 
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
-    """Give what the command prints."""
     assert main(['models']) == 0
     return capsys.readouterr().out
 
 
 def one_line(text: str) -> str:
-    """Return a text without its line breaks."""
     return ' '.join(text.split())
 
 

@@ -54,7 +54,6 @@ MAKERS = {
 
 @pytest.fixture(scope='module', params=MAKERS)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Give each engine, loaded."""
     engine = MAKERS[request.param]()
     engine.load()
     yield engine
@@ -74,7 +73,6 @@ def asking(engine: Engine, limit: int = 100) -> GenerationRequest:
 
 
 def begin(engine: Engine) -> Generation:
-    """Begin an answer that does not end by itself."""
     generation = engine.generate(asking(engine))
     assert generation.next(PATIENCE).text == 'Yes,'
     return generation

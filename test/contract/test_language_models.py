@@ -52,7 +52,6 @@ class Subject:
 
 @pytest.fixture(scope='module')
 def image() -> ImageEmbedding:
-    """Return a scene as the demo models see it."""
     assert DEMO.folder
     encoder = OnnxEncoder(DEMO.folder / DEMO.encoder, threads=1)
     scene = render(random_scene(np.random.default_rng(0)), 320, 240)
@@ -108,7 +107,6 @@ MAKERS: list[Callable[[Path], Iterator[LanguageModel]]] = [scripted, onnx, rknpu
 def subject(
     request: pytest.FixtureRequest, image: ImageEmbedding, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Subject]:
-    """Give a model of each backend."""
     images = () if request.param is openai else (image,)
     asked = GenerationRequest('what do you see?', images, 64)
     for model in request.param(tmp_path_factory.mktemp('model')):

@@ -26,12 +26,10 @@ class Tensor(np.ndarray):
 
 
 def embeddings(*shape: int) -> Tensor:
-    """Return random numbers."""
     return np.random.default_rng(0).normal(size=shape).view(Tensor)
 
 
 def some_request() -> Request:
-    """Return two pictures of noise."""
     pictures = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), np.uint8)
     return Request(pictures, ['<i><i>a', '<i><i>b'], '<i>', True, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
 

@@ -10,7 +10,6 @@ from vlm_npu_ros.engine.errors import ModelFileError
 
 
 def write_weights(path: Path, *shapes: tuple[int, ...]) -> None:
-    """Write a .safetensors file of 16-bit zeros."""
     header, at = {'__metadata__': {'format': 'pt'}}, 0
     for i, (rows, columns) in enumerate(shapes):
         end = at + 2 * rows * columns

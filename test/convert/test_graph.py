@@ -17,7 +17,6 @@ BIAS = RANDOM.standard_normal(4).astype(np.float32)
 
 
 def write(path: Path, nodes: list[onnx.NodeProto], *constants: tuple[str, np.ndarray]) -> Path:
-    """Write a graph from x to y."""
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in 'xy')
     weights = [numpy_helper.from_array(value, name) for name, value in constants]
     model = helper.make_model(

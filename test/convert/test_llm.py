@@ -48,7 +48,6 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
-    """Give a file of questions and answers."""
     path = tmp_path / 'texts.json'
     path.write_text(json.dumps(TEXTS))
     return path

@@ -49,7 +49,6 @@ min_runtime: '1.2.3'
 
 @pytest.fixture(autouse=True)
 def fake_toolkit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the stages find the fake toolkit."""
     folder = str(Path(__file__).parent / 'fake_rknn')
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join([folder, os.environ.get('PYTHONPATH', '')]))

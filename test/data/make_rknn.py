@@ -109,7 +109,6 @@ def convert(source: Path, target: Path, mean: Colour, std: Colour) -> None:
 
 
 def encrypt(source: Path, target: Path) -> None:
-    """Write the encrypted form of a .rknn file."""
     toolkit = open_toolkit()
     call(toolkit.export_encrypted_rknn_model, str(source), str(target), 1)
     toolkit.release()

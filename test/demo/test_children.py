@@ -60,7 +60,6 @@ def write(folder: Path, code: str) -> str:
 
 
 def wait_until_ready(folder: Path) -> str:
-    """Return what the module has to say."""
     return (folder / 'pipe').read_text()
 
 

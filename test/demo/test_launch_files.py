@@ -34,7 +34,6 @@ def parameters_in(file: str) -> dict[str, tuple[Any, ...]]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
-    """Return nested parameters by their full names."""
     names: dict[str, Any] = {}
     for key, value in values.items():
         nested = flat(value, f'{prefix}{key}.') if isinstance(value, Mapping) else None

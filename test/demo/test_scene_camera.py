@@ -78,14 +78,12 @@ class Viewer:
              if to_seconds(m.header.stamp) >= to_seconds(truth.stamp)), None))
 
     def set_scene(self, text: str) -> None:
-        """Tell the camera what to show."""
         self.wait_for(lambda: self.images and self._set_scene.get_subscription_count() > 0)
         self._set_scene.publish(String(data=text))
 
 
 @pytest.fixture
 def viewer(context: rclpy.Context, spin: Callable[[Node], None]) -> Viewer:
-    """Give somebody who looks on."""
     viewer = Viewer(context)
     spin(viewer.node)
     return viewer

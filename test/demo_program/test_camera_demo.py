@@ -37,7 +37,6 @@ class Program:
         self.output = self.process.stdout
 
     def read_until(self, words: str) -> str:
-        """Return the first line with these words."""
         for line in self.output:
             if words in line:
                 return line
@@ -49,7 +48,6 @@ class Program:
         return {child.cmdline()[2].rpartition('.')[2]: child for child in children}
 
     def end(self) -> tuple[int, str]:
-        """Return exit status and the rest of the output."""
         output = self.process.communicate(timeout=PATIENCE)[0]
         return self.process.returncode, output
 

@@ -117,7 +117,6 @@ def port(name: str, element: int, *shape: int | str) -> bytes:
 
 
 def tensor(name: str, values: np.ndarray) -> bytes:
-    """Return a TensorProto."""
     lengths = [(1, n) for n in values.shape]
     return message(*lengths, (2, TENSOR_TYPES[values.dtype]), (8, name), (9, values.tobytes()))
 

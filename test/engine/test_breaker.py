@@ -14,13 +14,11 @@ class Clock:
     now = 100.0
 
     def __call__(self) -> float:
-        """Return the time."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Return a clock."""
     return Clock()
 
 

@@ -54,7 +54,6 @@ class Clock:
     now = 100.0
 
     def __call__(self) -> float:
-        """Return the time."""
         return self.now
 
 
@@ -80,7 +79,6 @@ class FaultyModel(ScriptedLanguageModel):
     def generate(
         self, request: GenerationRequest, cancelled: Cancellation
     ) -> Iterator[Chunk]:
-        """Yield the answer, or fail."""
         self.asked.append(request)
         fault = self.fault()
         if isinstance(fault, VlmError):
@@ -106,7 +104,6 @@ class Encoder(ScriptedEncoder):
     count = 0
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Return the embedding."""
         if self.error:
             raise self.error
         if self.hold:
@@ -130,14 +127,12 @@ class Chain:
         self.engine = FallbackEngine(self.members, first_token, self.log.append)
 
     def make(self, name: str) -> LocalEngine:
-        """Return an engine."""
         failure = self.failures[name]
         if failure:
             raise failure
         return LocalEngine(self.encoders[name], self.models[name])
 
     def ask(self, question: str = 'one two', **options: Any) -> str:
-        """Return the answer."""
         images = options.pop('images', None) or (self.engine.encode(PICTURE),)
         request = GenerationRequest(question, images, **options)
         return ''.join(chunk.text for chunk in self.engine.generate(request))
@@ -162,12 +157,10 @@ def make_chain() -> Iterator[Callable[..., Chain]]:
 
 @pytest.fixture
 def chain(make_chain: Callable[..., Chain]) -> Chain:
-    """Return a chain that is loaded."""
     return make_chain()
 
 
 def fail_with(error: VlmError) -> Callable[[], VlmError]:
-    """Return a fault that is always this one."""
     return lambda: error
 
 

@@ -24,7 +24,6 @@ from vlm_npu_ros.engine.settings import EngineSettings
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a folder for packages with backends."""
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     for name in [name for name in sys.modules if name.endswith('_backend')]:

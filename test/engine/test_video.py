@@ -13,7 +13,6 @@ FORMS = [('clip.mp4', 'mp4v'), ('clip.mov', 'mp4v'), ('clip.avi', 'MJPG'), ('cli
 
 
 def write_video(path: Path, code: str = 'MJPG', length: int = 25) -> Path:
-    """Write a video whose n-th frame is red as 10 n."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), RATE, (64, 48))
     for number in range(length):
         writer.write(np.full((48, 64, 3), (0, 0, 10 * number), np.uint8))
@@ -22,7 +21,6 @@ def write_video(path: Path, code: str = 'MJPG', length: int = 25) -> Path:
 
 
 def numbers(frames: list[tuple[float, np.ndarray]]) -> list[int]:
-    """Return which frame each is, by its red."""
     assert all(rgb.shape == (48, 64, 3) and rgb.dtype == np.uint8 for _, rgb in frames)
     return [round(rgb[..., 0].mean() / 10) for _, rgb in frames]
 

@@ -22,7 +22,6 @@ def outcomes(pytestconfig: pytest.Config) -> dict[str, Counter[str]]:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Print the counts."""
     for kind, counts in config.stash.get(_COUNTS, {}).items():
         terminalreporter.write_line(f'{counts.total()} {kind}:')
         for outcome, count in counts.most_common():

@@ -16,7 +16,6 @@ Peak = Callable[[Callable[[], object]], float]
 
 
 def examples(few: int, full: int) -> settings:
-    """Return the settings for so many examples."""
     return settings(
         max_examples=full if FULL else few,
         deadline=None,

@@ -36,7 +36,6 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def head(width: int, height: int) -> bytes:
-    """Return the header chunk of a PNG of 8-bit RGB."""
     return chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0))
 
 

@@ -60,7 +60,6 @@ class Walker:
 
     @property
     def state(self) -> int:
-        """Return the state's number."""
         return self.node._state_machine.current_state[0]
 
     def step(self) -> None:
@@ -97,7 +96,6 @@ class Walker:
                 self.robot._call(goal.cancel_goal_async)
 
     def collect(self) -> None:
-        """Wait for all answers."""
         for answer in self._open:
             code = answer().error_code
             assert code in ENDS, code
@@ -105,7 +103,6 @@ class Walker:
         self._open.clear()
 
     def rest(self) -> None:
-        """Bring the node back to where it began."""
         self.collect()
         while self.state == State.PRIMARY_STATE_ACTIVE:
             self.node.trigger_deactivate()
@@ -116,7 +113,6 @@ class Walker:
 
 @pytest.fixture
 def walker() -> Iterator[Walker]:
-    """Give one who walks."""
     context = rclpy.Context()
     rclpy.init(context=context)
     walker = Walker(context, seed=11)

@@ -63,7 +63,6 @@ def resting_node(**parameters: object) -> Iterator[VlmNode]:
 
 
 def defaults(node: VlmNode) -> dict[str, Any]:
-    """Return all parameters of the node's own."""
     names = node.list_parameters([], 0).names
     own = [n for n in names if not n.startswith(('use_sim', 'start_type', 'qos_'))]
     return {name: node.get_parameter(name).value for name in own}

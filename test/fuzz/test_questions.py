@@ -40,7 +40,6 @@ PROFILES = [profile for profile in map(load_profile, known_models()) if profile.
 
 
 def control_tags() -> list[str]:
-    """Return the control tags of all models."""
     found = {'<image>', '<video>', '<clear>', '<exit>', '<user>', '<assistant>', '<eos>', '[INST]'}
     for profile in PROFILES:
         texts = repr((profile.tags, profile.template, profile.stop))

@@ -14,19 +14,16 @@ from vlm_npu_ros.nav.camera import MissionCamera
 
 @pytest.fixture
 def vlm(context: rclpy.Context) -> Iterator[VlmClient]:
-    """Give a client of /vlm."""
     with VlmClient(context=context) as vlm:
         yield vlm
 
 
 @pytest.fixture
 def camera(context: rclpy.Context) -> Iterator[MissionCamera]:
-    """Give the mission's look at camera/image_raw."""
     with MissionCamera(reliability='reliable', context=context) as camera:
         yield camera
 
 
 @pytest.fixture(scope='session')
 def nav2_msgs() -> None:
-    """Make nav2_msgs importable."""
     provide('nav2_msgs', Path(__file__).parent / 'nav2_interfaces')

@@ -29,7 +29,6 @@ def clear() -> Scene:
 
 @functools.cache
 def blocked() -> Scene:
-    """Return a scene with a red box in the way."""
     return _scene(SceneObject('box', 'red', 'middle', True, 0.5, 1.0))
 
 
@@ -38,12 +37,10 @@ def _scene(*things: SceneObject) -> Scene:
 
 
 def waypoint(name: str, *questions: Question, x: float = 1.0) -> Waypoint:
-    """Return a waypoint on the x axis of the map."""
     return Waypoint(name, make_pose('map', x, 0.0), questions)
 
 
 def mission(*waypoints: Waypoint, **fields: Any) -> Mission:
-    """Return a mission."""
     return Mission('test', waypoints, **fields)
 
 

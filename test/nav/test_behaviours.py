@@ -32,7 +32,6 @@ SLOWEST_TICK = within(0.005)  # seconds, of the median
 
 @pytest.fixture(autouse=True)
 def blackboard() -> Iterator[None]:
-    """Let each test begin with an empty blackboard."""
     Blackboard.clear()
     yield
     Blackboard.clear()

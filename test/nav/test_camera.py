@@ -21,7 +21,6 @@ WIDE = np.full((200, 1000, 3), (200, 30, 10), np.uint8)
 
 @pytest.fixture
 def robot(context: rclpy.Context) -> Iterator[Robot]:
-    """Give a robot whose camera publishes."""
     robot = Robot(context)
     spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))
     yield robot
@@ -99,7 +98,6 @@ def test_old_pictures_make_room(
 
 @pytest.fixture
 def watch(context: rclpy.Context) -> Iterator[Callable[..., MissionCamera]]:
-    """Give a function that makes cameras."""
     cameras: list[MissionCamera] = []
 
     def make(*arguments: Any) -> MissionCamera:

@@ -102,7 +102,6 @@ class Driver:
 
 @pytest.fixture
 def driver(context: rclpy.Context, nav2_msgs: None) -> Iterator[Driver]:
-    """Give the action server, spinning."""
     driver = Driver(context)
     spinner = Spinner(driver.node, MultiThreadedExecutor(4, context=context))
     yield driver
@@ -112,7 +111,6 @@ def driver(context: rclpy.Context, nav2_msgs: None) -> Iterator[Driver]:
 
 @pytest.fixture
 def navigator(nav2_msgs: None) -> Iterator[Any]:
-    """Give the navigator, in the default context."""
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         from nav2_simple_commander.robot_navigator import BasicNavigator

@@ -82,7 +82,6 @@ class Follower:
 
 @pytest.fixture
 def follower(context: rclpy.Context, nav2_msgs: None) -> Iterator[Follower]:
-    """Give a follower, spinning."""
     follower = Follower(context)
     spinner = Spinner(follower.node, SingleThreadedExecutor(context=context))
     yield follower
@@ -91,7 +90,6 @@ def follower(context: rclpy.Context, nav2_msgs: None) -> Iterator[Follower]:
 
 @pytest.fixture
 def start(context: rclpy.Context, follower: Follower) -> Iterator[Callable[..., None]]:
-    """Give a function that starts the looks."""
     started: list[WaypointInput] = []
 
     def start(look: Callable[[int, Time], None]) -> None:

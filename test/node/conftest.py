@@ -15,7 +15,6 @@ from vlm_npu_ros.node.vlm_node import VlmNode
 
 @pytest.fixture
 def context() -> Iterator[rclpy.Context]:
-    """Give a ROS context of its own."""
     context = rclpy.Context()
     rclpy.init(context=context)
     yield context
@@ -24,7 +23,6 @@ def context() -> Iterator[rclpy.Context]:
 
 @pytest.fixture
 def robot(context: rclpy.Context) -> Iterator[Robot]:
-    """Give a camera and an asker, spinning."""
     robot = Robot(context)
     spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))
     yield robot

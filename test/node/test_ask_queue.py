@@ -49,7 +49,6 @@ class Echo(ScriptedLanguageModel):
     def generate(
         self, request: GenerationRequest, cancelled: Cancellation
     ) -> Iterator[Chunk]:
-        """Note the question and answer it."""
         self.order.append(request.question)
         if request.question == 'hold':
             self.held.set()
@@ -104,7 +103,6 @@ class Bench:
         timeout: float = 60.0,
         background: bool = False,
     ) -> Asked:
-        """Submit a question."""
         options = AskOptions(
             GenerationRequest(question, (), 64), (camera,), Freshness(0), timeout
         )
@@ -141,7 +139,6 @@ class Asked:
         self.positions.append(ask.position)
 
     def wait(self) -> Ask:
-        """Return the question when it has ended."""
         assert self._done.wait(30)
         return self.ask
 

@@ -40,7 +40,6 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture
 def make_manager(context: rclpy.Context) -> Iterator[MakeManager]:
-    """Give a function that starts a manager."""
     spinners: list[Spinner] = []
 
     def make(**options: Any) -> LifecycleManager:

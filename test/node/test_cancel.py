@@ -63,7 +63,6 @@ class Model(ScriptedLanguageModel):
     def generate(
         self, request: GenerationRequest, cancelled: Cancellation
     ) -> Iterator[Chunk]:
-        """Wait, then answer."""
         self.go.wait()
         yield from super().generate(request, cancelled)
 
@@ -81,7 +80,6 @@ class Encoder(ScriptedEncoder):
         self.stuck = False
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Wait, then encode."""
         self.stuck = not self.go.is_set()
         self.go.wait()
         return super().encode(rgb)
@@ -103,7 +101,6 @@ class Troubled:
 
     @property
     def kind(self) -> Kind:
-        """Return what the trouble is like."""
         return KINDS[self._kind]
 
     def begin(self) -> dict[str, Any]:

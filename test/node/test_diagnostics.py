@@ -19,7 +19,6 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @pytest.fixture
 def doctor(robot: Robot) -> Doctor:
-    """Return who listens."""
     return Doctor(robot)
 
 

@@ -44,7 +44,6 @@ EMBEDDING = ImageEmbedding(np.zeros((4, 1, 3), np.float32), 0.0)
 
 
 def asking(**fields: Any) -> AskOptions:
-    """Make another question of it."""
     return replace(QUESTION, request=replace(QUESTION.request, **fields))
 
 
@@ -61,7 +60,6 @@ class Model(ScriptedLanguageModel):
     def generate(
         self, request: GenerationRequest, cancelled: Cancellation
     ) -> Iterator[Chunk]:
-        """Answer."""
         self.asked += 1
         self.begun.set()
         self.go.wait()
@@ -107,19 +105,15 @@ class Listener:
         self.ends: queue.Queue[VlmError] = queue.Queue()
 
     def looked(self, ask: Ask) -> None:
-        """Take an answer."""
         self.looks.put(ask)
 
     def ended(self, error: VlmError) -> None:
-        """Take the end."""
         self.ends.put(error)
 
     def look(self) -> Ask:
-        """Return the next answer."""
         return self.looks.get(timeout=PATIENCE)
 
     def end(self) -> VlmError:
-        """Return why there are no more."""
         return self.ends.get(timeout=PATIENCE)
 
 
@@ -136,13 +130,11 @@ class Bench:
         self.evaluations = Evaluations(self.queue, self.frames.feeds, lambda: self.rate)
 
     def encode(self, stamp: int, camera: str = 'front') -> None:
-        """Put a new frame there."""
         self.frames.feeds[camera].frame = CachedFrame(camera, Header(), stamp, EMBEDDING)
         self.queue.frames_changed()
         self.evaluations.frames_changed()
 
     def join(self, options: AskOptions = QUESTION, **fields: float) -> Listener:
-        """Listen to a question."""
         listener = Listener(**fields)
         self.evaluations.join(options, listener)
         return listener
@@ -251,7 +243,6 @@ class Telling(list):  # type: ignore[type-arg]
         self._told = told
 
     def append(self, value: Any) -> None:
-        """Add and tell."""
         super().append(value)
         self._told.set()
 

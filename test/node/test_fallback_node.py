@@ -37,7 +37,6 @@ MakeNode = Callable[..., VlmNode]
 
 
 def echo(exchange: Exchange) -> None:
-    """Answer as the server."""
     exchange.begin()
     for word in REMOTE.split(' '):
         exchange.say(word if word == 'the' else f' {word}')
@@ -45,13 +44,11 @@ def echo(exchange: Exchange) -> None:
 
 
 def fail(exchange: Exchange) -> None:
-    """Answer with an error."""
     exchange.fail(500, 'out of order')
 
 
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
-    """Run a server."""
     with chat_server() as server:
         server.answer = echo
         yield server
@@ -131,7 +128,6 @@ def test_server_that_fails_is_stood_in_for_and_comes_back_by_itself(
 
 
 def server_turns(server: ChatServer) -> list[dict[str, Any]]:
-    """Return the messages of the newest question."""
     bodies = [exchange.body for exchange in list(server.requests.queue) if exchange.body]
     messages: list[dict[str, Any]] = bodies[-1]['messages']
     return messages

@@ -39,7 +39,6 @@ def main(context: rclpy.Context) -> Iterator[Node]:
 
 @pytest.fixture
 def io(main: Node) -> Iterator[IoNode]:
-    """Give a hidden node."""
     io = IoNode(main)
     yield io
     io.destroy_node()
@@ -65,7 +64,6 @@ class Waiting:
 
 @pytest.fixture
 def client(robot: Robot) -> Any:
-    """Give a client of that service, spinning."""
     return robot.node.create_client(Trigger, '/wait', qos_profile=DEPTH)
 
 

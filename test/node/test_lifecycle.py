@@ -25,7 +25,6 @@ LOOKS = 100
 
 @pytest.fixture
 def manager(context: rclpy.Context) -> Iterator[LifecycleManager]:
-    """Give a manager, spinning."""
     manager = LifecycleManager(context)
     spinner = Spinner(manager.node, SingleThreadedExecutor(context=context))
     yield manager
@@ -39,7 +38,6 @@ class HeldLoading:
         self.begun, self.go_on = threading.Event(), threading.Event()
 
     def __call__(self, *arguments: Any) -> Any:
-        """Load as the node does."""
         self.begun.set()
         assert self.go_on.wait(PATIENCE)
         return load_engine(*arguments)
@@ -47,7 +45,6 @@ class HeldLoading:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldLoading]:
-    """Hold up the loading of every node."""
     held = HeldLoading()
     monkeypatch.setattr(vlm_node, 'load_engine', held)
     yield held

@@ -18,7 +18,6 @@ MakeNode = Callable[..., VlmNode]
 
 @pytest.fixture(autouse=True)
 def echo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install a package with the backend echo."""
     outside.install(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield

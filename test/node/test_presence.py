@@ -155,7 +155,6 @@ class Graph:
 
 @pytest.fixture
 def graph(monkeypatch: pytest.MonkeyPatch) -> Graph:
-    """Give the graph that nodes will see."""
     return Graph(monkeypatch)
 
 

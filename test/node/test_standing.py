@@ -50,11 +50,9 @@ class Reader:
         wait_until(lambda: self._node.count_publishers(self._subscription.topic_name) > 0)
 
     def read(self) -> StandingAnswer:
-        """Return the next answer on the topic."""
         return self._answers.get(timeout=PATIENCE)
 
     def trigger(self) -> tuple[bool, str]:
-        """Call the service."""
         assert self._service.wait_for_service(PATIENCE)
         response = wait_for(self._service.call_async(Trigger.Request()))
         return response.success, response.message
@@ -62,7 +60,6 @@ class Reader:
 
 @pytest.fixture
 def reader(robot: Robot) -> Reader:
-    """Give somebody who reads."""
     return Reader(robot)
 
 

@@ -55,7 +55,6 @@ def pictures() -> Pictures:
 
 @pytest.fixture
 def watcher(robot: Robot) -> Watcher:
-    """Give somebody who watches."""
     return Watcher(robot)
 
 

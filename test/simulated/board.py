@@ -59,7 +59,6 @@ def board_tree(
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 

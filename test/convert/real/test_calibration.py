@@ -45,7 +45,6 @@ class Calibrated:
 
 @pytest.fixture(scope='module', params=FAMILIES)
 def calibrated(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Calibrated:
-    """Give the calibration data of a family."""
     folder, family = tmp_path_factory.mktemp(request.param), FAMILIES[request.param]
     profile = small_profile(family)
     family.save(folder / 'model')
@@ -60,7 +59,6 @@ def calibrated(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Calibra
 
 
 def request_of(conversion: LlmConversion) -> Any:
-    """Return what is sent to the model."""
     assert conversion.pictures
     return request(conversion, conversion.pictures)
 
@@ -108,7 +106,6 @@ def save_tokenizer(folder: Path, profile: ModelProfile) -> None:
 
 
 def tokens_of(calibrated: Calibrated, index: int) -> np.ndarray:
-    """Return the tokens of a prompt."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(calibrated.model)
     return np.array(tokenizer(calibrated.prompts[index], add_special_tokens=False).input_ids)
 
@@ -127,7 +124,6 @@ def sample(calibrated: Calibrated, index: int) -> tuple[np.ndarray, dict[str, An
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Return how alike two arrays are."""
     return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
 
 

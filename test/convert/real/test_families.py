@@ -87,7 +87,6 @@ def picture(size: int) -> np.ndarray:
 
 
 def run(path: Path, profile: Path, size: int) -> list[np.ndarray]:
-    """Return what onnxruntime makes of the picture."""
     image = load_profile(str(profile)).image
     assert image
     pixels = (picture(size) / 255 - np.array(image.mean)) / np.array(image.std)

@@ -58,7 +58,6 @@ min_runtime: '1.2.3'
 
 @pytest.fixture(scope='module')
 def toolkit() -> Iterator[Any]:
-    """Give the toolkit with the demo encoder built."""
     made = rknn.open_toolkit()
     rknn.build(made, DEMO, Picture.of(DEMO), RECIPE, {}, ignore)
     yield made
@@ -67,7 +66,6 @@ def toolkit() -> Iterator[Any]:
 
 @pytest.fixture
 def fresh() -> Iterator[Any]:
-    """Give the toolkit, with nothing in it."""
     made = rknn.open_toolkit()
     yield made
     made.release()
@@ -78,7 +76,6 @@ def ignore(line: str) -> None:
 
 
 def stage(graph: Path, folder: Path, recipe: dict[str, object] | None = None) -> object:
-    """Run the stage by itself, as the command does."""
     (folder / 'recipe.json').write_text(json.dumps({
         'platform': 'rk3588', 'mean': [0.5] * 3, 'std': [0.5] * 3, **(recipe or {})}))
     return run_stage('rknn', [

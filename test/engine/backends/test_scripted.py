@@ -44,7 +44,6 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Replace the time of the backend."""
     clock = Clock()
     monkeypatch.setattr(scripted, 'time', clock)
     return clock
@@ -58,7 +57,6 @@ class TimedCancellation(Cancellation):
         self._clock = clock
 
     def wait(self, seconds: float) -> bool:
-        """Let time pass."""
         self._clock.sleep(seconds)
         return self.is_set()
 

@@ -20,7 +20,6 @@ Edit = Callable[[bytes], bytes]
 
 
 def expected(name: str, **changes: object) -> RknnFile:
-    """Return what a tiny file is known to say."""
     fields = {
         'size': 32, 'layout': 'nhwc', 'mean': CLIP_MEAN, 'std': CLIP_STD, 'outputs': ((16, 8),),
         'platform': 'rk3588', 'toolkit': '2.3.2', 'custom_string': '{"model": "tiny"}',
@@ -29,7 +28,6 @@ def expected(name: str, **changes: object) -> RknnFile:
 
 
 def edited(tmp_path: Path, edit: Edit, name: str = 'tiny_folded_2.3.2.rknn') -> Path:
-    """Write a changed copy of a file."""
     path = tmp_path / 'edited.rknn'
     path.write_bytes(edit((DATA / name).read_bytes()))
     return path

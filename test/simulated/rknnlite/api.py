@@ -232,12 +232,10 @@ class Runtime:
         return [o.copy() for o in self._outputs]
 
     def get_in_out_num(self) -> tuple[int, int]:
-        """Return the numbers of inputs and outputs."""
         check_queries()
         return 1, len(self._model.outputs)
 
     def get_tensor_attr(self, index: int, is_output: bool = False) -> SimpleNamespace:
-        """Return shape and form of a tensor."""
         check_queries()
         shape = self._model.outputs[index] if is_output else self._model.input
         return SimpleNamespace(
@@ -246,7 +244,6 @@ class Runtime:
         )
 
     def get_output_shape(self, index: int) -> list[int]:
-        """Return the shape of an output."""
         check_queries()
         return list(self._model.outputs[index])
 
@@ -272,17 +269,14 @@ def fault_text(name: str) -> str:
 
 
 def is_asked(name: str) -> bool:
-    """Return whether it shall happen."""
     return fault_text(name) not in ('', '0')
 
 
 def fault_seconds(name: str) -> float:
-    """Return how long something shall take."""
     return float(fault_text(name) or 0)
 
 
 def misbehave() -> None:
-    """Crash, hang or wait as asked for."""
     if is_asked('SIMRKNN_SEGV'):
         os.kill(os.getpid(), signal.SIGSEGV)
     if is_asked('SIMRKNN_HANG'):

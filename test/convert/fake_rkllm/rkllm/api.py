@@ -36,7 +36,6 @@ class RKLLM:
         self, model, model_lora=None, device='cpu', dtype='float32', custom_config=None,
         load_weight=True,
     ) -> int:
-        """Note the model."""
         def load() -> None:
             expect(os.path.isfile(os.path.join(model, 'config.json')), f'no model in {model}')
             expect(device in ('cpu', 'cuda'), f'device {device}')
@@ -50,7 +49,6 @@ class RKLLM:
         quantized_algorithm='normal', target_platform='rk3588', num_npu_core=3, extra_qparams=None,
         dataset=None, hybrid_rate=0, max_context=4096,
     ) -> int:
-        """Note how it is to be built."""
         def build() -> None:
             expect(bool(self._loaded), 'no model is loaded')
             expect(do_quantization is True, 'no quantisation')
@@ -88,7 +86,6 @@ class RKLLM:
         return code_of(build)
 
     def export_rkllm(self, export_path, export_tokenizer=True, export_embedding=True) -> int:
-        """Write what was noted."""
         def export() -> None:
             expect(bool(self._built), 'nothing is built')
             expect(export_path.endswith('.rkllm'), f'export_path {export_path}')
@@ -110,7 +107,6 @@ def check_dataset(path: str) -> list[str]:
 
 
 def kind_of(entry: dict[str, object], folder: str) -> str:
-    """Return 'text', 'embedding' or 'keywords'."""
     if set(entry) == {'input', 'target'}:
         expect(all(isinstance(t, str) and t for t in entry.values()), f'texts: {entry}')
         return 'text'

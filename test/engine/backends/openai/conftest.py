@@ -32,7 +32,6 @@ def server() -> Iterator[ChatServer]:
 
 @pytest.fixture
 def lines() -> list[str]:
-    """Give what the engines of the test log."""
     return []
 
 

@@ -28,12 +28,10 @@ def send(*events: object) -> Callable[[Exchange], None]:
 
 
 def choice(**fields: Any) -> dict[str, Any]:
-    """Return an event with one choice."""
     return {'choices': [{'index': 0, 'delta': {'content': 'a'}, **fields}]}
 
 
 def logprobs(**fields: Any) -> dict[str, Any]:
-    """Return the probabilities of a token."""
     top = [{'token': 'a', 'logprob': -1.0, **fields}]
     return {'content': [{'token': 'a', 'logprob': -1.0, 'top_logprobs': top}]}
 

@@ -8,7 +8,6 @@ from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
 
 
 def token(text: str, **others: float) -> Token:
-    """Return a token with a probability of 0.5."""
     return Token(text, ((text, 0.5), *others.items()))
 
 

@@ -40,7 +40,6 @@ YES_NO = replace(QUESTION, choices=('yes', 'no'))
 
 @pytest.fixture(scope='module')
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of a server that is ready."""
     folder = tmp_path_factory.mktemp('llama')
     model = folder / 'tiny.gguf'
     subprocess.run([PYTHON, MAKE, model], check=True)
