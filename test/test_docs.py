@@ -1,9 +1,16 @@
-"""Links between the pages, and from the code to them, lead somewhere."""
+"""Links between the pages, and from the code to them, lead somewhere; their example works."""
 
 from __future__ import annotations
 
 from pathlib import Path
 import re
+
+import numpy as np
+import outside
+import pytest
+from vlm_npu_ros.engine.loading import load_engine
+from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.types import GenerationRequest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob('*.md'), *(ROOT / 'docs').glob('*.md')]
@@ -48,3 +55,15 @@ def test_pages_that_the_code_names_exist() -> None:
     }
     assert 'docs/board.md' in named
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_backend_on_the_page_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / 'docs' / 'backends.md').read_text(encoding='utf-8')
+    (code,) = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    outside.install(tmp_path, 'brightness', code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    engine = load_engine(EngineSettings('brightness'))
+    for pixel, said in (250, 'It is bright'), (5, 'It is dark'):
+        image = engine.encode(np.full((4, 4, 3), pixel, np.uint8))
+        assert engine.answer(GenerationRequest('how is it?', (image,))) == said
+    engine.close()
