@@ -1,4 +1,4 @@
-"""Several backends as one engine: where the preferred one does not answer, the next one does."""
+"""Several backends as one engine: if the preferred one fails, the next one answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from vlm_npu_ros.engine.member import Member, SharedEmbedding
 from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
 
-# After these, another backend may do better. Whatever else is wrong is wrong with the question.
+# Errors after which another backend is asked; others are faults of the question.
 _MOVE_ON = (BackendError, AnswerTimeoutError, ContextError, NotSupportedError)
 
 
@@ -37,13 +37,15 @@ class FallbackSettings:
 
     first_token: float = option(
         10.0,
-        'Seconds that a backend may take to begin an answer, before the next one is asked; 0 = as '
-        'long as it takes.',
+        'Seconds that a backend may take to begin an answer before the next one is asked; 0 = no '
+        'limit.',
         0.0, 86400.0, least=0.001, unit='s',
     )
-    failures: int = option(3, 'Failures in a row after which a backend is left alone.', 1, 1000)
+    failures: int = option(
+        3, 'Failures in a row after which a backend is not asked for a while.', 1, 1000
+    )
     retry_after: float = option(
-        5.0, 'Seconds until it is tried again; doubled after each vain attempt, up to 60.',
+        5.0, 'Seconds until it is tried again; doubled after each failed attempt, up to 60.',
         0.001, 3600.0, unit='s',
     )
 
@@ -98,7 +100,7 @@ class FallbackEngine(Engine):
         return self._members
 
     def _load_later(self) -> None:
-        """Try again to load what is missing."""
+        """Try again to load the missing members."""
         while missing := [member for member in self._members if member.engine is None]:
             member = min(missing, key=lambda member: member.breaker.remaining)
             if self._closed.wait(member.breaker.remaining):
@@ -146,7 +148,7 @@ class FallbackEngine(Engine):
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
         failed: list[tuple[Member, VlmError]] = []
-        # A probe is a matter of questions: it may take long.
+        # Half-open members are tried with questions only, because an attempt may take long.
         for member in self._order(lambda m: m.breaker.state is not BreakerState.CLOSED):
             try:
                 made = member.encode(rgb)
@@ -158,7 +160,7 @@ class FallbackEngine(Engine):
         raise _all_failed(failed)
 
     def restore(self, embedding: ImageEmbedding) -> None:
-        """Make sure that the member which would answer now has the embedding."""
+        """Make sure that the member that would answer now has the embedding."""
         self.answering.restore(embedding)
 
     def tokens(self, request: GenerationRequest) -> int:
@@ -192,10 +194,10 @@ class FallbackEngine(Engine):
 
     def generate(self, request: GenerationRequest) -> Generation:
         """
-        Have the first member answer that can.
+        Let the first member that can answer the question.
 
-        Raises what is wrong with the question, what goes wrong once there is text, and where no
-        member answers, the error of the first one with the reasons of all.
+        Raises faults of the question, errors after the first text and, if no member answers, the
+        error of the first one with the reasons of all.
         """
         return _ChainGeneration(self, request)
 
@@ -225,7 +227,7 @@ class FallbackEngine(Engine):
         return self._first_token if is_bound else math.inf
 
     def pause(self) -> None:
-        """Cancel the running generation, and end what else waits for an engine that restarts."""
+        """Cancel the running generation, and end calls that wait for a restart."""
         running = self._running
         if running:
             running.set()
@@ -277,7 +279,7 @@ class _ChainGeneration(Generation):
         self.cancelled.add_callback(functools.partial(engine._end_turn, self.cancelled))
 
     def next(self, timeout: float | None = None) -> Chunk:
-        """Wait for the next chunk that says something."""
+        """Wait for the next chunk with text or a finish reason."""
         if self._is_over:
             raise StopIteration
         deadline = math.inf if timeout is None else time.monotonic() + timeout
@@ -336,7 +338,7 @@ class _ChainGeneration(Generation):
         return replace(chunk, source=member.source)
 
     def _ask(self) -> None:
-        """Ask the next member; raise the error of all where none is left."""
+        """Ask the next member; raise the error of all if none is left."""
         if not self._left:
             missing = () if self._request.backend else self._engine.members
             self._failed += ((m, BackendUnavailableError(m.obstacle)) for m in missing
@@ -370,7 +372,7 @@ def _fit(member: Member, request: GenerationRequest, limit: int) -> FittedReques
         fitted = member.loaded.fit(sized, limit)
         tokens = member.loaded.tokens(fitted.request)
         fits = tokens + request.max_new_tokens <= member.loaded.context
-    except BackendError:  # it will be found out when it is asked
+    except BackendError:  # reported when it is asked
         return None
     return fitted if fits else None
 

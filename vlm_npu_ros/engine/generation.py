@@ -1,4 +1,4 @@
-"""An answer under way: how to read it, and how to end it."""
+"""Answers under way: reading and cancelling them."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class Cancellation:
             if cancelled.is_set():
                 break
 
-    cause: another one, which sets this one too.
+    cause: another one that sets this one, too.
     """
 
     def __init__(self, cause: Cancellation | None = None) -> None:
-        self._changed = threading.Condition()  # its lock is reentrant: for signal handlers
+        self._changed = threading.Condition()  # its lock is reentrant, for signal handlers
         self._is_set = False
         self._callbacks: list[Callable[[], object]] = []
         if cause:
             cause.add_callback(self.set)
 
     def set(self) -> None:
-        """Cancel, and call back; nothing happens the second time."""
+        """Cancel and call the callbacks; does nothing the second time."""
         with self._changed:
             self._is_set = True
             callbacks, self._callbacks = self._callbacks, []
@@ -47,12 +47,12 @@ class Cancellation:
         return self._is_set
 
     def wait(self, seconds: float) -> bool:
-        """Wait; return early, and True, when it is cancelled."""
+        """Wait; return True as soon as it is cancelled, False after `seconds`."""
         with self._changed:
             return self._changed.wait_for(self.is_set, seconds)
 
     def add_callback(self, callback: Callable[[], object]) -> None:
-        """Have a quick function called once when it is cancelled: at once if it was already."""
+        """Call a quick function once when it is cancelled, at once if it already was."""
         with self._changed:
             if not self._is_set:
                 self._callbacks.append(callback)
@@ -62,14 +62,14 @@ class Cancellation:
 
 class Generation(Iterator[Chunk], ABC):
     """
-    An answer under way; it begins when its first chunk is asked for.
+    An answer under way; it begins when its first chunk is requested.
 
         with engine.generate(request) as generation:
             for chunk in generation:
                 print(chunk.text, end='')
 
-    The last chunk has a finish reason. Read it to the end or close it: others may be waiting.
-    One thread reads; `cancel` and `join` may be called from any, at any time.
+    The last chunk has a finish reason. Read it to the end or close it, because others may be
+    waiting. One thread reads; `cancel` and `join` may be called from any thread at any time.
     """
 
     def __init__(self) -> None:
@@ -81,8 +81,8 @@ class Generation(Iterator[Chunk], ABC):
         """
         Wait for the next chunk.
 
-        timeout: seconds. Raises TimeoutError after them (the answer goes on), StopIteration after
-        the last chunk, and the VlmError that ends the answer.
+        timeout: seconds. Raises TimeoutError when they are over (the answer continues),
+        StopIteration after the last chunk, and the VlmError that ends the answer.
         """
 
     def __next__(self) -> Chunk:
@@ -90,20 +90,20 @@ class Generation(Iterator[Chunk], ABC):
 
     def cancel(self) -> None:
         """
-        End it at once for its reader, with a last chunk that says CANCELLED.
+        End the answer at once for its reader; the finish reason is CANCELLED.
 
-        What was written before can still be read. The engine ends behind: see `join`.
+        Chunks written before can still be read. The engine may take longer: see `join`.
         """
         self.cancelled.set()
 
     def close(self) -> None:
-        """Cancel it and read no more; may be called twice, and after the end."""
+        """Cancel the answer and stop reading; may be called twice, and after the end."""
         self._is_over = True
         self.cancel()
 
     @abstractmethod
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the engine does nothing for it any more; return whether that is so."""
+        """Wait until the engine has stopped working on it; return False after `timeout`."""
 
     def __enter__(self) -> Generation:
         return self
@@ -120,13 +120,13 @@ class StreamedGeneration(Generation):
     An answer that another thread writes.
 
     begin: makes that thread put chunks into the stream and end it; called in the reader's thread.
-        It may wait for so many seconds before it raises TimeoutError, and is called again then;
-        where it is cancelled while it waits, it raises CancelledError.
+        It may wait for the given seconds and then raise TimeoutError; it is called again then. If
+        it is cancelled while it waits, it raises CancelledError.
     """
 
     def __init__(self, begin: _Begin) -> None:
         super().__init__()
-        self._begin: _Begin | None = begin  # None once it has begun: it may hold much memory
+        self._begin: _Begin | None = begin  # None afterwards, because it may hold much memory
         self._chunks: Stream[Chunk] = Stream()
         last = Chunk('', FinishReason.CANCELLED)
         self.cancelled.add_callback(functools.partial(self._chunks.put, last))
@@ -154,5 +154,5 @@ class StreamedGeneration(Generation):
         return chunk
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the engine does nothing for it any more; return whether that is so."""
+        """Wait until the engine has stopped working on it; return False after `timeout`."""
         return self._begin is not None or self._chunks.join(timeout)

@@ -1,4 +1,4 @@
-"""The seam between what asks questions and what answers them."""
+"""Interface of the engines, which answer questions about pictures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, Source
 @dataclass(frozen=True)
 class FittedRequest:
     """
-    A request that was made to fit.
+    A request that fits into the context.
 
-    images: indices of the images of the original request that are left.
+    images: indices of the remaining images in the original request.
     """
 
     request: GenerationRequest
@@ -29,7 +29,7 @@ class EngineMember(Protocol):
     """
     One backend of a chain, as its users see it; `Member` implements it.
 
-    answered: number of questions that it has answered.
+    answered: number of answered questions.
     """
 
     name: str
@@ -38,7 +38,7 @@ class EngineMember(Protocol):
 
     @property
     def engine(self) -> Engine | None:
-        """None until it is loaded."""
+        """The backend's engine; None until it is loaded."""
 
     @property
     def source(self) -> Source:
@@ -75,16 +75,16 @@ class Engine(ABC):
     @property
     @abstractmethod
     def context(self) -> int:
-        """Size of the context, in tokens, that question, images, dialogue and answer share."""
+        """Tokens that question, images, dialogue and answer share."""
 
     @property
     def is_ready(self) -> bool:
-        """Whether a question would not have to wait for a restart."""
+        """Whether a question could be answered without waiting for a restart."""
         return True
 
     @property
     def failure(self) -> str:
-        """Why no question can be answered now; '' if questions can be."""
+        """Why no question can be answered now; '' = questions can be answered."""
         return ''
 
     @property
@@ -104,7 +104,7 @@ class Engine(ABC):
 
     def load(self) -> None:
         """
-        Load the models, unless they were loaded when the engine was made.
+        Load the models, unless they were loaded when the engine was created.
 
         Raises BackendError, or InactiveError if the engine is closed meanwhile.
         """
@@ -114,24 +114,24 @@ class Engine(ABC):
         """
         Encode a picture, (height, width, 3) uint8 RGB.
 
-        Raises ImageError for an array of another kind, BackendError if the encoder fails.
+        Raises ImageError for any other array, BackendError if the encoder fails.
         """
 
     def restore(self, embedding: ImageEmbedding) -> None:
-        """Make sure that a question about an embedding need not encode its picture again."""
+        """Encode the picture of an embedding again now, if a restart has lost it."""
 
     @abstractmethod
     def tokens(self, request: GenerationRequest) -> int:
-        """Count the tokens of images, turns and question; an upper bound."""
+        """Return an upper bound of the tokens of images, turns and question."""
 
     @abstractmethod
     def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
         """
         Leave out turns and images that the context has no room for.
 
-        The oldest turns go first; without any left, the images are thinned out evenly. A request
-        that does not fit even then ends in ContextError when it is generated.
-        limit: tokens of images, turns and question; 0 = what the context leaves.
+        The oldest turns go first; if none is left, the images are thinned out evenly. A request
+        that still does not fit ends with ContextError when it is generated.
+        limit: tokens of images, turns and question; 0 = as many as the context allows.
         """
 
     @abstractmethod
@@ -139,8 +139,7 @@ class Engine(ABC):
         """
         Answer a question; one at a time, others wait for their turn.
 
-        With choices, the answer ends at the words that decide for one of them, and the last chunk
-        says which.
+        With choices, the answer ends at the words that decide, and the last chunk has the verdict.
         """
 
     def answer(self, request: GenerationRequest) -> str:
@@ -148,11 +147,11 @@ class Engine(ABC):
         return ''.join(chunk.text for chunk in self.generate(request))
 
     def pause(self) -> None:
-        """Cancel the running generation, and let nothing wait for a restart until `resume`."""
+        """Cancel the running generation; until `resume`, no call waits for a restart."""
 
     def resume(self) -> None:
-        """Take questions again."""
+        """Accept questions again."""
 
     @abstractmethod
     def close(self) -> None:
-        """Free the models; what is under way ends with InactiveError. May be called twice."""
+        """Free the models; open calls end with InactiveError. May be called twice."""

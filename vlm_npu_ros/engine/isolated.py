@@ -1,4 +1,4 @@
-"""The engine in a process of its own: native code that crashes, hangs or leaks ends only that."""
+"""The engine in a process of its own, so that native code can crash, hang or leak only there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
 
 # Delay in seconds before the n-th restart in a row; the last value repeats.
 _BACK_OFF = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-_STEADY = 60.0  # seconds of life that count as success
+_STEADY = 60.0  # seconds of running that count as success
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +57,14 @@ class IsolatedEngine(Engine):
     """
     Runs a LocalEngine in a child process, which is restarted when it crashes or hangs.
 
-    What was in progress then ends with BackendCrashedError; what comes while the child restarts
-    waits for it. Embeddings that were made before are made again when they are needed.
+    Calls in progress then end with BackendCrashedError; calls during the restart wait for it.
+    Embeddings from before are made again when they are needed.
 
-    limits: of silence, after which the child counts as hung.
+    limits: seconds of silence after which the child counts as hung.
     progress: gets an event for each step of the loading.
     log: gets each line that the child prints.
-    on_change: gets the reason when the engine is lost, and '' when it is ready again; called in
-        a thread of the engine.
+    on_change: gets the reason when the child is lost, and '' when it is ready again; called in a
+        thread of the engine.
     """
 
     model_name, context = '', 0
@@ -93,7 +93,7 @@ class IsolatedEngine(Engine):
         """
         Load the models.
 
-        Raises BackendError with what to do about it, InactiveError if closed meanwhile.
+        Raises BackendError, which says what to do, or InactiveError if closed meanwhile.
         """
         process = self._start()
         process.wait_until_ready()
@@ -135,13 +135,13 @@ class IsolatedEngine(Engine):
         return embedding
 
     def restore(self, embedding: ImageEmbedding) -> None:
-        """Make an embedding again if a restart has lost it."""
+        """Encode the picture of an embedding again if a restart has lost it."""
         job = self._hand_over(self._ready(), embedding)
         if job:
             self._result(job)
 
     def generate(self, request: GenerationRequest) -> Generation:
-        """Have the child write an answer; it begins when there is a child that is ready."""
+        """Let the child write an answer, as soon as a child is ready."""
         return StreamedGeneration(functools.partial(self._begin, request))
 
     def _begin(
@@ -248,7 +248,7 @@ class IsolatedEngine(Engine):
             self._on_change(self.failure)
 
     def _waited(self, delay: float) -> bool:
-        """Wait; return whether the engine was closed meanwhile."""
+        """Wait; return True if the engine is closed."""
         with self._changed:
             return self._changed.wait_for(lambda: self._closed, delay)
 
@@ -262,8 +262,8 @@ class IsolatedEngine(Engine):
         """
         Wait for a child that is ready.
 
-        Raises InactiveError if the engine is paused or closed, CancelledError, and TimeoutError
-        after so many seconds.
+        Raises InactiveError if the engine is paused or closed, CancelledError if `cancelled` is
+        set, and TimeoutError after `timeout` seconds.
         """
         def is_over() -> bool:
             is_cancelled = cancelled is not None and cancelled.is_set()
@@ -279,13 +279,13 @@ class IsolatedEngine(Engine):
             return self._process
 
     def _result(self, job: Job) -> Any:
-        """Wait for what comes next of a job, unless the engine was paused before it began."""
+        """Wait for the next item of a job; raise InactiveError if the engine was paused before."""
         if self._paused and not job.unwanted:
             job.unwanted = True
             raise InactiveError('The engine is paused')
         return job.told.next()
 
     def _hand_over(self, process: EngineProcess, image: ImageEmbedding) -> Job | None:
-        """Have an embedding made again that the child does not hold."""
+        """Let the child encode a picture again if it does not hold the embedding."""
         assert isinstance(image, RemoteEmbedding)
         return None if image.key in process.held else process.encode(image.key, image.picture)

@@ -1,4 +1,4 @@
-"""The two models of a backend behind one lock."""
+"""The two models of a backend, behind one lock."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def evenly(count: int, wanted: int) -> list[int]:
 
 class NpuLock:
     """
-    Lets one model run at a time: an encoder and a language model at once can hang an NPU.
+    Lets one model run at a time, because an encoder and a language model at once can hang an NPU.
 
-    Of two that wait, the generation goes first, but an encoding that has waited through one goes
-    before the next: neither waits for more than one of the other kind.
+    If both wait, the generation goes first, but an encoding that has waited for a generation goes
+    before the next one: neither waits for more than one of the other kind.
     """
 
     def __init__(self) -> None:
@@ -90,17 +90,17 @@ class NpuLock:
 
 class LocalEngine(Engine):
     """
-    Answers questions about pictures with the models of one backend.
+    Answers questions with the models of one backend, in this process.
 
-    It is loaded when it is made. Whatever a backend raises that is not a VlmError reaches the
-    caller as BackendCrashedError.
+    The models are loaded already. Exceptions of a backend that are not VlmErrors become
+    BackendCrashedError.
     """
 
     def __init__(self, encoder: VisionEncoder, language_model: LanguageModel) -> None:
         self._encoder = encoder
         self._language_model = language_model
         self._npu = NpuLock()
-        self._running = Cancellation()  # of the last generation that has got the NPU
+        self._running = Cancellation()  # of the last generation that got the NPU
         self._closed = False
 
     @property
@@ -134,7 +134,7 @@ class LocalEngine(Engine):
 
     def write(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         """
-        Write an answer in the caller's thread, which is held until the model has ended.
+        Write an answer in the caller's thread.
 
         The NPU is held until the iterator is exhausted or closed.
         """
@@ -155,7 +155,7 @@ class LocalEngine(Engine):
             write = self._decide if request.choices else self._language_model.generate
             for chunk in write(request, stop):
                 if chunk.finish_reason is FinishReason.CANCELLED:
-                    self._check_open()  # that may be the reason
+                    self._check_open()  # closing may be the reason
                 yield chunk
 
     @property
@@ -191,7 +191,7 @@ class LocalEngine(Engine):
         return replace(request, question=question)
 
     def _decide(self, request: GenerationRequest, stop: Cancellation) -> Iterator[Chunk]:
-        """Yield the answer until it decides, and then stop the model."""
+        """Yield the answer until it decides, then stop the model."""
         reader, said, decision = AnswerReader(request.choices), '', None
         for chunk in self._language_model.generate(request, stop):
             last, reason = chunk.finish_reason is not None, chunk.finish_reason
@@ -228,15 +228,15 @@ class LocalEngine(Engine):
         return Verdict(index if likely else None, probabilities[index])
 
     def pause(self) -> None:
-        """End the running generation; an encoding cannot be ended here."""
+        """Cancel the running generation; an encoding cannot be stopped."""
         self._running.set()
 
     def close(self) -> None:
         """
         Free the models; may be called twice.
 
-        A running encoding is waited for; the running generation and whatever waits for its turn
-        end with InactiveError.
+        Waits for a running encoding; the running generation and all waiting calls end with
+        InactiveError.
         """
         self._closed = True
         self._running.set()

@@ -1,4 +1,4 @@
-"""One backend of a chain: its engine, its breaker, and the answer that it is at."""
+"""One backend of a chain: its engine, its breaker and its embeddings."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, S
 @dataclass(frozen=True, eq=False)
 class SharedEmbedding(ImageEmbedding):
     """
-    A picture that any backend of a chain can be asked about.
+    A picture for all backends of a chain.
 
-    data: of the backend that encoded it first.
+    data: embedding of the backend that encoded it first.
     picture: (height, width, 3) uint8, for the others.
     made: its embeddings, by backend.
     """
@@ -48,7 +48,7 @@ class Member:
     """
     A backend of a chain.
 
-    make: returns its engine.
+    make: creates its engine.
     """
 
     def __init__(self, name: str, make: Callable[[], Engine], breaker: Breaker) -> None:
@@ -59,10 +59,10 @@ class Member:
         self._starting: Engine | None = None
         self._closed = False
         self._abandoned: Generation | None = None  # the last answer that took too long
-        self._seen: ImageEmbedding | None = None  # any picture, as this backend has it
+        self._seen: ImageEmbedding | None = None  # the last one made, to count tokens with
 
     def load(self) -> None:
-        """Load the models; raise BackendError with what to do about it."""
+        """Load the models; raise BackendError, which says what to do."""
         try:
             self._starting = engine = self._make()
             engine.load()
@@ -95,7 +95,7 @@ class Member:
         if not self.engine.is_ready:
             return f'it is being restarted: {self.engine.failure or "its process has ended"}'
         if self._abandoned and not self._abandoned.join(0):
-            return 'it is still at a question that it took too long for'
+            return 'it is still busy with a question that took too long'
         if self.breaker.state is BreakerState.OPEN:
             return f'{self.breaker.reason}; tried again in {self.breaker.remaining:.0f} s'
         return ''
@@ -120,7 +120,7 @@ class Member:
         return shared.made[self.name]
 
     def restore(self, image: ImageEmbedding) -> None:
-        """Make sure that the picture needs no encoding when this backend is asked about it."""
+        """Encode the picture now if this backend has no embedding of it."""
         self.loaded.restore(self.own(image))
 
     def sized(self, request: GenerationRequest) -> GenerationRequest | None:
@@ -159,12 +159,12 @@ class Member:
         return self.loaded.generate(request.with_images(images))
 
     def leave(self, answer: Generation) -> None:
-        """Leave this backend alone until it is done with an answer that took too long."""
+        """Give up on an answer that takes too long; ask this backend again when it has ended."""
         answer.close()
         self._abandoned = answer
 
     def succeed(self) -> bool:
-        """Take an answer; return whether it is the first one after failures."""
+        """Record an answer; return whether it is the first one after failures."""
         self.answered += 1
         is_back = self.breaker.state is not BreakerState.CLOSED
         self.breaker.succeed()

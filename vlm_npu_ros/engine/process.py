@@ -1,11 +1,12 @@
 """
-One life of the engine's process, seen from the parent.
+One run of the engine's process, seen from the parent.
 
-To the child: load(settings), encode(job, key, shape), generate(job, request, keys),
+Messages to the child: load(settings), encode(job, key, shape), generate(job, request, keys),
 fit(job, request, shapes, limit), tokens(job, request, shapes), cancel(job), release(keys) and
 close().
-From the child: progress(event), ready(model, context, picture size) or failed(error), then
-taken(job), chunk(job, chunk), result(job, value) or error(job, error), and alive(bytes).
+
+Messages from the child: progress(event), ready(model, context, picture size) or failed(error),
+then taken(job), chunk(job, chunk), result(job, value) or error(job, error), and alive(bytes).
 """
 
 from __future__ import annotations
@@ -36,21 +37,21 @@ from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
-_TICK = 0.1  # seconds between two looks at the clock
-_HEARTBEAT_LIMIT = 10.0  # seconds; ten beats
+_TICK = 0.1  # seconds between checks of the time limits
+_HEARTBEAT_LIMIT = 10.0  # seconds; ten heartbeats
 _CLOSING = 1.5  # seconds that the child may take to free its models
-_LAST_LINES = 4  # of the child, in the message about its end
+_LAST_LINES = 4  # of the child's output, in the message about its end
 
 
 @dataclass(frozen=True)
 class StageLimits:
     """
-    After how many silent seconds the engine counts as hung; chosen to be never too short.
+    Seconds of silence after which the engine counts as hung; never too short for a slow board.
 
-    The slowest board that this package knows (RK3562) encodes in about 10 s, reads some 20 tokens
-    a second and writes about one; a model of 8 GB loads in 4 minutes from a slow SD card.
+    The slowest supported board (RK3562) encodes in about 10 s, reads some 20 tokens a second and
+    writes about one; a model of 8 GB loads in 4 minutes from a slow SD card.
 
-    factor: on all of them.
+    factor: applies to all of them.
     """
 
     factor: float = 1.0
@@ -81,16 +82,16 @@ class StageLimits:
 @dataclass
 class Job:
     """
-    Something that the child was asked for.
+    A call to the child.
 
-    stage: what it is, for people.
-    limit: silent seconds allowed.
+    stage: what the child does for it, for messages.
+    limit: seconds of silence allowed.
     """
 
     number: int
     stage: str
     limit: float
-    key: int = 0  # of the embedding that it makes
+    key: int = 0  # of the embedding that it creates
     begun: bool = False  # the models are working on it
     unwanted: bool = False
     cancelled: Cancellation | None = None  # of a generation
@@ -101,7 +102,7 @@ class EngineProcess:
     """
     Starts the child and loads the models there; not usable before `wait_until_ready`.
 
-    limits: of silence, after which the child is killed.
+    limits: seconds of silence after which the child is killed.
     progress: gets an event for each step of the loading.
     log: gets each line that the child prints.
     released: keys of embeddings that are no longer needed; it is emptied now and then.
@@ -118,13 +119,13 @@ class EngineProcess:
         self.model_name, self.context, self.picture_size = '', 0, 0
         self.held: set[int] = set()  # keys of the embeddings that the child has
         self.memory = 0  # resident bytes
-        self.answered = False  # a generation has come to its end
+        self.answered = False  # a generation has completed
         self._limits, self._progress, self._log = limits, progress, log
         self._released = released
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._numbers = itertools.count(1)
         self._jobs: dict[int, Job] = {}
-        self._lock = threading.Lock()  # of the jobs, and of what is sent
+        self._lock = threading.Lock()  # for the jobs and for sending
         self._picture_lock = threading.Lock()
         self._end: VlmError | None = None
         self._loading = Job(0, 'loading', limits.load(settings))
@@ -141,7 +142,7 @@ class EngineProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=inherited,
                 env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
-                start_new_session=True,  # Ctrl-C is the parent's business
+                start_new_session=True,  # the parent handles Ctrl-C
             )
         self._connection = Connection(ours.detach())
         self._logger = threading.Thread(target=self._forward, name='engine log', daemon=True)
@@ -169,17 +170,17 @@ class EngineProcess:
             raise
 
     def wait_until_ended(self) -> VlmError:
-        """Wait for the child's end and return why it came to it."""
+        """Wait for the end of the child and return its reason."""
         self._receiver.join()
         assert self._end
         return self._end
 
     def encode(self, key: int, picture: np.ndarray) -> Job:
         """
-        Have a picture encoded, and the embedding kept as `key`; return when the child has it.
+        Encode a picture and keep the embedding as `key`; return when the child has the picture.
 
-        picture: (height, width, 3) uint8, C-contiguous. The result is the embedding's shape and
-        the seconds that it took.
+        picture: (height, width, 3) uint8, C-contiguous. The result of the job is the embedding's
+        shape and the seconds of the encoding.
         """
         job = self._job('encoding', self._limits.encode, key=key)
         with self._picture_lock:
@@ -197,7 +198,7 @@ class EngineProcess:
         chunks: Stream[Chunk],
         cancelled: Cancellation,
     ) -> None:
-        """Have an answer written into a stream, which ends when the child is done with it."""
+        """Write an answer into a stream, which ends when the child has finished."""
         job = self._job(
             'reading the prompt', self._limits.prefill(request), told=chunks, cancelled=cancelled
         )
@@ -211,13 +212,13 @@ class EngineProcess:
         return job
 
     def tokens(self, request: GenerationRequest) -> Job:
-        """Have the tokens of a request counted."""
+        """Count the tokens of a request."""
         job = self._job('counting tokens', self._limits.token)
         self._send('tokens', job.number, request.with_images(()), _shapes(request))
         return job
 
     def abandon(self) -> None:
-        """Cancel generations, end other jobs with InactiveError; the child finishes behind."""
+        """Cancel generations, end other jobs with InactiveError; do not wait for the child."""
         with self._lock:
             jobs = list(self._jobs.values())
         for job in jobs:
@@ -234,7 +235,7 @@ class EngineProcess:
         self._child.kill()
 
     def close(self) -> None:
-        """Let the child free its models, then end it; may be called twice."""
+        """Let the child free its models and end; may be called twice."""
         with self._lock:
             self._end = self._end or InactiveError('The engine is closed')
         self._send('close')
@@ -267,7 +268,7 @@ class EngineProcess:
                     self.held.difference_update(keys)
                     self._connection.send(('release', keys))
                 self._connection.send(message)
-            except OSError:  # it has ended: the receiver tells
+            except OSError:  # it has ended; the receiver reports that
                 pass
 
     def _forward(self) -> None:
@@ -286,7 +287,7 @@ class EngineProcess:
                     self._take(kind, values)
                 self._check_alive()
         except (EOFError, OSError):
-            self._child.kill()  # it may have closed the socket only
+            self._child.kill()  # it may only have closed the socket
         self._bury()
 
     def _take(self, kind: str, values: list[Any]) -> None:
@@ -306,7 +307,7 @@ class EngineProcess:
             self._tell(kind, *values)
 
     def _tell(self, kind: str, number: int, value: Any = None) -> None:
-        """Pass on what was told about a job: taken, chunk, result or error."""
+        """Pass on a message about a job: taken, chunk, result or error."""
         with self._lock:
             job = self._jobs[number]
             if kind == 'chunk':
@@ -329,7 +330,7 @@ class EngineProcess:
         now = time.monotonic()
         with self._lock:
             jobs = list(self._jobs.values())
-        # While one is written, the others wait.
+        # While one answer is being written, the others wait.
         jobs = [job for job in jobs if job.begun] or jobs
         hung = max(jobs, key=lambda job: job.limit, default=None)
         if hung and now - self._heard > hung.limit:
@@ -344,7 +345,7 @@ class EngineProcess:
             ))
 
     def _bury(self) -> None:
-        """Tell all that wait that the child has ended, and why."""
+        """End all jobs with the reason of the child's end."""
         status = self._child.wait()
         self._logger.join()
         with self._lock:

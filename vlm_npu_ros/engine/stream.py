@@ -1,4 +1,4 @@
-"""From one thread to another, item by item."""
+"""Items passed from one thread to another."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Item = TypeVar('Item')
 
 class Stream(Iterator[Item], Generic[Item]):
     """
-    What one thread makes and another one uses.
+    Passes items from a producer thread to a consumer thread.
 
         tokens: Stream[str] = Stream()
         tokens.run(lambda: model.write(prompt), 'writer')
         first = tokens.next(timeout=10.0)
         rest = list(tokens)
 
-    The maker calls `put` for each item and then `end`; the user iterates, or calls `next`.
+    The producer calls `put` for each item and then `end`; the consumer iterates or calls `next`.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class Stream(Iterator[Item], Generic[Item]):
         self._ended = threading.Event()
 
     def put(self, item: Item) -> None:
-        """Hand an item over; may be called from native code and from a signal handler."""
+        """Add an item; may be called from native code and from a signal handler."""
         self._queue.put(item)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Hand over that there is nothing more, or the error that is the reason."""
+        """End the stream, with an error for the consumer if there is one."""
         self.cut(error)
         self._ended.set()
 
@@ -40,7 +40,7 @@ class Stream(Iterator[Item], Generic[Item]):
         self._queue.put(_End(error))
 
     def run(self, make: Callable[[], Iterable[Item]], name: str) -> None:
-        """Put what `make` yields, in a thread of this name, and end with it."""
+        """Produce the items of `make` in a new thread of this name."""
         def work() -> None:
             error = None
             try:
@@ -56,15 +56,15 @@ class Stream(Iterator[Item], Generic[Item]):
         """
         Wait for the next item.
 
-        timeout: seconds. Raises TimeoutError after them, StopIteration at the end, and the
-        maker's error in its place.
+        timeout: seconds. Raises TimeoutError when they are over, StopIteration at the end, or the
+        producer's error.
         """
         try:
             item = self._queue.get(timeout=None if timeout is None else max(timeout, 0.0))
         except queue.Empty:
             raise TimeoutError from None
         if isinstance(item, _End):
-            self._queue.put(_End(None))  # for whoever asks again
+            self._queue.put(_End(None))  # for the next call
             raise item.error or StopIteration
         return item
 
@@ -72,12 +72,12 @@ class Stream(Iterator[Item], Generic[Item]):
         return self.next()
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait until the maker has ended; return whether it has."""
+        """Wait until the producer has ended; return False after `timeout`."""
         return self._ended.wait(timeout)
 
 
 class _End:
-    """The last thing in a queue."""
+    """Last item of a queue."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error

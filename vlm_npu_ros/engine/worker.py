@@ -1,9 +1,8 @@
 """
-The engine's own process: what IsolatedEngine starts.
+The engine's own process, started by IsolatedEngine.
 
-It gets a socket to its parent, where pickled tuples go to and fro, and an anonymous memory file
-with pictures; both are inherited, so no other process can reach them. The messages are listed in
-process.py.
+It inherits a socket to its parent, for pickled tuples in both directions, and an anonymous memory
+file with pictures; no other process can reach them. The messages are listed in process.py.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
 
 HEARTBEAT = 1.0  # seconds
-_OOM_SCORE = '500'  # the kernel is to end this process before the node
+_OOM_SCORE = '500'  # so that the kernel kills this process before the node
 _PAGE = os.sysconf('SC_PAGE_SIZE')
 
 Keys = tuple[int, ...]
@@ -38,10 +37,10 @@ Shapes = list[tuple[int, int, int]]
 
 class Worker:
     """
-    Serves the parent until the socket ends.
+    Serves the parent until the socket is closed.
 
-    The main thread reads messages and never works, so that the parent's end is noticed whatever
-    the models do. Two threads work: one encodes, one generates.
+    The main thread only reads messages, so that the parent's end is noticed whatever the models
+    do. Two threads work: one encodes, one generates.
     """
 
     def __init__(self, connection: Connection, memory: int) -> None:
@@ -57,7 +56,7 @@ class Worker:
             threading.Thread(target=self._run, args=(name,), name=name, daemon=True).start()
 
     def serve(self) -> None:
-        """Do what the messages say."""
+        """Handle messages."""
         threading.Thread(target=self._beat, name='heartbeat', daemon=True).start()
         while True:
             kind, *values = self._connection.recv()
@@ -92,7 +91,7 @@ class Worker:
         )
 
     def _generate(self, job: int, request: GenerationRequest, keys: Keys) -> None:
-        images = [self._embeddings[key] for key in keys]  # some may still be made
+        images = [self._embeddings[key] for key in keys]  # some may not be encoded yet
         cancelled = self._cancelled[job] = Cancellation()
 
         def generate() -> None:
@@ -176,14 +175,14 @@ def _resident_bytes() -> int:
 
 
 def _exit() -> None:
-    """End now: threads may be in native code forever."""
+    """Exit at once, because threads may be stuck in native code."""
     sys.stdout.flush()
     os._exit(0)
 
 
 def main() -> None:
     """Serve the parent, whose two file descriptors are the arguments."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     with contextlib.suppress(OSError):
         Path('/proc/self/oom_score_adj').write_text(_OOM_SCORE)
     socket, memory = map(int, sys.argv[1:])

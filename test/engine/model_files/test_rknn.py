@@ -141,9 +141,9 @@ def test_language_model_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize('name, message', [
-    ('missing.rknn', 'can not be read.*No such file'),
-    ('.', 'can not be read.*Is a directory'),
-    ('a\0b.rknn', 'can not be read.*null'),
+    ('missing.rknn', 'cannot be read.*No such file'),
+    ('.', 'cannot be read.*Is a directory'),
+    ('a\0b.rknn', 'cannot be read.*null'),
 ])
 def test_path_that_is_no_file_is_an_error(name: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=f'(?s){message}'):

@@ -44,7 +44,7 @@ class Backend:
         BACKEND = Backend('echo', 'repeats the question', load, EchoSettings)
 
     Importing its module must not need what runs the models: `load` imports that.
-    A package of your own provides a backend by an entry point with the backend's name:
+    A package of your own provides one by an entry point with its name (see docs/backends.md):
 
         [options.entry_points]
         vlm_npu_ros.backends =

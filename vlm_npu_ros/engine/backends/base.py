@@ -1,4 +1,4 @@
-"""The seam behind which models run: a backend is a vision encoder and a language model."""
+"""Interface of the models: a backend is a vision encoder and a language model."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class VisionEncoder(ABC):
 
         embedding = ImageEmbedding(encoder.encode(rgb), encode_seconds=0.0)
 
-    size: side in pixels of the square that it fits them into; 0 = it takes them as they are.
-    embedding_type: the kind of embedding that its data are.
-    needs_npu: whether no answer may be written while it works, since NPUs hang then.
+    size: side in pixels of the square that pictures are fitted into; 0 = any size.
+    embedding_type: type of the embeddings.
+    needs_npu: no answer may be written while it works, because NPUs hang then.
     """
 
     size: int = 0
@@ -49,7 +49,7 @@ class LanguageModel(ABC):
         for chunk in model.generate(request, Cancellation()):
             print(chunk.text, end='')
 
-    context: tokens.
+    context: tokens of question, images, dialogue and answer.
     instructions: how the model is asked for one of several answers.
     """
 
@@ -66,14 +66,13 @@ class LanguageModel(ABC):
         self, request: GenerationRequest, cancelled: Cancellation
     ) -> Iterator[Chunk]:
         """
-        Yield the answer in chunks as it is written.
+        Yield the answer in chunks while it is written.
 
-        The last chunk, and only it, has a finish reason and figures. Raises ContextError, before
-        any chunk, if the request does not fit into the context, and BackendCrashedError when the
-        runtime fails.
+        Only the last chunk has a finish reason and figures. Raises ContextError, before any chunk,
+        if the request does not fit into the context, and BackendCrashedError if the runtime fails.
 
-        cancelled: ends the answer soon, as CANCELLED; it may be set at any time, and before the
-            answer has begun. An iterator that is closed early ends the answer, too.
+        cancelled: ends the answer soon, with the finish reason CANCELLED; it may be set at any
+            time, even before the answer begins. Closing the iterator ends the answer, too.
         """
 
     def score(

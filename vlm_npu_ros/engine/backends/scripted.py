@@ -1,4 +1,4 @@
-"""Given answers at given speeds: for tests, dry runs of a mission, and timing without a model."""
+"""Given answers at given speeds: for tests, dry runs of missions, and timing without a model."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def _open(path: Path) -> mmap.mmap:
         with open(path, 'rb') as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        raise ModelFileError(f'{path} can not be read: {error}') from error
+        raise ModelFileError(f'{path} cannot be read: {error}') from error
 
 
 def _is_whole(path: Path, data: mmap.mmap) -> bool:
