@@ -41,8 +41,7 @@ class Digests:
             if expected is None:
                 continue
             progress(Event(f'Comparing {path} with the sha256 of its profile'))
-            found = _sha256(path)
-            if found != expected.lower():
+            if (found := _sha256(path)) != expected.lower():
                 raise ModelFileError(
                     f'{path} is not the file that its profile pins: sha256.{name} is '
                     f'{expected.lower()}, that of the file {found}',

@@ -106,10 +106,7 @@ def _check_pixels(rgb: np.ndarray) -> None:
 
 
 def decode_image(
-    data: bytes | np.ndarray,
-    max_pixels: int = MAX_PIXELS,
-    *,
-    apply_orientation: bool = False,
+    data: bytes | np.ndarray, max_pixels: int = MAX_PIXELS, *, apply_orientation: bool = False
 ) -> np.ndarray:
     """
     Decode a JPEG or PNG file.
@@ -126,7 +123,10 @@ def decode_image(
     :raises ImageError: not JPEG or PNG, truncated, damaged, too large or too slow to decode.
     """
     data = bytes(data)
-    form = _form_of(data)
+    form = next((form for form in _FORMS if data.startswith(form.signature)), None)
+    if form is None:
+        raise ImageError(f'The image is neither JPEG nor PNG: its {len(data)} bytes begin with '
+                         f"'{data[:8].hex(' ')}'.")
     width, height, header_end = form.read_size(data)
     if not 0 < width * height <= max_pixels:
         raise ImageError(
@@ -162,14 +162,6 @@ class _Form(NamedTuple):
 def _margin(length: float, size: int) -> int:
     """Return the margin that centres `length` in `size`; at least a pixel of it remains."""
     return min(round((size - length) / 2), (size - 1) // 2)
-
-
-def _form_of(data: bytes) -> _Form:
-    for form in _FORMS:
-        if data.startswith(form.signature):
-            return form
-    raise ImageError(f'The image is neither JPEG nor PNG: its {len(data)} bytes begin with '
-                     f"'{data[:8].hex(' ')}'.")
 
 
 def _png_size(data: bytes) -> tuple[int, int, int]:

@@ -130,7 +130,6 @@ class ModelProfile:
 
 
 def known_models() -> list[str]:
-    """Return the names of the shipped profiles, sorted."""
     return sorted(p.stem for p in (share_dir() / 'config' / 'models').glob('*.yaml'))
 
 
@@ -164,9 +163,9 @@ def profile_of(values: Any, source: str, remedy: str = '') -> ModelProfile:
         profile: ModelProfile = _checked(ModelProfile, values, '')
         _check_fields(profile)
         _check_for_backend(profile)
+        return profile
     except (ValueError, OverflowError) as error:
         raise _invalid(source, error, remedy) from error
-    return profile
 
 
 def _invalid(source: str, error: Exception, remedy: str = '') -> ModelFileError:
@@ -187,11 +186,14 @@ def _read(path: Path) -> Any:
 def _check_fields(profile: ModelProfile) -> None:
     if not 1 <= profile.context <= profile.max_context <= _MOST_TOKENS:
         raise ValueError(
-            'context must be a number of tokens, up to max_context, and that up to '
-            f'{_MOST_TOKENS}'
+            f'context must be a number of tokens, up to max_context, and that up to {_MOST_TOKENS}'
         )
-    if profile.image is not None:
-        _check_image(profile.image)
+    if image := profile.image:
+        counts = [image.outputs, image.dim, *image.tokens, *image.tokens.values()]
+        if not image.tokens or min(counts) < 1:
+            raise ValueError('image.tokens, image.outputs and image.dim must be above 0')
+        if min(image.std) <= 0:
+            raise ValueError('image.std must be above 0')
     try:
         re.compile(profile.files)
     except (re.error, RecursionError) as error:
@@ -213,14 +215,6 @@ def _check_for_backend(profile: ModelProfile) -> None:
         raise ValueError(f'min_runtime must be one of {", ".join(known)}, not {wanted!r}')
 
 
-def _check_image(image: ImageFormat) -> None:
-    counts = [image.outputs, image.dim, *image.tokens, *image.tokens.values()]
-    if not image.tokens or min(counts) < 1:
-        raise ValueError('image.tokens, image.outputs and image.dim must be above 0')
-    if min(image.std) <= 0:
-        raise ValueError('image.std must be above 0')
-
-
 def _checked(kind: Any, value: Any, where: str) -> Any:
     """Convert a YAML value to an annotated type; raise ValueError, which names the field."""
     arguments = get_args(kind)
@@ -235,9 +229,7 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         return tuple(_checked(arguments[0], entry, where) for entry in value)
     if get_origin(kind) is dict and isinstance(value, dict):
         keys, values = arguments
-        return {
-            _checked(keys, k, where): _checked(values, v, where) for k, v in value.items()
-        }
+        return {_checked(keys, k, where): _checked(values, v, where) for k, v in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if isinstance(value, float) and not math.isfinite(value):
@@ -248,13 +240,8 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         return Path(value)
     if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
         return value
-    names = {
-        str: 'text, in quotes if necessary',
-        int: 'a whole number',
-        float: 'a number',
-        tuple: 'a list',
-        dict: 'a mapping',
-    }
+    names = {str: 'text, in quotes if necessary', int: 'a whole number', float: 'a number',
+             tuple: 'a list', dict: 'a mapping'}
     wanted = names.get(get_origin(kind) or kind, 'a path')
     # Abbreviated, because aliases can make a small file expand to a huge value.
     raise ValueError(f'{where} must be {wanted}, not {reprlib.repr(value)}')

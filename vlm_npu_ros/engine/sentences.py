@@ -136,9 +136,9 @@ def _end_at_full_stop(words: str) -> _End:
         return _End.UNLESS_DIGIT
     if word in _BEFORE_LOWER_CASE:
         return _End.UNLESS_LOWER
-    parts = word.split('.')
     is_initial = len(word) == 1 and word.upper() != word and not _UNIT.search(words)
-    is_short_form = [len(part) for part in parts] in ([1, 1], [2, 1], [1, 1, 1])  # e.g, Ph.D
+    lengths = [len(part) for part in word.split('.')]
+    is_short_form = lengths in ([1, 1], [2, 1], [1, 1, 1])  # e.g, Ph.D
     return _End.NO if word in _ABBREVIATIONS or is_initial or is_short_form else _End.YES
 
 

@@ -44,13 +44,10 @@ class ImageEmbedding:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the embedding in bytes."""
         return self.data.nbytes
 
 
-def same_images(
-    first: tuple[ImageEmbedding, ...], second: tuple[ImageEmbedding, ...]
-) -> bool:
+def same_images(first: tuple[ImageEmbedding, ...], second: tuple[ImageEmbedding, ...]) -> bool:
     """Return whether both hold the same embedding objects, not only equal ones."""
     return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
 
@@ -118,6 +115,10 @@ class GenerationRequest:
     choices: tuple[str, ...] = ()
     min_probability: float = 0.0
     backend: str = ''
+
+    @property
+    def image_tokens(self) -> int:
+        return sum(image.tokens for image in self.images)
 
     def with_images(self, images: tuple[ImageEmbedding, ...]) -> GenerationRequest:
         """Copy the request with other images."""

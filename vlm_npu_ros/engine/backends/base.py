@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from vlm_npu_ros.engine.choices.instructions import Instructions
+from vlm_npu_ros.engine.errors import ContextError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
 
@@ -61,10 +62,21 @@ class LanguageModel(ABC):
     def tokens(self, request: GenerationRequest) -> int:
         """Count the tokens of images, turns and question, not of the answer; an upper bound."""
 
+    def check_fits(self, request: GenerationRequest, needed: str, tokens: int) -> None:
+        """
+        Raise ContextError if the prompt leaves no room for the answer.
+
+        needed: what the prompt takes, in words. tokens: the same as a number.
+        """
+        if tokens + request.max_new_tokens > self.context:
+            raise ContextError(
+                f'The question takes {needed} ({request.image_tokens} of them for the image) and '
+                f'the answer up to {request.max_new_tokens}, but the context of {self.name} holds '
+                f'{self.context}: ask shorter or lower max_new_tokens'
+            )
+
     @abstractmethod
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         """
         Yield the answer in chunks while it is written.
 

@@ -75,21 +75,14 @@ class ScriptedLanguageModel(LanguageModel):
     instructions = PLAIN
 
     def __init__(
-        self,
-        answers: Mapping[str, str] | Sequence[str],
-        timings: ScriptedTimings = AT_ONCE,
+        self, answers: Mapping[str, str] | Sequence[str], timings: ScriptedTimings = AT_ONCE
     ) -> None:
         self.context = timings.context
         self._answers = answers
         self._in_turn = itertools.cycle(() if isinstance(answers, Mapping) else answers)
         self._timings = timings
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
-        """Yield the answer word by word."""
-        words = _WORD.findall(self._answer(request.question))
-        image_tokens = sum(image.tokens for image in request.images)
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         prompt_tokens = self.tokens(request)
         if prompt_tokens + request.max_new_tokens > self._timings.context:
             raise ContextError(
@@ -100,7 +93,7 @@ class ScriptedLanguageModel(LanguageModel):
         cancelled.wait(_seconds(prompt_tokens, self._timings.prefill_rate))
         prefilled = time.perf_counter()
         count, reason = 0, FinishReason.EOS
-        for word in words:
+        for word in _WORD.findall(self._answer(request.question)):
             if count == request.max_new_tokens:
                 reason = FinishReason.LENGTH
                 break
@@ -111,14 +104,12 @@ class ScriptedLanguageModel(LanguageModel):
                 break
             count += 1
             yield Chunk(word)
-        seconds = prefilled - started, time.perf_counter() - prefilled
-        yield Chunk('', reason, GenerationFigures(image_tokens, prompt_tokens, count, *seconds))
+        cost = prompt_tokens, count, prefilled - started, time.perf_counter() - prefilled
+        yield Chunk('', reason, GenerationFigures(request.image_tokens, *cost))
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Return the tokens of the images and the words of everything that was said."""
         said = [request.question, *(f'{turn.question} {turn.answer}' for turn in request.turns)]
-        images = sum(image.tokens for image in request.images)
-        return images + sum(len(text.split()) for text in said)
+        return request.image_tokens + sum(len(text.split()) for text in said)
 
     def _answer(self, question: str) -> str:
         if isinstance(self._answers, Mapping):

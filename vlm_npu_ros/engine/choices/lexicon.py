@@ -61,8 +61,7 @@ def lexicon(choices: tuple[str, ...]) -> Phrase:
     names = [choice.strip().casefold() for choice in choices]
     if not verdicts.keys() <= set(names):
         verdicts = {}
-    own = [set() if name in verdicts else _forms(choice)
-           for name, choice in zip(names, choices, strict=True)]
+    own = [set() if n in verdicts else _forms(c) for n, c in zip(names, choices, strict=True)]
     parts = set().union(*own)
     root = Phrase()
     for key, role in roles:

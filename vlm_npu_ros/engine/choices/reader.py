@@ -175,12 +175,8 @@ class AnswerReader:
     def _read(self, tokens: Iterator[Token]) -> None:
         for token in tokens:
             self._tokens.append(token)
-            while self._tokens and self._decision is None:
-                found = self._phrase()
-                if found is None:
-                    break
-                phrase, length = found
-                first = self._tokens[0]
+            while self._tokens and self._decision is None and (found := self._phrase()):
+                (phrase, length), first = found, self._tokens[0]
                 del self._tokens[:length]
                 if first.kind is not Kind.QUOTE:
                     self._decision = self._follow(first, phrase) or self._begin(first, phrase)

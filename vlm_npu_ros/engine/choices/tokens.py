@@ -117,8 +117,7 @@ class Tokeniser:
     def _flush(self) -> Iterator[Token]:
         if self._word:
             text = unicodedata.normalize('NFKC', self._word.casefold())
-            kind = Kind.CJK if self._cjk else Kind.WORD
-            yield Token(kind, text, self._start, self._joined)
+            yield Token(Kind.CJK if self._cjk else Kind.WORD, text, self._start, self._joined)
             self._joined = True
         self._word, self._cjk = '', False
 

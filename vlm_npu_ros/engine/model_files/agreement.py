@@ -47,3 +47,11 @@ def _check_colours(found: RknnFile, source: str, image: ImageFormat, by: str) ->
                 f'{tuple(scaled.round(2).tolist())} by {by}: pictures would have wrong colours',
                 'Change one of them: they have to agree',
             )
+
+
+def agrees(found: RknnFile, profile: ModelProfile) -> bool:
+    try:
+        check_agreement(found, 'the file', profile, found.platform, 0)
+    except ModelFileError:
+        return False
+    return True

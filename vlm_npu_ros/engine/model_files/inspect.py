@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.model_files.agreement import check_agreement
+from vlm_npu_ros.engine.model_files.agreement import agrees
 from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of, ONNX, RKNN
 from vlm_npu_ros.engine.model_files.onnx_graph import read_onnx
-from vlm_npu_ros.engine.model_files.profiles import (
-    find_model,
-    is_named,
-    labels_of,
-    npu_profiles,
-)
+from vlm_npu_ros.engine.model_files.profiles import find_model, is_named, labels_of, npu_profiles
 from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
-from vlm_npu_ros.engine.models import AUTO, known_models, load_profile, ModelProfile
+from vlm_npu_ros.engine.models import AUTO, known_models, load_profile
 
 
 @dataclass(frozen=True)
@@ -68,10 +63,8 @@ def inspect_file(path: Path) -> Inspected:
     except (OSError, ValueError) as error:
         raise ModelFileError(f'{path} cannot be read: {error}') from error
     suffix, (kind, _) = path.suffix.lower(), kind_of(head)
-    if kind == RKNN:
-        return _rknn(path)
-    if kind == ONNX:
-        return _onnx(path)
+    if kind in (RKNN, ONNX):
+        return _rknn(path) if kind == RKNN else _onnx(path)
     if suffix == '.rknn':
         RknnFile.read(path)  # says what is there instead
     if suffix == '.rkllm':
@@ -83,23 +76,16 @@ def inspect_file(path: Path) -> Inspected:
 
 
 def _rknn(path: Path) -> Inspected:
-    size = path.stat().st_size
-    file = RknnFile.try_read(path)
+    size, file = path.stat().st_size, RknnFile.try_read(path)
     if file is None:
         facts: dict[str, Any] = {'shapes': None}
         models, matched = _models_by_name(path)
     else:
         facts = {
-            'pixels': file.size,
-            'layout': file.layout,
-            'tokens': file.tokens,
-            'outputs': len(file.outputs),
-            'dim': file.dim,
-            'folded': file.folded,
-            'mean': file.mean,
-            'std': file.std,
-            'platform': file.platform,
-            'toolkit': file.toolkit,
+            'pixels': file.size, 'layout': file.layout, 'tokens': file.tokens,
+            'outputs': len(file.outputs), 'dim': file.dim, 'folded': file.folded,
+            'mean': file.mean, 'std': file.std,
+            'platform': file.platform, 'toolkit': file.toolkit,
             'metadata': labels_of(file) or file.custom_string or None,
         }
         models, matched = _models(file)
@@ -132,8 +118,8 @@ def _onnx(path: Path) -> Inspected:
 
 
 def _memory(size: int, estimate: str, models: tuple[str, ...]) -> Memory:
-    for name in models if len(models) == 1 else ():
-        published = load_profile(name).published if name in known_models() else None
+    if len(models) == 1 and models[0] in known_models():
+        published = load_profile(models[0]).published
         if published and published.ram_gb is not None:
             return Memory(size, estimate, published.ram_gb, published.source)
     return Memory(size, estimate)
@@ -152,9 +138,9 @@ def _models(file: RknnFile) -> tuple[tuple[str, ...], str]:
         except ModelFileError:  # a name that nobody knows
             pass
         else:
-            contradicted = '' if _fits(file, profile) else ', which its shapes contradict'
+            contradicted = '' if agrees(file, profile) else ', which its shapes contradict'
             return (profile.name,), f'its metadata{contradicted}'
-    fitting = [p for p in npu_profiles() if _fits(file, p)]
+    fitting = [p for p in npu_profiles() if agrees(file, p)]
     by_name = tuple(p.name for p in fitting if is_named(p, file.path.name))
     if by_name:
         return by_name, 'its name and shapes'
@@ -162,20 +148,10 @@ def _models(file: RknnFile) -> tuple[tuple[str, ...], str]:
     return alike, 'its shapes' if alike else ''
 
 
-def _fits(file: RknnFile, profile: ModelProfile) -> bool:
-    try:
-        check_agreement(file, 'the file', profile, file.platform, 0)
-    except ModelFileError:
-        return False
-    return True
-
-
 def _models_of_graph(path: Path, facts: dict[str, Any]) -> tuple[tuple[str, ...], str]:
     """Find the profiles that a graph would fit if it were converted with their mean and std."""
-    attributes: dict[str, dict[str, Any]] = {
-        tensor['name']: {'shape': tensor['shape'], 'layout': 'nchw', 'mean': [0], 'std': [1]}
-        for tensor in facts['inputs']
-    }
+    picture = {'layout': 'nchw', 'mean': [0], 'std': [1]}
+    attributes = {t['name']: {'shape': t['shape'], **picture} for t in facts['inputs']}
     for i, tensor in enumerate(facts['outputs']):
         attributes[tensor['name']] = {'is_output': True, 'idx': i, 'shape': tensor['shape']}
     try:

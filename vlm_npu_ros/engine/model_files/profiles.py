@@ -10,15 +10,9 @@ import reprlib
 from typing import Any
 
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.agreement import agrees
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
-from vlm_npu_ros.engine.models import (
-    AUTO,
-    known_models,
-    load_profile,
-    ModelProfile,
-    profile_of,
-    SAME_COLOUR,
-)
+from vlm_npu_ros.engine.models import AUTO, known_models, load_profile, ModelProfile, profile_of
 
 # Profile fields that the metadata of a .rknn may have, and those that make it complete.
 _COPIED = ('tags', 'template', 'stop', 'context', 'max_context', 'min_runtime')
@@ -44,17 +38,15 @@ def find_model(
     profiles = npu_profiles()
     named = labels.get('model')
     if named and isinstance(named, str):
-        for profile in profiles:
-            if profile.name == named:
-                return profile
+        if found := [p for p in profiles if p.name == named]:
+            return found[0]
         raise ModelFileError(
             f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known',
             'Set the model to the path of its profile .yaml',
         )
     alike = _named_alike(profiles, (encoder.name, language_model.name))
-    fitting = [
-        p for p in alike if rknn is None or _fits(p, rknn, any_size=len(alike) < len(profiles))
-    ]
+    any_size = len(alike) < len(profiles)
+    fitting = [p for p in alike if rknn is None or _fits(p, rknn, any_size)]
     if len(fitting) == 1:
         return fitting[0]
     raise ModelFileError(
@@ -85,21 +77,17 @@ def labels_of(rknn: RknnFile) -> dict[str, Any]:
 
 def is_named(profile: ModelProfile, name: str) -> bool:
     """Return whether a file has one of the usual names of the model's files."""
-    return re.search(profile.files, name, re.IGNORECASE) is not None
+    return bool(re.search(profile.files, name, re.IGNORECASE))
 
 
 def _described_by(labels: Mapping[str, Any], rknn: RknnFile) -> ModelProfile:
-    """Return the profile embedded in a file; raise ModelFileError if it is invalid."""
     return profile_of({
         'name': labels['model'],
         'backend': 'rknpu',
         'files': re.escape(str(labels['model'])),
         'image': {
-            'tokens': {rknn.size: rknn.tokens},
-            'outputs': len(rknn.outputs),
-            'dim': rknn.dim,
-            'mean': labels['mean'],
-            'std': labels['std'],
+            'tokens': {rknn.size: rknn.tokens}, 'outputs': len(rknn.outputs), 'dim': rknn.dim,
+            'mean': labels['mean'], 'std': labels['std'],
         },
         **{name: labels[name] for name in _COPIED if name in labels},
     }, f'The profile embedded in {rknn.path}', 'Name its model in the parameter model')
@@ -115,13 +103,5 @@ def _named_alike(profiles: list[ModelProfile], names: tuple[str, ...]) -> list[M
 
 
 def _fits(profile: ModelProfile, rknn: RknnFile, any_size: bool) -> bool:
-    image = profile.image
-    assert image
-    tokens = image.tokens.get(rknn.size, rknn.tokens if any_size else None)
-    format_ = (len(rknn.outputs), rknn.tokens, rknn.dim)
-    colours = ((rknn.mean, image.mean), (rknn.std, image.std))
-    return format_ == (image.outputs, tokens, image.dim) and all(
-        abs(fact - 255 * wanted) < SAME_COLOUR
-        for facts, values in colours if facts is not None
-        for fact, wanted in zip(facts, values, strict=False)
-    )
+    assert profile.image
+    return agrees(rknn, profile) and (any_size or rknn.size in profile.image.tokens)

@@ -103,10 +103,9 @@ class RknnFile:
                 toolkit=re.split(r'[(\s]', texts[_TOOLKIT])[0],
                 custom_string=texts.get(_CUSTOM_STRING, ''),
             )
-        except (
-            LookupError, TypeError, AttributeError, ValueError, SyntaxError, MemoryError,
-            RecursionError, OverflowError,
-        ):  # of literal_eval, and of descriptions in another form
+        # Of literal_eval, and of descriptions in another form.
+        except (LookupError, TypeError, AttributeError, ValueError, SyntaxError, MemoryError,
+                RecursionError, OverflowError):
             return None
 
     @classmethod
@@ -173,14 +172,12 @@ def _is_whole(path: Path, data: mmap.mmap) -> bool:
     try:
         (body,) = struct.unpack_from('<Q', data, 16)
         (trailer,) = struct.unpack_from('<Q', data, _HEADER + body)
+        missing = _HEADER + body + 8 + trailer > len(data)
     except (struct.error, OverflowError):
         missing = True
-    else:
-        missing = _HEADER + body + 8 + trailer > len(data)
     if missing:
         raise ModelFileError(
-            f'{path} is cut short or damaged: it has {len(data)} bytes, its header announces '
-            'more',
+            f'{path} is cut short or damaged: it has {len(data)} bytes, its header announces more',
             'Copy or download it again and compare the sizes',
         )
     return True

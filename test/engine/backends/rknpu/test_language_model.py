@@ -316,8 +316,9 @@ def test_question_that_may_not_fit_is_refused_before_the_runtime_sees_it(
     model = load()
     fitting = 512 - 64 - len('<user>') - len('<assistant>') - len('<eos><user>') - 64
     assert text_of(model, request(image, 'x' * fitting)) is not None
-    with pytest.raises(ContextError, match='context of demo-rknpu holds 512'):
-        text_of(model, request(image, 'x' * (fitting + 1)))
+    for question in ('x' * (fitting + 1), '椅' * (fitting // 3 + 1)):  # each byte counts
+        with pytest.raises(ContextError, match='context of demo-rknpu holds 512'):
+            text_of(model, request(image, question))
     with pytest.raises(ContextError):
         text_of(model, request(image, max_new_tokens=500))
 

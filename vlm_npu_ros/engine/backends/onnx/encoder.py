@@ -35,7 +35,6 @@ class OnnxEncoder(VisionEncoder):
                 )
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Encode a picture of any size into (tokens, 1, dim) float32."""
         picture = letterbox(rgb, self.size)
         (embedding,) = self._session.run(None, {self._input: picture[None]})
         return np.ascontiguousarray(embedding[0][:, None, :])

@@ -12,7 +12,7 @@ from vlm_npu_ros.engine.backends.onnx.sampling import pick_token
 from vlm_npu_ros.engine.backends.onnx.sessions import open_session
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.choices.instructions import Instructions, PLAIN
-from vlm_npu_ros.engine.errors import ContextError, ModelFileError
+from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.types import (
     Chunk,
@@ -37,13 +37,8 @@ class OnnxLanguageModel(LanguageModel):
     """
 
     def __init__(
-        self,
-        name: str,
-        path: Path,
-        tokenizer_path: Path,
-        context: int,
-        threads: int = 0,
-        instructions: Instructions = PLAIN,
+        self, name: str, path: Path, tokenizer_path: Path, context: int,
+        threads: int = 0, instructions: Instructions = PLAIN,
     ) -> None:
         self.name, self.instructions = name, instructions
         self._session = open_session(path, threads)
@@ -77,15 +72,13 @@ class OnnxLanguageModel(LanguageModel):
         self._unstored = 0, 0, self._cache[:0]  # from, to, keys and values
         self._images: tuple[ImageEmbedding, ...] = ()  # that they are about
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
-        """Yield the answer token by token."""
-        prompt = self._prompt(request)
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
+        prompt = self._tokens(request)
+        self.check_fits(request, f'{len(prompt)} tokens', len(prompt))
         prompt, image = self._unread(prompt, request.images, bool(request.turns))
-        rng = None  # takes 0.1 ms to make
-        if request.sampling.temperature > 0:
-            rng = np.random.default_rng(request.sampling.seed)
+        sampling = request.sampling
+        # A generator takes 0.1 ms to make.
+        rng = np.random.default_rng(sampling.seed) if sampling.temperature > 0 else None
         text = self._tokenizer.stream()
         started = time.perf_counter()
         logits = self._run(prompt, image)
@@ -95,7 +88,7 @@ class OnnxLanguageModel(LanguageModel):
             if cancelled.is_set():
                 reason = FinishReason.CANCELLED
                 break
-            token = pick_token(logits, request.sampling, rng)
+            token = pick_token(logits, sampling, rng)
             if token == self._tokenizer.special['<eos>']:
                 reason = FinishReason.EOS
                 break
@@ -107,19 +100,13 @@ class OnnxLanguageModel(LanguageModel):
                 reason = FinishReason.LENGTH
                 break
             logits = self._run([token], image)
-        figures = GenerationFigures(
-            image_tokens=len(image),
-            prompt_tokens=len(prompt),
-            new_tokens=count,
-            prefill_seconds=prefilled - started,
-            decode_seconds=time.perf_counter() - prefilled,
-        )
+        seconds = prefilled - started, time.perf_counter() - prefilled
+        figures = GenerationFigures(len(image), len(prompt), count, *seconds)
         yield Chunk(text.finish(), reason, figures)
 
     def score(
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...] | None:
-        """Return how probable each ending is after the prompt and `said`."""
         begun = self._tokens(request) + self._tokenizer.encode(said)
         tokens = [self._tokenizer.encode(ending) for ending in endings]
         if len(begun) + max(map(len, tokens)) > self.context:
@@ -141,12 +128,11 @@ class OnnxLanguageModel(LanguageModel):
         return probability
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Return the length of the prompt."""
         return len(self._tokens(request))
 
     def _tokens(self, request: GenerationRequest) -> list[int]:
         special = self._tokenizer.special
-        tokens = [special['<image>']] * sum(image.tokens for image in request.images)
+        tokens = [special['<image>']] * request.image_tokens
         for turn in request.turns:
             tokens += self._asked(turn.question)
             tokens += [*self._tokenizer.encode(turn.answer), special['<eos>']]
@@ -154,21 +140,8 @@ class OnnxLanguageModel(LanguageModel):
 
     def _asked(self, question: str) -> list[int]:
         special = self._tokenizer.special
-        # The demo model has seen lower case only.
-        words = self._tokenizer.encode(question.lower())
+        words = self._tokenizer.encode(question.lower())  # the demo model has seen no other case
         return [special['<user>'], *words, special['<assistant>']]
-
-    def _prompt(self, request: GenerationRequest) -> list[int]:
-        """Return all tokens of the prompt; raise ContextError if there is no room for them."""
-        tokens = self._tokens(request)
-        if len(tokens) + request.max_new_tokens > self.context:
-            images = sum(image.tokens for image in request.images)
-            raise ContextError(
-                f'The question takes {len(tokens)} tokens ({images} of them for the image) '
-                f'and the answer up to {request.max_new_tokens}, but the context of '
-                f'{self.name} holds {self.context}: ask shorter or lower max_new_tokens'
-            )
-        return tokens
 
     def _unread(
         self, prompt: list[int], images: tuple[ImageEmbedding, ...], goes_on: bool
@@ -185,19 +158,15 @@ class OnnxLanguageModel(LanguageModel):
         del self._cached[held:]
         self._images = images
         parts = [i.data.reshape(i.tokens, -1) for i in images]
-        if len(parts) != 1:
-            parts = [np.concatenate([np.empty((0, self.dim), np.float32), *parts])]
-        image = parts[0]
+        none = np.empty((0, self.dim), np.float32)
+        image = parts[0] if len(parts) == 1 else np.concatenate([none, *parts])
         return prompt[held:], image[min(held, len(image)):]
-
-    def _store(self) -> None:
-        """Append what the last run has read: not before the next one, as its token is awaited."""
-        start, end, present = self._unstored
-        self._cache[start:end] = present
 
     def _run(self, tokens: list[int], image: np.ndarray) -> np.ndarray:
         """Return the logits after the tokens, which are appended to the cache."""
-        self._store()
+        # What the last run has read is stored only now, as its token was awaited.
+        start, end, present = self._unstored
+        self._cache[start:end] = present
         start, end = len(self._cached), len(self._cached) + len(tokens)
         logits, present = self._session.run(
             ['logits', 'present'],

@@ -31,12 +31,8 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     encoder = OnnxEncoder(encoder_path, settings.threads)
     progress(Loading('language model', language_path))
     language_model = OnnxLanguageModel(
-        profile.name,
-        language_path,
-        tokenizer_path,
-        settings.context or profile.context,
-        settings.threads,
-        profile.instructions,
+        profile.name, language_path, tokenizer_path, settings.context or profile.context,
+        settings.threads, profile.instructions,
     )
     if encoder.dim != language_model.dim:
         raise ModelFileError(

@@ -6,9 +6,7 @@ import numpy as np
 from vlm_npu_ros.engine.types import Sampling
 
 
-def pick_token(
-    logits: np.ndarray, sampling: Sampling, rng: np.random.Generator | None
-) -> int:
+def pick_token(logits: np.ndarray, sampling: Sampling, rng: np.random.Generator | None) -> int:
     """
     Choose the next token, by its index: top-k first, then top-p at the given temperature.
 
@@ -20,9 +18,7 @@ def pick_token(
     if sampling.temperature <= 0:
         return int(logits.argmax())
     assert rng is not None
-    order = np.argsort(-logits)
-    if sampling.top_k > 0:
-        order = order[: sampling.top_k]
+    order = np.argsort(-logits)[:sampling.top_k if sampling.top_k > 0 else None]
     scaled = (logits[order] - logits[order[0]]).astype(np.float64) / sampling.temperature
     weights = np.exp(scaled)
     weights /= weights.sum()

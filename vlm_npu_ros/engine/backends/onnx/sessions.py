@@ -34,8 +34,6 @@ def open_session(path: Path, threads: int) -> InferenceSession:
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=['CPUExecutionProvider']
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     except Exception as error:  # onnxruntime has its own exception class for each fault
         raise ModelFileError(f'{path} is not an ONNX model that can be run: {error}') from error

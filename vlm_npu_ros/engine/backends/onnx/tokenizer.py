@@ -45,9 +45,7 @@ class Tokenizer:
             if size > _LARGEST_FILE:
                 raise ValueError(f'it has {size} bytes: is it a model file?')
             return cls(json.loads(path.read_text(encoding='utf-8'))['pieces'])
-        except (
-            OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
-        ) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelFileError(f'{path} is not a tokenizer file: {error}') from error
 
     def encode(self, text: str) -> list[int]:

@@ -26,7 +26,6 @@ class JpegImage(ImageEmbedding):
 
     @staticmethod
     def is_sound(data: np.ndarray) -> bool:
-        """Tell whether this is a file's bytes."""
         return data.ndim == 1 and data.dtype == np.uint8
 
     @property
@@ -51,7 +50,6 @@ class JpegEncoder(VisionEncoder):
         self._longest, self._quality = longest, quality
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Write a picture of any size as a file, (length,) uint8."""
         bgr = cv2.cvtColor(shrink(rgb, self._longest), cv2.COLOR_RGB2BGR)
         done, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
         if not done:

@@ -44,19 +44,15 @@ class RemoteLanguageModel(LanguageModel):
     def __init__(self, server: Server, settings: OpenAISettings, name: str, context: int) -> None:
         self.name, self.context = name, context or MOST_TOKENS
         self._server, self._settings = server, settings
-        self._ways: tuple[str, ...] = (
-            CHOICE_METHODS if settings.typed == 'auto' else (settings.typed,)
-        )
+        typed = settings.typed
+        self._ways: tuple[str, ...] = CHOICE_METHODS if typed == 'auto' else (typed,)
         self._has_usage = True
         self._tokens: list[Token] = []  # of the last answer
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Estimate the tokens; only the server knows them."""
         return estimated_tokens(request)
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         """
         Yield the answer as it comes in.
 
@@ -146,11 +142,9 @@ class RemoteLanguageModel(LanguageModel):
     def score(
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...] | None:
-        """Read the last answer's log probabilities; None if the server sends none."""
         return probabilities(self._tokens, said, endings)
 
     def close(self) -> None:
-        """Close the connections; may be called twice."""
         self._server.close()
 
 
@@ -178,7 +172,6 @@ class _Watch:
             self.count += 1
 
     def timeout_error(self) -> AnswerTimeoutError:
-        """Make the error that says that the server was silent for too long."""
         settings = self._settings
         silence = (
             f'wrote nothing more for {settings.token_timeout:g} s (openai.token_timeout)'
@@ -193,14 +186,10 @@ class _Watch:
         """Say what the answer cost: as the server says, else as far as it is seen from here."""
         end = time.perf_counter()
         first = self._first or end
-        prompt = usage.prompt_tokens if usage else estimated_tokens(request)
-        return GenerationFigures(
-            image_tokens=min(sum(image.tokens for image in request.images), prompt),
-            prompt_tokens=prompt,
-            new_tokens=usage.new_tokens if usage else self.count,
-            prefill_seconds=first - self._started,
-            decode_seconds=end - first,
-        )
+        counted = usage or Usage(estimated_tokens(request), self.count)
+        prompt, new = counted.prompt_tokens, counted.new_tokens
+        images, seconds = min(request.image_tokens, prompt), (first - self._started, end - first)
+        return GenerationFigures(images, prompt, new, *seconds)
 
 
 def _answer_in(text: str) -> str:

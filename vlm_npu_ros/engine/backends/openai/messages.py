@@ -46,10 +46,9 @@ def choice_arguments(method: str, choices: tuple[str, ...]) -> dict[str, Any]:
 
 def estimated_tokens(request: GenerationRequest) -> int:
     """Estimate how many tokens images, turns and question take."""
-    turns = (text for turn in request.turns for text in (turn.question, turn.answer))
-    texts = [request.question, *turns]
+    texts = [request.question, *(t for u in request.turns for t in (u.question, u.answer))]
     words = sum(len(text.encode(errors='replace')) // _BYTES + _MESSAGE for text in texts)
-    return words + sum(image.tokens for image in request.images)
+    return words + request.image_tokens
 
 
 def _messages(request: GenerationRequest) -> list[dict[str, Any]]:

@@ -82,10 +82,8 @@ class Server:
         """Close all connections; may be called twice."""
         if self._loop.is_closed():
             return
-        try:
+        with suppress(FutureTimeoutError, OSError):
             self._run(self._end()).result(_GRACE)
-        except (FutureTimeoutError, OSError):
-            pass
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -115,9 +113,7 @@ class Server:
         named = (model for model in models if isinstance(model.get('id'), str))
         return [{**model, 'id': whole(model['id'])} for model in named]
 
-    async def _answer(
-        self, body: dict[str, Any], reply: Stream[Piece], deadline: float
-    ) -> None:
+    async def _answer(self, body: dict[str, Any], reply: Stream[Piece], deadline: float) -> None:
         heard = begun = False
 
         async def streamed() -> None:
@@ -148,8 +144,7 @@ class Server:
         llama-cpp-python ends a stream without a word where it has no room for a request, and a
         little later the connection, which costs the first attempt.
         """
-        body = {name: value for name, value in body.items() if name != 'stream_options'}
-        body['max_tokens'] = 1
+        body = {n: value for n, value in body.items() if n != 'stream_options'} | {'max_tokens': 1}
         for _ in range(2):
             with suppress(openai.APIConnectionError, ValueError):
                 await self._client.chat.completions.create(**body, extra_headers=self._headers)
@@ -167,9 +162,8 @@ class Server:
                 pause = retry_after(error) or _pause(count)
                 if has_begun() or not may_pass(error) or time.monotonic() + pause >= deadline:
                     raise
-                said = self._failures.said(error)
-                self._log(f'Warning: {said}; {self._failures.where} is tried again '
-                          f'in {pause:.1f} s')
+                said, where = self._failures.said(error), self._failures.where
+                self._log(f'Warning: {said}; {where} is tried again in {pause:.1f} s')
             await asyncio.sleep(pause)
         return await attempt()
 

@@ -25,9 +25,7 @@ class OpenAISettings:
     api_key_env: str = option(
         'OPENAI_API_KEY', 'Environment variable with the key of the server; unset = no key.'
     )
-    api_key_file: str = option(
-        '', 'File with the key instead; readable by its owner only.'
-    )
+    api_key_file: str = option('', 'File with the key instead; readable by its owner only.')
     connect_timeout: float = option(
         5.0, 'Seconds for one attempt to connect.', 0.001, 3600.0, unit='s'
     )

@@ -83,6 +83,9 @@ class Abi:
         return self.name >= 'E'
 
 
+Field = tuple[Any, ...]
+
+
 class _Layouts:
     """Builds the structs of one class; a field is (name, type, first class, last class)."""
 
@@ -90,21 +93,37 @@ class _Layouts:
         self.level = level
         self.structs: dict[str, Any] = {}
 
-    def struct(self, name: str, *fields: tuple[Any, ...], anonymous: tuple[str, ...] = ()) -> Any:
-        """Make the struct with the fields that this class has."""
+    def struct(
+        self, name: str, *fields: Field, since: str = 'A', anonymous: tuple[str, ...] = ()
+    ) -> Any:
+        """Make the struct with the fields that this class has; None in classes before `since`."""
+        if self.level < since:
+            return None
         members = {'_anonymous_': anonymous, '_fields_': self._present(fields)}
         self.structs[name] = type(name, (Structure,), members)
         return self.structs[name]
 
-    def union(self, *fields: tuple[Any, ...]) -> Any:
+    def union(self, *fields: Field) -> Any:
         """Make a union without a name."""
         return type('_Union', (Union,), {'_fields_': self._present(fields)})
 
-    def _present(self, fields: tuple[tuple[Any, ...], ...]) -> list[tuple[str, Any]]:
+    def _present(self, fields: tuple[Field, ...]) -> list[tuple[str, Any]]:
         return [
             (name, kind) for name, kind, *span in fields
             if (span[0] if span else 'A') <= self.level <= (span[1] if len(span) > 1 else 'F')
         ]
+
+
+def _each(kind: Any, names: str, *span: str) -> list[Field]:
+    """Make several fields of one type in a row."""
+    return [(name, kind, *span) for name in names.split()]
+
+
+_DRAWING = (
+    *_each(c_float, 'top_p temperature repeat_penalty frequency_penalty presence_penalty'),
+    ('mirostat', c_int32),
+    *_each(c_float, 'mirostat_tau mirostat_eta'),
+)
 
 
 def _param(layouts: _Layouts) -> None:
@@ -112,8 +131,7 @@ def _param(layouts: _Layouts) -> None:
     extend = layouts.struct(
         'RKLLMExtendParam',
         ('base_domain_id', c_int32),
-        ('embed_flash', c_byte, 'B'),
-        ('enabled_cpus_num', c_byte, 'B'),
+        *_each(c_byte, 'embed_flash enabled_cpus_num', 'B'),
         ('enabled_cpus_mask', c_uint32, 'B'),
         ('n_batch', c_ubyte, 'D'),
         ('use_cross_attn', c_byte, 'D'),
@@ -122,36 +140,25 @@ def _param(layouts: _Layouts) -> None:
     layouts.struct(
         'RKLLMParam',
         ('model_path', c_char_p),
-        ('max_context_len', c_int32),
-        ('max_new_tokens', c_int32),
-        ('top_k', c_int32),
+        *_each(c_int32, 'max_context_len max_new_tokens top_k'),
         ('n_keep', c_int32, 'B'),
-        ('top_p', c_float),
-        ('temperature', c_float),
-        ('repeat_penalty', c_float),
-        ('frequency_penalty', c_float),
-        ('presence_penalty', c_float),
-        ('mirostat', c_int32),
-        ('mirostat_tau', c_float),
-        ('mirostat_eta', c_float),
+        *_DRAWING,
         ('skip_special_token', c_bool),
         ('ignore_eos_token', c_bool, 'E'),
         ('is_async', c_bool),
-        ('img_start', c_char_p, 'A', 'D'),
-        ('img_end', c_char_p, 'A', 'D'),
-        ('img_content', c_char_p, 'A', 'D'),
+        *_each(c_char_p, 'img_start img_end img_content', 'A', 'D'),
         ('extend_param', extend),
     )
 
 
-def _media(layouts: _Layouts, kind: str, counts: tuple[str, ...], *sizes: str) -> Any:
+def _media(layouts: _Layouts, kind: str, counts: str, sizes: str = '') -> Any:
     """Make the part of a request for images, videos or sounds of class E and later."""
     return layouts.struct(
         f'_{kind}',
         (f'{kind}_embed', POINTER(c_float)),
-        *((count, c_size_t) for count in counts),
-        *((f'{kind}_{tag}', c_char_p) for tag in ('start', 'end', 'content')),
-        *((size, c_size_t) for size in sizes),
+        *_each(c_size_t, counts),
+        *_each(c_char_p, f'{kind}_start {kind}_end {kind}_content'),
+        *_each(c_size_t, sizes),
     )
 
 
@@ -162,16 +169,12 @@ def _multimodal(layouts: _Layouts) -> Any:
             ('prompt', c_char_p),
             ('image_embed', POINTER(c_float)),
             ('n_image_tokens', c_size_t),
-            ('n_image', c_size_t, 'C'),
-            ('image_width', c_size_t, 'C'),
-            ('image_height', c_size_t, 'C'),
+            *_each(c_size_t, 'n_image image_width image_height', 'C'),
         )
-    image = _media(layouts, 'image', ('n_image_tokens', 'n_image'), 'image_width', 'image_height')
-    video = _media(
-        layouts, 'video', ('n_frame_tokens', 'n_frame_per_video', 'n_video'),
-        'frame_width', 'frame_height',
-    )
-    audio = _media(layouts, 'audio', ('n_audio_tokens', 'n_audio'))
+    image = _media(layouts, 'image', 'n_image_tokens n_image', 'image_width image_height')
+    counts = 'n_frame_tokens n_frame_per_video n_video'
+    video = _media(layouts, 'video', counts, 'frame_width frame_height')
+    audio = _media(layouts, 'audio', 'n_audio_tokens n_audio')
     return layouts.struct(
         'RKLLMMultiModalInput',
         ('prompt', c_char_p),
@@ -182,9 +185,7 @@ def _multimodal(layouts: _Layouts) -> Any:
 
 
 def _input(layouts: _Layouts) -> None:
-    embed = layouts.struct(
-        'RKLLMEmbedInput', ('embed', POINTER(c_float)), ('n_tokens', c_size_t)
-    )
+    embed = layouts.struct('RKLLMEmbedInput', ('embed', POINTER(c_float)), ('n_tokens', c_size_t))
     token = layouts.struct(
         'RKLLMTokenInput', ('input_ids', POINTER(c_int32)), ('n_tokens', c_size_t)
     )
@@ -207,37 +208,20 @@ def _input(layouts: _Layouts) -> None:
 def _infer(layouts: _Layouts) -> None:
     layouts.struct(
         'RKLLMLoraAdapter',
-        ('lora_adapter_path', c_char_p),
-        ('lora_adapter_name', c_char_p),
-        ('scale', c_float),
+        *_each(c_char_p, 'lora_adapter_path lora_adapter_name'), ('scale', c_float),
     )
     lora = layouts.struct('RKLLMLoraParam', ('lora_adapter_name', c_char_p))
     cache = layouts.struct(
         'RKLLMPromptCacheParam', ('save_prompt_cache', c_int), ('prompt_cache_path', c_char_p)
     )
-    if layouts.level >= 'D':
-        layouts.struct(
-            'RKLLMCrossAttnParam',
-            ('encoder_k_cache', POINTER(c_float)),
-            ('encoder_v_cache', POINTER(c_float)),
-            ('encoder_mask', POINTER(c_float)),
-            ('encoder_pos', POINTER(c_int32)),
-            ('num_tokens', c_int),
-        )
-    sampling: Any = None
-    if layouts.level >= 'E':
-        sampling = layouts.struct(
-            'RKLLMSamplingParam',
-            ('top_k', c_int32),
-            ('top_p', c_float),
-            ('temperature', c_float),
-            ('repeat_penalty', c_float),
-            ('frequency_penalty', c_float),
-            ('presence_penalty', c_float),
-            ('mirostat', c_int32),
-            ('mirostat_tau', c_float),
-            ('mirostat_eta', c_float),
-        )
+    layouts.struct(
+        'RKLLMCrossAttnParam',
+        *_each(POINTER(c_float), 'encoder_k_cache encoder_v_cache encoder_mask'),
+        ('encoder_pos', POINTER(c_int32)),
+        ('num_tokens', c_int),
+        since='D',
+    )
+    sampling = layouts.struct('RKLLMSamplingParam', ('top_k', c_int32), *_DRAWING, since='E')
     layouts.struct(
         'RKLLMInferParam',
         ('mode', c_int),
@@ -252,23 +236,21 @@ def _infer(layouts: _Layouts) -> None:
 def _result(layouts: _Layouts) -> Any:
     hidden = layouts.struct(
         'RKLLMResultLastHiddenLayer',
-        ('hidden_states', POINTER(c_float)), ('embd_size', c_int), ('num_tokens', c_int),
+        ('hidden_states', POINTER(c_float)), *_each(c_int, 'embd_size num_tokens'),
     )
-    logits = figures = None
-    if layouts.level >= 'B':
-        logits = layouts.struct(
-            'RKLLMResultLogits',
-            ('logits', POINTER(c_float)), ('vocab_size', c_int), ('num_tokens', c_int),
-        )
-    if layouts.level >= 'D':
-        figures = layouts.struct(
-            'RKLLMPerfStat',
-            ('prefill_time_ms', c_float),
-            ('prefill_tokens', c_int),
-            ('generate_time_ms', c_float),
-            ('generate_tokens', c_int),
-            ('memory_usage_mb', c_float),
-        )
+    logits = layouts.struct(
+        'RKLLMResultLogits',
+        ('logits', POINTER(c_float)), *_each(c_int, 'vocab_size num_tokens'), since='B',
+    )
+    figures = layouts.struct(
+        'RKLLMPerfStat',
+        ('prefill_time_ms', c_float),
+        ('prefill_tokens', c_int),
+        ('generate_time_ms', c_float),
+        ('generate_tokens', c_int),
+        ('memory_usage_mb', c_float),
+        since='D',
+    )
     return layouts.struct(
         'RKLLMResult',
         ('text', c_char_p),
@@ -287,16 +269,10 @@ def _abi(level: str) -> Abi:
     # typedef int (*LLMResultCallback)(RKLLMResult* result, void* userdata, LLMCallState state);
     returned = c_int if level >= 'D' else None
     callback = CFUNCTYPE(returned, POINTER(_result(layouts)), c_void_p, c_int)
-    if level >= 'E':
-        layouts.struct(
-            'RKLLMCallback',
-            ('result_callback', callback),
-            ('result_userdata', c_void_p),
-            ('tokenizer_callback', c_void_p),
-            ('tokenizer_userdata', c_void_p),
-            ('embed_callback', c_void_p),
-            ('embed_userdata', c_void_p),
-        )
+    others = 'result_userdata tokenizer_callback tokenizer_userdata embed_callback embed_userdata'
+    layouts.struct(
+        'RKLLMCallback', ('result_callback', callback), *_each(c_void_p, others), since='E'
+    )
     return Abi(level, layouts.structs, callback)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 import mmap
 import os
@@ -89,12 +88,10 @@ class Board:
 
     @property
     def model(self) -> str:
-        """Name of the board."""
         return self._text('proc/device-tree/model').strip('\0 \n')
 
     @property
     def driver(self) -> str | None:
-        """Version of the NPU driver."""
         versions = (_VERSION.search(self._text(name)) for name in _DRIVER_FILES)
         return next((found[1] for found in versions if found), None)
 
@@ -103,15 +100,12 @@ class Board:
         """Whether this user may not read the version of the driver."""
         try:
             (self.root / _DRIVER_FILES[0]).stat()
-        except PermissionError:
-            return True
-        except OSError:
-            pass
+        except OSError as error:
+            return isinstance(error, PermissionError)
         return False
 
     @property
     def kernel(self) -> str:
-        """Release of the kernel."""
         return self._text('proc/sys/kernel/osrelease').strip()
 
     @property
@@ -130,9 +124,7 @@ class Board:
     @property
     def librknnrt_elsewhere(self) -> list[Path]:
         """Paths of librknnrt.so where RKNNLite does not look."""
-        return [
-            self.root / p for p in _LIBRKNNRT_ELSEWHERE if os.path.isfile(self.root / p)
-        ]
+        return [self.root / p for p in _LIBRKNNRT_ELSEWHERE if os.path.isfile(self.root / p)]
 
     @property
     def available_memory(self) -> int | None:
@@ -186,26 +178,21 @@ class Board:
     @property
     def dma_heaps(self) -> list[Path]:
         """Device files that allocate memory for devices."""
-        return list(self._glob('dev/dma_heap', '*'))
+        return self._glob('dev/dma_heap', '*')
 
     @property
     def python_packages(self) -> list[Path]:
         """Folders of Python packages of that machine."""
-        return [
-            *self._glob('usr', 'lib/python3*/dist-packages'),
-            *self._glob('usr/local', 'lib/python3*/dist-packages'),
-            *self._glob('opt', '*/lib/python3*/site-packages'),
-        ]
+        debian = 'lib/python3*/dist-packages'
+        places = (('usr', debian), ('usr/local', debian), ('opt', '*/lib/python3*/site-packages'))
+        return [path for place in places for path in self._glob(*place)]
 
     def complete(self, settings: RknpuSettings) -> RknpuSettings:
         """Fill in this platform's values where the settings leave the choice."""
         platform = PLATFORMS.get(self.soc or '', PLATFORMS['rk3588'])
-        domain, mask = settings.base_domain_id, settings.cpu_mask
-        return replace(
-            settings,
-            base_domain_id=platform.base_domain_id if domain < 0 else domain,
-            cpu_mask=mask or platform.fast_cpus,
-        )
+        domain, mask = settings.base_domain_id, settings.cpu_mask or platform.fast_cpus
+        domain = platform.base_domain_id if domain < 0 else domain
+        return replace(settings, base_domain_id=domain, cpu_mask=mask)
 
     def _memory(self, name: str) -> int | None:
         found = re.search(rf'{name}:\s+(\d+) kB', self._text('proc/meminfo'))
@@ -222,5 +209,5 @@ class Board:
         except OSError:
             return ''
 
-    def _glob(self, folder: str, pattern: str) -> Iterator[Path]:
-        yield from sorted((self.root / folder).glob(pattern))
+    def _glob(self, folder: str, pattern: str) -> list[Path]:
+        return sorted((self.root / folder).glob(pattern))

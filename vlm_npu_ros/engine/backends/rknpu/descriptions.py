@@ -41,20 +41,15 @@ def _runtime_attributes(rknn: RKNNLite) -> Mapping[str, Mapping[str, Any]]:
         # Private, but present in all versions and widely used; there is no public way.
         runtime = rknn.rknn_runtime
         inputs, outputs = runtime.get_in_out_num()
-        shapes = [runtime.get_tensor_attr(i) for i in range(inputs)]
-        layouts = ('nchw', 'nhwc')
-        return {
-            **{
-                f'input {i}': {'shape': list(a.dims)[:a.n_dims], 'layout': layouts[a.fmt]}
-                for i, a in enumerate(shapes)
-            },
-            **{
-                f'output {i}': {
-                    'is_output': True, 'idx': i, 'shape': list(runtime.get_output_shape(i))
-                }
-                for i in range(outputs)
-            },
-        }
+        described: dict[str, dict[str, Any]] = {}
+        for i in range(inputs):
+            tensor = runtime.get_tensor_attr(i)
+            shape, layout = list(tensor.dims)[:tensor.n_dims], ('nchw', 'nhwc')[tensor.fmt]
+            described[f'input {i}'] = {'shape': shape, 'layout': layout}
+        for i in range(outputs):
+            shape = list(runtime.get_output_shape(i))
+            described[f'output {i}'] = {'is_output': True, 'idx': i, 'shape': shape}
+        return described
     except Exception:  # a private interface may change in any way
         return {}
 
@@ -73,10 +68,7 @@ def _profile_attributes(
             f'knows the sizes {sorted(known)}, not {size}',
             'Write a profile that has image.tokens for its size',
         )
-    return {
-        'picture': {'shape': [1, size, size, 3], 'layout': 'nhwc'},
-        **{
-            f'output {i}': {'is_output': True, 'idx': i, 'shape': [image.tokens[size], image.dim]}
-            for i in range(image.outputs)
-        },
-    }
+    shape = [image.tokens[size], image.dim]
+    outputs = ({'is_output': True, 'idx': i, 'shape': shape} for i in range(image.outputs))
+    picture = {'shape': [1, size, size, 3], 'layout': 'nhwc'}
+    return {'picture': picture, **{f'output {o["idx"]}': o for o in outputs}}

@@ -14,11 +14,7 @@ from vlm_npu_ros.engine.backends.backend import Check
 from vlm_npu_ros.engine.backends.rknpu.board import Board, LIBRKNNRT, PLATFORMS
 from vlm_npu_ros.engine.backends.rknpu.runtime import find_library, identify, RuntimeLibrary
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
-from vlm_npu_ros.engine.errors import (
-    BackendError,
-    BackendUnavailableError,
-    ModelFileError,
-)
+from vlm_npu_ros.engine.errors import BackendError, BackendUnavailableError, ModelFileError
 from vlm_npu_ros.engine.model_files.agreement import check_agreement
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
@@ -78,46 +74,41 @@ def _soc(board: Board) -> Iterator[Check]:
 
 
 def _driver(board: Board) -> Iterator[Check]:
-    version = board.driver
+    version, kernel = board.driver, board.kernel and f' (kernel {board.kernel})'
     if version is None:
-        yield _unknown_driver(board)
+        yield _unknown_driver(board, kernel)
         return
     number = tuple(map(int, version.split('.')))
     remedy = 'Install a kernel with RKNPU driver 0.9.8 (a recent vendor kernel 6.1 has it)'
     if number < OLDEST_DRIVER:
-        yield Check('NPU driver', 'fail', f'{version}, older than 0.9.6{_kernel(board)}', remedy)
+        yield Check('NPU driver', 'fail', f'{version}, older than 0.9.6{kernel}', remedy)
     elif number < DRIVER_FOR_RKLLM:
-        yield Check('NPU driver', 'warn', f'{version}, older than 0.9.8{_kernel(board)}', remedy)
+        yield Check('NPU driver', 'warn', f'{version}, older than 0.9.8{kernel}', remedy)
     else:
         yield Check('NPU driver', 'ok', version)
 
 
-def _unknown_driver(board: Board) -> Check:
+def _unknown_driver(board: Board, kernel: str) -> Check:
     if board.hides_driver:
         return Check(
-            'NPU driver', 'warn', f'only root can read its version{_kernel(board)}',
+            'NPU driver', 'warn', f'only root can read its version{kernel}',
             'See it with `sudo cat /sys/kernel/debug/rknpu/version`: 0.9.8 or later is needed',
         )
     return Check(
-        'NPU driver', 'warn', f'no file tells its version{_kernel(board)}',
+        'NPU driver', 'warn', f'no file tells its version{kernel}',
         'Look after `sudo mount -t debugfs none /sys/kernel/debug` with `sudo cat '
         '/sys/kernel/debug/rknpu/version`: if there is none, the kernel has no RKNPU driver, and '
         'a kernel of the vendor is needed',
     )
 
 
-def _kernel(board: Board) -> str:
-    return board.kernel and f' (kernel {board.kernel})'
-
-
 def _runtimes(board: Board, settings: EngineSettings) -> Iterator[Check]:
     try:
         runtime = identified(board, settings.options)
-    except BackendError as error:
-        yield _failed('librkllmrt.so', error)
-    else:
         found = f'{runtime.version}, {runtime.evidence} ({runtime.path})'
         yield Check('librkllmrt.so', 'ok', found)
+    except BackendError as error:
+        yield _failed('librkllmrt.so', error)
     version = board.librknnrt
     if version is None:
         elsewhere = ', '.join(map(str, board.librknnrt_elsewhere))
@@ -151,18 +142,13 @@ def _python(board: Board) -> Iterator[Check]:
         return
     if there:
         yield Check('rknn-toolkit-lite2', 'ok', 'installed')
-    elif board.is_foreign or _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
-        yield Check(
-            'rknn-toolkit-lite2', 'fail', 'not installed',
-            '`pip install rknn-toolkit-lite2` (made for aarch64 only)', BackendUnavailableError,
-        )
-    else:
+        return
+    found, remedy = 'not installed', '`pip install rknn-toolkit-lite2` (made for aarch64 only)'
+    if not board.is_foreign and not _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
+        found += f', and this is Python {platform.python_version()}'
         low, high = ('.'.join(map(str, version)) for version in _PYTHONS)
-        yield Check(
-            'rknn-toolkit-lite2', 'fail',
-            f'not installed, and this is Python {platform.python_version()}',
-            f'It is made for Python {low} to {high}: use one of these', BackendUnavailableError,
-        )
+        remedy = f'It is made for Python {low} to {high}: use one of these'
+    yield Check('rknn-toolkit-lite2', 'fail', found, remedy, BackendUnavailableError)
 
 
 def _models(board: Board, settings: EngineSettings) -> Iterator[Check]:
@@ -174,7 +160,14 @@ def _models(board: Board, settings: EngineSettings) -> Iterator[Check]:
         return
     encoder = board.path(settings.encoder_path)
     language_model = board.path(settings.language_model_path)
-    checks = [_encoder_file(board, encoder), _language_model_file(language_model)]
+    checks = []
+    for name, path, check in (('vision encoder', encoder, _encoder_file),
+                              ('language model', language_model, _language_model_file)):
+        try:
+            _require_readable(path)
+            checks.append(check(name, path, board))
+        except BackendError as error:
+            checks.append(_failed(name, error))
     yield from checks
     if any(check.level == 'fail' for check in checks):
         return
@@ -189,54 +182,42 @@ def _models(board: Board, settings: EngineSettings) -> Iterator[Check]:
     yield from _memory(board, profile, encoder, language_model)
 
 
-def _encoder_file(board: Board, path: Path) -> Check:
-    if not _is_readable(path):
-        return _unreadable('vision encoder', path)
-    try:
-        file = RknnFile.try_read(path)
-    except BackendError as error:
-        return _failed('vision encoder', error)
+def _encoder_file(name: str, path: Path, board: Board) -> Check:
+    file = RknnFile.try_read(path)
     if file is None:
         return Check(
-            'vision encoder', 'warn', f'{path} is encrypted and tells nothing',
+            name, 'warn', f'{path} is encrypted and tells nothing',
             'Whether it fits will be known when it is loaded',
         )
     found = f'{path}: {file.size} pixels, {file.tokens} tokens of {len(file.outputs)} x {file.dim}'
     if board.soc and file.platform and file.platform != board.soc:
         return Check(
-            'vision encoder', 'fail', f'{found}, made for {file.platform}',
+            name, 'fail', f'{found}, made for {file.platform}',
             f'This board has an {board.soc}: convert the model for it, or take a file made for it',
             ModelFileError,
         )
-    return Check('vision encoder', 'ok', found)
+    return Check(name, 'ok', found)
 
 
-def _language_model_file(path: Path) -> Check:
-    if not _is_readable(path):
-        return _unreadable('language model', path)
-    try:
-        size = check_rkllm(path)
-    except BackendError as error:
-        return _failed('language model', error)
+def _language_model_file(name: str, path: Path, board: Board) -> Check:
+    size = check_rkllm(path)
     found = f'{path}: {_amount(size)}'
     if size < _SMALLEST_MODEL:
         return Check(
-            'language model', 'warn', f'{found}, which is little for a language model',
+            name, 'warn', f'{found}, which is little for a language model',
             'Copy or download it again and compare the sizes',
         )
-    return Check('language model', 'ok', found)
+    return Check(name, 'ok', found)
 
 
-def _is_readable(path: Path) -> bool:
-    return os.path.isfile(path) and os.access(path, os.R_OK)
-
-
-def _unreadable(name: str, path: Path) -> Check:
-    if os.path.isfile(path):
+def _require_readable(path: Path) -> None:
+    if not os.path.isfile(path):
+        reason, remedy = 'there is no such file', 'Copy the file there, or name another one'
+    elif not os.access(path, os.R_OK):
         reason, remedy = 'this user may not', f'`sudo chmod a+r {path}`'
     else:
-        reason, remedy = 'there is no such file', 'Copy the file there, or name another one'
-    return Check(name, 'fail', f'{path} cannot be read: {reason}', remedy, ModelFileError)
+        return
+    raise ModelFileError(f'{path} cannot be read: {reason}', remedy)
 
 
 def _profile(
@@ -261,23 +242,20 @@ def _profile(
         return
     yield Check('model', 'ok', profile.title or profile.name)
     context = settings.context or profile.context
+    found, wanted = f'{context} tokens', ''
     if context > profile.max_context:
-        yield Check(
-            'context', 'fail', f'{context} tokens, {profile.name} holds {profile.max_context}',
-            f'Set the parameter context to {profile.max_context} or less', ModelFileError,
-        )
+        found += f', {profile.name} holds {profile.max_context}'
+        wanted = f'{profile.max_context} or less'
     elif context < 32 or context % 32:
-        yield Check(
-            'context', 'fail', f'{context} tokens',
-            'Set the parameter context to a multiple of 32', ModelFileError,
-        )
+        wanted = 'a multiple of 32'
+    if wanted:
+        remedy = f'Set the parameter context to {wanted}'
+        yield Check('context', 'fail', found, remedy, ModelFileError)
     else:
-        yield Check('context', 'ok', f'{context} tokens')
+        yield Check('context', 'ok', found)
 
 
-def _runtime_age(
-    board: Board, profile: ModelProfile, settings: EngineSettings
-) -> Iterator[Check]:
+def _runtime_age(board: Board, profile: ModelProfile, settings: EngineSettings) -> Iterator[Check]:
     try:
         runtime = identified(board, settings.options)
     except BackendError:
@@ -358,13 +336,11 @@ def _open_files(board: Board) -> Iterator[Check]:
     if board.is_foreign:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = 'no limit' if hard == resource.RLIM_INFINITY else f'at most {hard}'
     if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        yield Check(
-            'open files', 'warn', f'at most {hard}',
-            'Allow more: `ulimit -Hn 102400` as root, or LimitNOFILE=102400 in the service',
-        )
+        remedy = 'Allow more: `ulimit -Hn 102400` as root, or LimitNOFILE=102400 in the service'
+        yield Check('open files', 'warn', found, remedy)
     else:
-        found = 'no limit' if hard == resource.RLIM_INFINITY else f'at most {hard}'
         yield Check('open files', 'ok', found)
 
 

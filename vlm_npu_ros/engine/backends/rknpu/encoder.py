@@ -34,13 +34,8 @@ class RknnEncoder(VisionEncoder):
     """
 
     def __init__(
-        self,
-        path: Path,
-        profile: ModelProfile,
-        *,
-        platform: str = 'rk3588',
-        core_mask: int | None = None,
-        size: int = 0,
+        self, path: Path, profile: ModelProfile, *,
+        platform: str = 'rk3588', core_mask: int | None = None, size: int = 0,
     ) -> None:
         """
         Load the file: takes seconds, and for a moment as much memory as the file has.
@@ -50,8 +45,7 @@ class RknnEncoder(VisionEncoder):
         size: side of the picture, for files that do not tell it; 0 = as the profile says.
         Raises BackendError if file, profile, board and runtime do not fit together.
         """
-        if core_mask is None:
-            core_mask = _ALL_CORES.get(platform, 0)
+        core_mask = _ALL_CORES.get(platform, 0) if core_mask is None else core_mask
         found, source = RknnFile.try_read(path), 'the file'
         if found is not None:
             check_agreement(found, source, profile, platform, size)
@@ -71,7 +65,6 @@ class RknnEncoder(VisionEncoder):
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Encode a picture of any size into (tokens, outputs, dim) float32."""
         picture = letterbox(rgb, self.size)
         with self._lock:
             results = self._rknn.inference([self._fed(picture)], data_format=[self._file.layout])
@@ -80,7 +73,6 @@ class RknnEncoder(VisionEncoder):
         return embedding
 
     def close(self) -> None:
-        """Free the model; may be called twice."""
         with self._lock:
             self._rknn.release()
             self._last = None

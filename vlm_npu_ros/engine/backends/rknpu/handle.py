@@ -198,9 +198,5 @@ def _copied(result: Any, state: int) -> Result:
     content = result.contents
     figures = None
     if state == RUN_FINISH and hasattr(content, 'perf'):
-        perf = content.perf
-        figures = Figures(
-            perf.prefill_time_ms, perf.prefill_tokens,
-            perf.generate_time_ms, perf.generate_tokens, perf.memory_usage_mb,
-        )
+        figures = Figures(*(getattr(content.perf, name) for name, _ in content.perf._fields_))
     return Result(state, content.text or b'', content.token_id, figures)

@@ -20,20 +20,18 @@ from vlm_npu_ros.engine.backends.rknpu.prompt import (
     IMAGE,
     MODEL_TEMPLATE_TOKENS,
     prompt,
-    tokens_at_most,
     user_text,
     VIDEO,
 )
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
-    ContextError,
     NotSupportedError,
     RequestError,
     UnsupportedRuntimeError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
-from vlm_npu_ros.engine.models import ImageFormat, ImageTags, ModelProfile
+from vlm_npu_ros.engine.models import ModelProfile
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -57,23 +55,14 @@ class RkllmLanguageModel(LanguageModel):
     """
 
     def __init__(
-        self,
-        library: RkllmLibrary,
-        path: Path,
-        profile: ModelProfile,
-        *,
-        context: int,
-        image_size: int,
-        sampling: Sampling,
-        settings: RknpuSettings,
+        self, library: RkllmLibrary, path: Path, profile: ModelProfile, *,
+        context: int, image_size: int, sampling: Sampling, settings: RknpuSettings,
     ) -> None:
         assert profile.image and profile.tags
         self.name = profile.name
         self._abi = library.abi
-        self._image: ImageFormat = profile.image
-        self._tags: ImageTags = profile.tags
-        self._stop = profile.stop
-        self._template = profile.template
+        self._image, self._tags = profile.image, profile.tags
+        self._stop, self._template = profile.stop, profile.template
         self.instructions = profile.instructions
         self.context, self._image_size = context, image_size
         self._sampling = sampling
@@ -107,11 +96,9 @@ class RkllmLanguageModel(LanguageModel):
             param.img_content = tags.content.encode()
         return param
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
-        """Yield the answer token by token."""
-        self._check_fits(request)
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
+        tokens = self.tokens(request)
+        self.check_fits(request, f'up to {tokens} tokens with its framing', tokens)
         goes_on = self._goes_on(request)
         images = () if goes_on else request.images
         turns = () if goes_on else request.turns
@@ -139,30 +126,23 @@ class RkllmLanguageModel(LanguageModel):
         yield last
 
     def tokens(self, request: GenerationRequest) -> int:
-        """Count the tokens that the prompt can be at most, from its bytes."""
-        words = sum(
-            tokens_at_most(user_text(text).encode('utf-8', 'replace'))
-            for turn in (*request.turns, Turn(request.question, ''))
-            for text in (turn.question, turn.answer)
-        )
+        """
+        Give an upper bound: a token for each byte of text.
+
+        The tokenizer is in the model file, where only the runtime reads it; but with those of
+        these models, every token stands for at least one byte.
+        """
+        texts = [request.question, *(t for u in request.turns for t in (u.question, u.answer))]
+        words = sum(len(user_text(text).encode('utf-8', 'replace')) for text in texts)
         if self._template is None:
             framing = MODEL_TEMPLATE_TOKENS
         else:
-            framing = tokens_at_most(self._template.system.encode())
             turn = self._template.prefix + self._template.postfix + self._template.turn_end
-            framing += (len(request.turns) + 1) * tokens_at_most(turn.encode())
-        tags = tokens_at_most((self._tags.start + self._tags.end).encode())
-        return words + framing + sum(image.tokens + tags for image in request.images)
-
-    def _check_fits(self, request: GenerationRequest) -> None:
-        tokens = self.tokens(request)
-        if tokens + request.max_new_tokens > self.context:
-            images = sum(image.tokens for image in request.images)
-            raise ContextError(
-                f'The question takes up to {tokens} tokens with its framing ({images} of them for '
-                f'the image) and the answer up to {request.max_new_tokens}, but the context of '
-                f'{self.name} holds {self.context}: ask shorter or lower max_new_tokens'
+            framing = len(self._template.system.encode()) + len(turn.encode()) * (
+                len(request.turns) + 1
             )
+        tags = len((self._tags.start + self._tags.end).encode())
+        return words + framing + request.image_tokens + tags * len(request.images)
 
     def _goes_on(self, request: GenerationRequest) -> bool:
         """Tell whether the runtime holds all that was said before this question."""
@@ -172,10 +152,8 @@ class RkllmLanguageModel(LanguageModel):
         return same_images(images, request.images) and turns == request.turns
 
     def _text(
-        self,
-        request: GenerationRequest,
-        images: tuple[ImageEmbedding, ...],
-        turns: tuple[Turn, ...],
+        self, request: GenerationRequest,
+        images: tuple[ImageEmbedding, ...], turns: tuple[Turn, ...],
     ) -> bytes:
         """Make the text to run; the runtime frames it, from class B on."""
         if turns and self._template is None:
@@ -226,9 +204,7 @@ class RkllmLanguageModel(LanguageModel):
             media.image_start, media.image_end = self._tags.start.encode(), self._tags.end.encode()
             media.image_content = self._tags.content.encode()
 
-    def _fill_video(
-        self, video: Any, embedding: Any, images: tuple[ImageEmbedding, ...]
-    ) -> None:
+    def _fill_video(self, video: Any, embedding: Any, images: tuple[ImageEmbedding, ...]) -> None:
         video.video_embed, video.n_frame_tokens = embedding, images[0].tokens
         video.n_frame_per_video, video.n_video = len(images), 1
         video.frame_width = video.frame_height = self._image_size
@@ -281,7 +257,6 @@ class RkllmLanguageModel(LanguageModel):
             self._clean, self._held = True, None
 
     def close(self) -> None:
-        """Free the model; may be called twice."""
         self._handle.close()
 
 
@@ -337,7 +312,6 @@ class _Answer:
         return text
 
     def last(self, image_tokens: int, cancelled: bool) -> Chunk:
-        """Make the last chunk."""
         if not (self._finished or self._tokens or cancelled):
             raise BackendCrashedError(
                 'The runtime ended without an answer and without an error, see its log'

@@ -40,8 +40,7 @@ class RkllmLibrary:
             raise BackendUnavailableError(
                 f'{runtime.path} cannot be loaded: {error}', 'Install libgomp1 and libstdc++6'
             ) from error
-        structs, abi = self.abi.structs, self.abi
-        handle, text = c_void_p, c_char_p
+        structs, abi, handle = self.abi.structs, self.abi, c_void_p
         # int rkllm_init(LLMHandle* handle, RKLLMParam* param, LLMResultCallback callback);
         # from 1.3.0 on the last one is RKLLMCallback*
         callback = POINTER(structs['RKLLMCallback']) if abi.has_request_limits else abi.callback
@@ -60,9 +59,8 @@ class RkllmLibrary:
         if abi.has_chat_template:
             # int rkllm_set_chat_template(LLMHandle handle, const char* system_prompt,
             #                             const char* prompt_prefix, const char* prompt_postfix);
-            self.set_chat_template = self._typed(
-                'rkllm_set_chat_template', handle, text, text, text
-            )
+            texts = [c_char_p] * 3
+            self.set_chat_template = self._typed('rkllm_set_chat_template', handle, *texts)
             # int rkllm_clear_kv_cache(LLMHandle handle, int keep_system_prompt);
             # from 1.2.1 on also: int* start_pos, int* end_pos
             ranges = [POINTER(c_int)] * 2 if abi.has_figures else []
@@ -114,9 +112,6 @@ def _classes_of_defaults(data: bytes) -> str:
 
     if floats(44):
         return 'A'
-    if floats(48):
-        # enabled_cpus_num, an int8 documented as 4 by default; 0 in other layouts
-        return ''.join(
-            classes for classes, offset in (('BCD', 93), ('EF', 65)) if 1 <= data[offset] <= 8
-        ) or ''
-    return ''
+    # enabled_cpus_num, an int8 documented as 4 by default; 0 in other layouts
+    places = (('BCD', 93), ('EF', 65)) if floats(48) else ()
+    return ''.join(classes for classes, offset in places if 1 <= data[offset] <= 8)

@@ -45,21 +45,15 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     progress(Loading('vision encoder', encoder_path))
     options = board.complete(settings.options)
     encoder = RknnEncoder(
-        encoder_path,
-        profile,
-        platform=board.soc or '',
+        encoder_path, profile, platform=board.soc or '',
         core_mask=None if options.core_mask < 0 else options.core_mask,
     )
     progress(Loading('language model', language_path))
     try:
         language_model = RkllmLanguageModel(
-            RkllmLibrary(runtime),
-            language_path,
-            profile,
-            context=settings.context or profile.context,
-            image_size=encoder.size,
-            sampling=settings.sampling,
-            settings=options,
+            RkllmLibrary(runtime), language_path, profile,
+            context=settings.context or profile.context, image_size=encoder.size,
+            sampling=settings.sampling, settings=options,
         )
     except BackendError:
         encoder.close()

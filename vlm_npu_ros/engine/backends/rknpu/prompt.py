@@ -30,11 +30,8 @@ def user_text(question: str) -> str:
 
 
 def prompt(
-    question: str,
-    turns: Sequence[Turn],
-    marks: str,
-    template: ChatTemplate | None,
-    framed_here: ChatTemplate | None,
+    question: str, turns: Sequence[Turn], marks: str,
+    template: ChatTemplate | None, framed_here: ChatTemplate | None,
 ) -> bytes:
     """
     Write the text of a request, in UTF-8: images first, then the turns, then the question.
@@ -52,13 +49,3 @@ def prompt(
     if framed_here is not None:
         text = framed_here.system + framed_here.prefix + text + framed_here.postfix
     return text.encode('utf-8', 'replace')
-
-
-def tokens_at_most(text: bytes) -> int:
-    """
-    Give an upper bound for the tokens of a text.
-
-    The tokenizer is in the model file, where only the runtime reads it; but with those of these
-    models, every token stands for at least one byte.
-    """
-    return len(text)

@@ -88,10 +88,8 @@ def find_library(name_or_path: str, root: Path = Path('/')) -> Path:
 
 
 def identify(
-    path: Path,
-    version: str = '',
-    machine: str = platform.machine(),
-    allow_third_party: bool = False,
+    path: Path, version: str = '',
+    machine: str = platform.machine(), allow_third_party: bool = False,
 ) -> RuntimeLibrary:
     """
     Find out which runtime a file is, without running any of its code.
@@ -104,15 +102,17 @@ def identify(
         _check_machine(path, data, machine)
         functions = [f for f in TELLING_FUNCTIONS if data.find(b'\0%b\0' % f.encode()) > 0]
         marker = _MARKER.search(data)
-        found, evidence = _version(data, marker, functions)
+        # What `git hash-object` prints.
+        blob = '' if marker else hashlib.sha1(b'blob %d\0' % len(data) + data[:]).hexdigest()
+        found, evidence = _version(marker, blob, functions)
     if version:
         found, evidence = version, 'set by parameter'
     if found not in RUNTIMES:
-        blob = '' if marker else f', git blob id {_blob_id(path)}'
         raise UnsupportedRuntimeError(
             f'{path} is not a known librkllmrt.so '
             f'({f"version {found}" if found else "no version marker"}, {evidence}; of the '
-            f'telling functions it has {", ".join(functions) or "none"}{blob}). '
+            f'telling functions it has {", ".join(functions) or "none"}'
+            f'{blob and f", git blob id {blob}"}). '
             f'Supported are {", ".join(RUNTIMES)}',
             'If it has the binary interface of one of these, name that version in the parameter '
             'rknpu.runtime_version',
@@ -127,20 +127,16 @@ def identify(
         )
     if found in THIRD_PARTY and not (allow_third_party or version):
         raise UnsupportedRuntimeError(
-            f'{path} is version {found}, whose binary interface is known from a third party '
-            'only',
+            f'{path} is version {found}, whose binary interface is known from a third party only',
             'Use 1.3.0, or set the parameter rknpu.allow_third_party to try it',
         )
     return RuntimeLibrary(path, found, abi, evidence)
 
 
-def _version(
-    data: mmap.mmap, marker: re.Match[bytes] | None, functions: list[str]
-) -> tuple[str, str]:
+def _version(marker: re.Match[bytes] | None, blob: str, functions: list[str]) -> tuple[str, str]:
     """Find the version, or '', and say how it was found."""
     if marker:
         return marker[1].decode(), 'from its marker'
-    blob = _digest(data)
     for known, (_, official) in RUNTIMES.items():
         if official == blob:
             return known, 'by its git blob id'
@@ -186,13 +182,3 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
                 yield data
     except OSError as error:
         raise BackendUnavailableError(f'{path} cannot be read: {error.strerror}') from error
-
-
-def _digest(data: mmap.mmap) -> str:
-    # What `git hash-object` prints.
-    return hashlib.sha1(b'blob %d\0' % len(data) + data[:]).hexdigest()
-
-
-def _blob_id(path: Path) -> str:
-    with _mapped(path) as data:
-        return _digest(data)

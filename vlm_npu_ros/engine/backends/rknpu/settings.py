@@ -22,8 +22,7 @@ class RknpuSettings:
         flag='--library',
     )
     runtime_version: str = option(
-        '', 'Version of that library; empty = detected from the file.',
-        flag='--runtime-version',
+        '', 'Version of that library; empty = detected from the file.', flag='--runtime-version',
     )
     allow_third_party: bool = option(
         False, 'Accept a runtime whose layout only a third party has published (1.3.1).'
