@@ -25,7 +25,7 @@ knows synthetic scenes only. With models of a board (.rknn, .rkllm) the profile 
 files; --model names it where that fails.
 
 In the dialogue, alone or within a question:
-  <image> [PATH]  look at the picture or video again, or at another one, and begin anew; quote a
+  <image> [PATH]  look at the picture or video again, or at another one, and start over; quote a
                   path with spaces
   <clear>         forget what was said (clear alone on a line, too)
   <exit>          end (exit alone on a line and Ctrl-D, too)
@@ -88,7 +88,7 @@ def add_backend_options(parser: argparse.ArgumentParser) -> None:
 
 
 def backend_settings(args: argparse.Namespace, backend: Backend) -> object:
-    """Return the settings of a backend, as the options that it added say."""
+    """Read the settings of a backend from the options that it added."""
     prefix = f'{backend.name}.'
     return backend.settings(**{
         name.removeprefix(prefix): value
@@ -152,7 +152,7 @@ def complete(args: argparse.Namespace) -> list[Path]:
 
 
 def engine_settings(args: argparse.Namespace) -> EngineSettings:
-    """Return what to load; raise ModelFileError if no profile has that name."""
+    """Find out which backend the arguments mean; raise ModelFileError for an unknown profile."""
     finders = [backend for backend in all_backends() if backend.finds_profiles]
     finder = next((b for b in finders if _are_of(b, args.encoder, args.language_model)), None)
     model = args.model or (AUTO if finder else EngineSettings.model)
@@ -169,13 +169,13 @@ def engine_settings(args: argparse.Namespace) -> EngineSettings:
 
 
 def _are_of(backend: Backend, *files: str) -> bool:
-    """Return whether one of the two model files can only be this backend's."""
+    """Tell whether one of the two model files can only be this backend's."""
     pairs = zip(files, backend.suffixes, strict=True)
     return any(file.lower().endswith(suffix) for file, suffix in pairs if suffix)
 
 
 def longest_answer(args: argparse.Namespace, context: int) -> int:
-    """Return max_new_tokens, with a context of so many tokens."""
+    """Choose max_new_tokens for a context of so many tokens."""
     if args.new_tokens is not None:
         return int(args.new_tokens)
     return _LONG_ANSWER if context >= _LARGE_CONTEXT else context // 4

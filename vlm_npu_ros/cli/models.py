@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def row(profile: ModelProfile) -> tuple[str, ...]:
-    """Return what is known of a model, as texts below HEADER."""
+    """Show what is known of a model, as texts below HEADER."""
     sizes = profile.image.tokens if profile.image else {}
     return (
         profile.name,

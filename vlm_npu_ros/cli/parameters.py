@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+from typing import Any
 
 from vlm_npu_ros.engine.fallback import FallbackSettings
 from vlm_npu_ros.engine.options import Option, options_of
@@ -30,34 +31,32 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print the blocks; tell about backends that are broken."""
-    backends = all_backends(lambda error: print(f'vlm-npu: {error}', file=sys.stderr))
+    blocks = [block('fallback', 'only with several backends', FallbackSettings)]
+    for backend in all_backends(lambda error: print(f'vlm-npu: {error}', file=sys.stderr)):
+        if options_of(backend.settings):
+            blocks.append(
+                block(backend.name, f'only for backend: {backend.name}', backend.settings)
+            )
     print(_HEAD)
-    print('\n\n'.join([
-        block('fallback', 'only with several backends', FallbackSettings),
-        *(
-            block(backend.name, f'only for backend: {backend.name}', backend.settings)
-            for backend in backends if options_of(backend.settings)
-        ),
-    ]))
+    print('\n\n'.join(blocks))
     return 0
 
 
 def block(name: str, when: str, settings: type) -> str:
-    """Return the parameters of a settings dataclass as YAML with comments."""
+    """Show a settings dataclass as a block of YAML, each line with a comment."""
     lines = [_commented(f'    {name}:', when)]
     for setting, option in options_of(settings).items():
-        lines.append(_commented(f'      {_assigned(setting, option)}', _explained(option)))
+        lines.append(_commented(f'      {_assigned(setting, option.default)}', _help(option)))
     return '\n'.join(lines)
 
 
-def _assigned(name: str, option: Option) -> str:
-    if isinstance(option.default, tuple):
-        texts = {name: list(option.default)}
-        return yaml.safe_dump(texts, default_flow_style=None, width=1000).strip()
-    return yaml.safe_dump({name: option.default}, width=1000).strip()
+def _assigned(name: str, value: Any) -> str:
+    if isinstance(value, tuple):  # on one line
+        return yaml.safe_dump({name: list(value)}, default_flow_style=None, width=1000).strip()
+    return yaml.safe_dump({name: value}, width=1000).strip()
 
 
-def _explained(option: Option) -> str:
+def _help(option: Option) -> str:
     if option.low is None or option.high is None:
         return option.about
     limits = f'[{option.low:g} to {option.high:g} {option.unit}'.rstrip() + ']'
@@ -65,11 +64,8 @@ def _explained(option: Option) -> str:
 
 
 def _commented(text: str, comment: str) -> str:
-    """Put a comment beside a text, wrapped, or below it where the text is long."""
-    wrapped = textwrap.wrap(comment, _WIDTH - _COLUMN - len('# '), break_on_hyphens=False)
-    first, *others = (f'# {line.replace(_NO_BREAK, " ")}' for line in wrapped)
-    if len(text) < _COLUMN or len(text) + len(first) + 2 <= _WIDTH:
-        text = f'{f"{text}  ":{_COLUMN}}{first}'
-    else:
-        others.insert(0, first)
-    return '\n'.join([text, *(' ' * _COLUMN + line for line in others)])
+    lines = textwrap.wrap(
+        comment, _WIDTH, initial_indent=f'{text}  '.ljust(_COLUMN) + '# ',
+        subsequent_indent=' ' * _COLUMN + '# ', break_on_hyphens=False,
+    )
+    return '\n'.join(lines).replace(_NO_BREAK, ' ')

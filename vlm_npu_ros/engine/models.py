@@ -146,8 +146,8 @@ def load_profile(model: str) -> ModelProfile:
         path, base = share_dir() / 'config' / 'models' / f'{model}.yaml', share_dir()
     if not os.path.isfile(path):  # unlike Path.is_file, never an error
         raise ModelFileError(
-            f'There is no model profile {model!r}: known are {", ".join(known_models())}, '
-            'or give the path of a .yaml file'
+            f'There is no model profile {model!r}',
+            f'Choose one of {", ".join(known_models())}, or give the path of a .yaml file',
         )
     try:
         values = _read(path)

@@ -45,6 +45,6 @@ def option(
     return field(default=default, metadata={Option: known})
 
 
-def options_of(settings: type) -> Mapping[str, Option]:
+def options_of(settings: Any) -> Mapping[str, Option]:
     """Return the options of a settings dataclass by name, without its other fields."""
     return {f.name: f.metadata[Option] for f in fields(settings) if Option in f.metadata}

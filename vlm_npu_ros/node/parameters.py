@@ -6,7 +6,7 @@ Backends describe their own. config/vlm.yaml lists the same parameters; a test k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -185,10 +185,11 @@ class StandingSettings:
         '', 'The choice for which the service succeeds; empty = yes, or the first one.'
     )
     period: float = option(
-        1.0, 'Seconds between looks; 0 = at each new embedding.', 0.0, 86400.0
+        1.0, 'Seconds between looks; 0 = at each new embedding.', 0.0, 86400.0, unit='s'
     )
     max_age: float = option(
-        5.0, 'Age of the frame in seconds up to which the service succeeds.', 0.001, 86400.0
+        5.0, 'Age of the frame in seconds up to which the service succeeds.', 0.001, 86400.0,
+        unit='s',
     )
     agreeing: int = option(1, 'Equal answers in a row that confirm a choice.', 1, 1000)
     min_confidence: float = option(
@@ -210,7 +211,7 @@ class NodeParameters:
             node.declare_parameter(name, spec.default, spec.descriptor)
 
     def __getitem__(self, name: str) -> Any:
-        """Return the value of a parameter."""
+        """Read a parameter by its full name: parameters['rknpu.library']."""
         return self._node.get_parameter(name).value
 
     @property
@@ -227,7 +228,7 @@ class NodeParameters:
         return names
 
     def isolated(self, name: str) -> bool:
-        """Return whether a backend gets a process of its own; raise ValueError if it cannot."""
+        """Tell whether a backend gets a process of its own; raise ValueError if it cannot."""
         isolation, backend = self['isolation'], find(name)
         if backend.remote:
             if isolation == 'process' and len(self.backends) == 1:
@@ -242,19 +243,6 @@ class NodeParameters:
         """When another backend is asked."""
         return self._read('fallback', FallbackSettings)
 
-    def _read(self, group: str, settings: type[S]) -> S:
-        """Read a settings dataclass whose options are the parameters of a group."""
-        values = {name: self[f'{group}.{name}'] for name in options_of(settings)}
-        return settings(**{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        })
-
-    @property
-    def sampling(self) -> Sampling:
-        """How tokens are drawn."""
-        return Sampling(self['temperature'], self['top_k'], self['top_p'])
-
     @property
     def engines(self) -> list[EngineSettings]:
         """
@@ -264,10 +252,14 @@ class NodeParameters:
         """
         chain = [find(name) for name in self.backends]
         local = next((backend for backend in chain if not backend.remote), chain[0])
+        files = {
+            name: self[name]
+            for name in ('model', 'encoder_path', 'language_model_path', 'context')
+        }
         return [
-            replace(
-                self._files if backend is local else EngineSettings(),
-                backend=backend.name,
+            EngineSettings(
+                backend.name,
+                **(files if backend is local else {}),
                 sampling=self.sampling,
                 threads=self['cpu_threads'],
                 options=self._read(backend.name, backend.settings),
@@ -276,13 +268,9 @@ class NodeParameters:
         ]
 
     @property
-    def _files(self) -> EngineSettings:
-        return EngineSettings(
-            model=self['model'],
-            encoder_path=self['encoder_path'],
-            language_model_path=self['language_model_path'],
-            context=self['context'],
-        )
+    def sampling(self) -> Sampling:
+        """How tokens are drawn."""
+        return Sampling(self['temperature'], self['top_k'], self['top_p'])
 
     def history_limits(self, cameras: int) -> HistoryLimits:
         """Return the limits of the cache of each camera."""
@@ -293,17 +281,10 @@ class NodeParameters:
         )
 
     def cameras(self) -> list[CameraSettings]:
-        """
-        Return the cameras; declare the parameters of new ones.
-
-        Raises ValueError, which says what is wrong.
-        """
-        names = list(self['cameras'])
-        if not names or len(set(names)) < len(names) or not all(map(self._is_name, names)):
-            raise ValueError(
-                f'The parameter cameras must be different names of letters, digits and _, '
-                f'not {names}'
-            )
+        """Declare the parameters of new cameras and read all; raise ValueError if one is wrong."""
+        names = self._names('cameras')
+        if not names:
+            raise ValueError('The parameter cameras must name at least one camera')
         return [self._camera(name) for name in names]
 
     def _camera(self, name: str) -> CameraSettings:
@@ -325,26 +306,38 @@ class NodeParameters:
         return CameraSettings(name, topic, transport)
 
     def standing(self) -> list[StandingSettings]:
-        """
-        Return the standing questions; declare the parameters of new ones.
+        """Declare the parameters of new questions and read all; raise ValueError like cameras."""
+        read = [
+            self._read(f'standing.{name}', StandingSettings, name=name)
+            for name in self._names('standing_questions')
+        ]
+        return [
+            replace(each, choices=tuple(choice for choice in each.choices if choice))
+            for each in read
+        ]
 
-        Raises ValueError, which says what is wrong.
-        """
-        names = [name for name in self['standing_questions'] if name]
+    def _names(self, parameter: str) -> list[str]:
+        names = [name for name in self[parameter] if name]
         if len(set(names)) < len(names) or not all(map(self._is_name, names)):
             raise ValueError(
-                f'The parameter standing_questions must be different names of letters, digits '
-                f'and _, not {names}'
+                f'The parameter {parameter} must be different names of letters, digits and _, '
+                f'not {names}'
             )
-        return [self._standing(name) for name in names]
+        return names
 
-    def _standing(self, name: str) -> StandingSettings:
+    def _is_name(self, name: str) -> bool:
+        return name.isidentifier() and name.isascii() and name not in self._specs
+
+    def _read(self, group: str, settings: Callable[..., S], **more: object) -> S:
+        """Read a settings dataclass, each option of which is a parameter of that group."""
         values = {
-            key: self._declared(f'standing.{name}.{key}', _Spec(**vars(known)))
-            for key, known in options_of(StandingSettings).items()
+            name: self._declared(f'{group}.{name}', _Spec(**vars(known)))
+            for name, known in options_of(settings).items()
         }
-        values['choices'] = tuple(choice for choice in values['choices'] if choice)
-        return StandingSettings(name=name, **values)
+        return settings(**more, **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        })
 
     def _declared(self, name: str, spec: _Spec) -> Any:
         if not self._node.has_parameter(name):
@@ -355,24 +348,18 @@ class NodeParameters:
         return self[name]
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
-        for change in changes:
-            spec = self._specs.get(change.name)
-            if self.locked and spec is not None and not spec.live:
-                return SetParametersResult(
-                    successful=False,
-                    reason=f'{change.name} takes effect at configure: call cleanup first',
-                )
-            if spec is not None and spec.choices and change.value not in spec.choices:
-                return SetParametersResult(
-                    successful=False,
-                    reason=f'{change.name} must be one of {spec.choices}, not {change.value!r}',
-                )
-            if spec is not None and spec.least and 0 < change.value < spec.least:
-                return SetParametersResult(
-                    successful=False,
-                    reason=f'{change.name} must be 0 or at least {spec.least}, not {change.value}',
-                )
-        return SetParametersResult(successful=True)
+        reason = next(filter(None, map(self._objection, changes)), '')
+        return SetParametersResult(successful=not reason, reason=reason)
 
-    def _is_name(self, name: str) -> bool:
-        return name.isidentifier() and name.isascii() and name not in self._specs
+    def _objection(self, change: Parameter) -> str:
+        """Say why a parameter cannot take a value; '' if it can."""
+        name, value, spec = change.name, change.value, self._specs.get(change.name)
+        if spec is None:
+            return ''
+        if self.locked and not spec.live:
+            return f'{name} takes effect at configure: call cleanup first'
+        if spec.choices and value not in spec.choices:
+            return f'{name} must be one of {spec.choices}, not {value!r}'
+        if spec.least and 0 < value < spec.least:
+            return f'{name} must be 0 or at least {spec.least}, not {value}'
+        return ''
