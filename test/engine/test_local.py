@@ -299,6 +299,7 @@ def test_second_answer_begins_after_the_end_of_the_first(pool: ThreadPoolExecuto
 
 # Close
 
+
 def test_close_frees_both_models_and_may_be_repeated() -> None:
     encoder, model = FakeEncoder(), FakeLanguageModel()
     engine = LocalEngine(encoder, model)

@@ -278,7 +278,7 @@ class _ChainGeneration(Generation):
         self._limit = math.inf  # when others are asked, time.monotonic()
         self.cancelled.add_callback(functools.partial(engine._end_turn, self.cancelled))
 
-    def next(self, timeout: float | None = None) -> Chunk:
+    def next(self, timeout: float | None = None) -> Chunk:  # noqa: A003
         """Wait for the next chunk with text or a finish reason."""
         if self._is_over:
             raise StopIteration

@@ -33,7 +33,7 @@ class Cancellation:
         if cause:
             cause.add_callback(self.set)
 
-    def set(self) -> None:
+    def set(self) -> None:  # noqa: A003
         """Cancel and call the callbacks; does nothing the second time."""
         with self._changed:
             self._is_set = True
@@ -77,7 +77,7 @@ class Generation(Iterator[Chunk], ABC):
         self._is_over = False
 
     @abstractmethod
-    def next(self, timeout: float | None = None) -> Chunk:
+    def next(self, timeout: float | None = None) -> Chunk:  # noqa: A003
         """
         Wait for the next chunk.
 
@@ -131,7 +131,7 @@ class StreamedGeneration(Generation):
         last = Chunk('', FinishReason.CANCELLED)
         self.cancelled.add_callback(functools.partial(self._chunks.put, last))
 
-    def next(self, timeout: float | None = None) -> Chunk:
+    def next(self, timeout: float | None = None) -> Chunk:  # noqa: A003
         """Wait for the next chunk."""
         if self._is_over:
             raise StopIteration

@@ -52,7 +52,7 @@ class Stream(Iterator[Item], Generic[Item]):
 
         threading.Thread(target=work, name=name, daemon=True).start()
 
-    def next(self, timeout: float | None = None) -> Item:
+    def next(self, timeout: float | None = None) -> Item:  # noqa: A003
         """
         Wait for the next item.
 

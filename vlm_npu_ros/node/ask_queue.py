@@ -77,7 +77,7 @@ class AskQueue:
 
     @property
     def depth(self) -> int:
-        """Number of waiting questions, without those in the background."""
+        """Count the waiting questions, without those in the background."""
         return sum(ask not in self._background for ask in tuple(self._waiting))
 
     def submit(self, ask: Ask, background: bool = False) -> None:

@@ -105,7 +105,7 @@ class CameraFeed:
 
     @property
     def frame(self) -> CachedFrame | None:
-        """The newest encoded frame; None = none yet."""
+        """Give the newest encoded frame; None = none yet."""
         return self.history.newest
 
     @property

@@ -41,7 +41,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
     @property
     def state(self) -> str:
-        """The name of the current state, such as `unconfigured`."""
+        """Name the current state, such as `unconfigured`."""
         return str(self._state_machine.current_state[1])
 
     def _LifecycleNodeMixin__change_state(  # noqa: N802

@@ -43,7 +43,7 @@ class _Spec(Option):
 
     @property
     def descriptor(self) -> ParameterDescriptor:
-        """The ROS descriptor."""
+        """Make the ROS descriptor."""
         when = '' if self.live or self.read_only else ' Takes effect at configure.'
         descriptor = ParameterDescriptor(description=self.about + when, read_only=self.read_only)
         if self.low is not None and self.high is not None:
@@ -216,7 +216,7 @@ class NodeParameters:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """The backends in order of preference; raises ValueError for unknown or repeated ones."""
+        """List the backends in order of preference; raise ValueError for unknown or repeated ones."""
         names = tuple(filter(None, self['backends']))
         if not names:
             return (self['backend'],)
@@ -246,7 +246,7 @@ class NodeParameters:
     @property
     def engines(self) -> list[EngineSettings]:
         """
-        What to load, in order of preference.
+        Tell what to load, in order of preference.
 
         Model, files and context belong to the first backend that is not a server.
         """

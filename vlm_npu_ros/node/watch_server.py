@@ -52,7 +52,7 @@ class WatchServer:
 
     @property
     def count(self) -> int:
-        """Number of open watches."""
+        """Count the open watches."""
         return len(self._watches)
 
     def use(self, evaluations: Evaluations | None) -> None:
