@@ -216,7 +216,7 @@ class NodeParameters:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """List the backends in order of preference; raise ValueError for unknown or repeated ones."""
+        """List the backends in order of preference; ValueError for unknown or repeated ones."""
         names = tuple(filter(None, self['backends']))
         if not names:
             return (self['backend'],)
