@@ -57,6 +57,25 @@ def test_pages_that_the_code_names_exist() -> None:
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
+def test_architecture_names_files_and_functions_that_exist() -> None:
+    page = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
+    tables, rknpu = page.split('Backend `rknpu`')
+    package = ROOT / 'vlm_npu_ros'
+    files = set(re.findall(r'`((?:engine|node|client|nav)/[\w/]+\.py)`', tables))
+    files |= {f'engine/backends/rknpu/{name}' for name in re.findall(r'`(\w+\.py)`', rknpu)}
+    assert [name for name in sorted(files) if not (package / name).is_file()] == []
+    present = {
+        str(path.relative_to(package))
+        for folder in ('engine', 'engine/choices', 'engine/backends/rknpu', 'node', 'client')
+        for path in (package / folder).glob('[a-z]*.py')
+    }
+    assert present - files == set()
+    for name, function in re.findall(r'`([\w/]+\.py)` `([\w.]+)`', tables):
+        source = (package / name).read_text(encoding='utf-8')
+        for part in function.split('.'):
+            assert re.search(rf'(def|class) {part}\b', source), f'{name}: {function}'
+
+
 def test_backend_on_the_page_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / 'docs' / 'backends.md').read_text(encoding='utf-8')
     (code,) = re.findall(r'```python\n(.*?)```', page, re.DOTALL)

@@ -1,4 +1,4 @@
-"""What the node keeps in memory, and how much of that is no model."""
+"""Memory of the node, and how much of it is not the model."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Pair:
 
     compared: COST and SHARE are ours / reference, to be at most and at least the bar; GAIN is
         reference / ours, at least; ADDED is ours - reference, at most.
-    bar: None = there is none.
+    bar: None = no bar.
     """
 
     name: str

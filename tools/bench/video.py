@@ -29,7 +29,7 @@ def measure(effort: Effort) -> Iterator[Pair]:
     rate = 2 * FRAMES / _WINDOW
     parameters = {
         **AT_ONCE,
-        'scripted.encode_seconds': 0.0,  # what is encoded meanwhile is no matter of this figure
+        'scripted.encode_seconds': 0.0,  # frames encoded meanwhile do not belong to this figure
         'scripted.prefill_rate': _TIMINGS.prefill_rate,
         'scripted.image_tokens': _TIMINGS.image_tokens,
         'encode_rate': rate, 'history_rate': rate,
