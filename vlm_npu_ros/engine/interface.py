@@ -38,7 +38,7 @@ class EngineMember(Protocol):
 
     @property
     def engine(self) -> Engine | None:
-        """The backend's engine; None until it is loaded."""
+        """Engine of the backend; None until it is loaded."""
 
     @property
     def source(self) -> Source:
