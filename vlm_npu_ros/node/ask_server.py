@@ -61,8 +61,8 @@ class AskServer:
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', DEPTH)
         self._sentences = node.create_publisher(Sentence, '~/sentence', DEPTH)
         service, action = node.resolve_service_name('~/ask'), io.resolve_action_name('~/ask')
-        self._requesters = Presence(io, service, self._client_gone, is_action=False)
-        self._goal_senders = Presence(io, action, self._client_gone, is_action=True)
+        self._requesters = Presence(node, io, service, self._client_gone, is_action=False)
+        self._goal_senders = Presence(node, io, action, self._client_gone, is_action=True)
         self._service = io.create_service(
             AskService,
             service,

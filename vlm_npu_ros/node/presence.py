@@ -10,7 +10,7 @@ import functools
 import time
 from typing import Generic, TypeVar
 
-from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node, NodeNameNonExistentError
 from rclpy.utilities import get_rmw_implementation_identifier
@@ -36,20 +36,26 @@ class _Open:
 
 class Presence(Generic[Question]):
     """
-    Watches the clients of a service or an action; for callbacks of `io` only.
+    Watches the clients of a service or an action of `io`.
 
     rclpy does not tell which client sent a request. So a question belongs to all clients that the
     graph shows within two seconds after it came, and is abandoned when none of them is left. If
     the graph shows no client at all, the question is never abandoned.
 
+    node: looks at the graph every second, so that `io` has less to wait for.
     name: full name of the service or, with `is_action`, of the action.
-    gone: called with a watched question whose clients have gone.
+    gone: called, in a thread of `node`, with a watched question whose clients have gone.
     """
 
     def __init__(
-        self, io: IoNode, name: str, gone: Callable[[Question], None], is_action: bool
+        self,
+        node: Node,
+        io: IoNode,
+        name: str,
+        gone: Callable[[Question], None],
+        is_action: bool,
     ) -> None:
-        self._io, self._gone = io, gone
+        self._node, self._io, self._gone = node, io, gone
         self._clients: Callable[[], set[object]]
         if is_action:
             self._clients = functools.partial(_clients_of_action, io, name)
@@ -62,17 +68,17 @@ class Presence(Generic[Question]):
         self._open: dict[Question, _Open] = {}
         self._given_up: Counter[bytes] = Counter()
         self._closed = False
-        self._timer = io.create_timer(
+        self._timer = node.create_timer(
             _PERIOD,
             self._look,
-            callback_group=ReentrantCallbackGroup(),
+            callback_group=MutuallyExclusiveCallbackGroup(),
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
 
     def close(self) -> None:
         """Stop checking, and end the waiting of `discovered`."""
         self._closed = True
-        self._io.run(lambda: self._io.destroy_timer(self._timer))
+        self._node.destroy_timer(self._timer)
 
     async def discovered(self) -> None:
         """

@@ -45,7 +45,7 @@ class WatchServer:
         self._watches: dict[bytes, _Watch] = {}  # the open ones
         self._in_flight = InFlight()
         action = io.resolve_action_name('~/watch')
-        self._clients = Presence(io, action, self._client_gone, is_action=True)
+        self._clients = Presence(node, io, action, self._client_gone, is_action=True)
         self._action = io.create_action_server(
             WatchAction, action, self._execute, self._accept, self._cancel
         )
