@@ -31,6 +31,7 @@ from vlm_npu_ros.node.sentences import SentencePublisher
 from vlm_npu_ros.srv import Ask as AskService
 
 _LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
+_MEMORY_PERIOD = 1.0  # seconds; reading it at each question takes longer than sending an answer
 _PROCESS = psutil.Process()
 
 
@@ -57,7 +58,8 @@ class AskServer:
         self._queue: AskQueue | None = None
         self._goals: dict[bytes, Ask] = {}  # the open ones
         self._in_flight = InFlight()
-        self._memory = _PROCESS.memory_info().rss  # when the last question came
+        self._memory = 0  # resident bytes of this process, at `_memory_read`, time.monotonic()
+        self._memory_read = -_MEMORY_PERIOD
         self._partials = node.create_publisher(PartialAnswer, '~/partial_answer', DEPTH)
         self._sentences = node.create_publisher(Sentence, '~/sentence', DEPTH)
         service, action = node.resolve_service_name('~/ask'), io.resolve_action_name('~/ask')
@@ -136,7 +138,7 @@ class AskServer:
                 functools.partial(self._io.complete, ended),
             )
             queue.submit(ask)
-            self._memory = _PROCESS.memory_info().rss
+            self._read_memory()
             with clients.watching(ask), self._cancellable(goal, ask):
                 await ended
             self._fill(result, ask)
@@ -144,6 +146,11 @@ class AskServer:
             _fill_error(result, error)
         except Exception as error:
             _fill_error(result, VlmError(f'{type(error).__name__}: {error}'))
+
+    def _read_memory(self) -> None:
+        now = time.monotonic()
+        if now > self._memory_read + _MEMORY_PERIOD:
+            self._memory, self._memory_read = _PROCESS.memory_info().rss, now
 
     @contextmanager
     def _cancellable(self, goal: ServerGoalHandle | None, ask: Ask) -> Iterator[None]:

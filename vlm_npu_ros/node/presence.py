@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from vlm_npu_ros.node.io_node import IoNode
 _PERIOD = 1.0  # seconds between checks for clients that have gone
 _TICK = 0.02  # seconds between checks for a reader that is not discovered yet
 _PATIENCE = 10.0  # seconds; the longest seen, on a busy machine with 2 cores, was 0.9
-_PARTICIPANT = 12  # bytes of a DDS gid; the rest distinguishes a participant's endpoints
 
 _ARRIVAL = 2  # checks until the graph shows a new client completely
 
@@ -66,7 +64,7 @@ class Presence(Generic[Question]):
             ends = name, name
         self._half_discovered = functools.partial(_half_discovered, io, *ends)
         self._open: dict[Question, _Open] = {}
-        self._given_up: Counter[bytes] = Counter()
+        self._given_up = 0  # clients that send requests but never read responses
         self._closed = False
         self._timer = node.create_timer(
             _PERIOD,
@@ -88,11 +86,11 @@ class Presence(Generic[Question]):
         reader of the response.
         """
         deadline = time.monotonic() + _PATIENCE
-        while (missing := self._half_discovered() - self._given_up) and not self._closed:
+        while (missing := self._half_discovered()) > self._given_up and not self._closed:
             if time.monotonic() > deadline:
-                self._given_up |= missing  # these send requests but never read responses
-                return
+                break
             await self._io.sleep(_TICK)
+        self._given_up = max(missing, 0)
 
     @contextmanager
     def watching(self, question: Question) -> Iterator[None]:
@@ -132,20 +130,20 @@ def _clients_of_service(node: Node, name: str) -> set[object]:
     return clients
 
 
-def _half_discovered(node: Node, request: str, response: str) -> Counter[bytes]:
+def _half_discovered(node: Node, request: str, response: str) -> int:
     """
-    Count, for each participant, request writers of a service without a response reader.
+    Count request writers of one service beyond the response readers of another.
 
     rmw_fastrtps delays a response to an unknown reader for 100 ms and then drops it, so that the
     client waits forever (ros2/rmw_fastrtps#842). Other middlewares wait by themselves, and may use
     other names than those of DDS, so nothing is counted for them.
     """
     if not get_rmw_implementation_identifier().startswith('rmw_fastrtps'):
-        return Counter()
-    writers = node.get_publishers_info_by_topic(f'rq{request}Request', no_mangle=True)
-    readers = node.get_subscriptions_info_by_topic(f'rr{response}Reply', no_mangle=True)
-    count_of = [
-        Counter(bytes(endpoint.endpoint_gid[:_PARTICIPANT]) for endpoint in endpoints)
-        for endpoints in (writers, readers)
-    ]
-    return count_of[0] - count_of[1]
+        return 0
+    writers = len(node.get_publishers_info_by_topic(f'rq{request}Request', no_mangle=True))
+    if hasattr(node, 'count_clients'):
+        return writers - node.count_clients(response)
+    # ROS 2 Humble, the slower way
+    return writers - len(
+        node.get_subscriptions_info_by_topic(f'rr{response}Reply', no_mangle=True)
+    )
