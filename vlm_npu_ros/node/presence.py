@@ -18,7 +18,6 @@ from vlm_npu_ros.node.io_node import IoNode
 _PERIOD = 1.0  # seconds between checks for clients that have gone
 _TICK = 0.02  # seconds between checks for a reader that is not discovered yet
 _PATIENCE = 10.0  # seconds; the longest seen, on a busy machine with 2 cores, was 0.9
-
 _ARRIVAL = 2  # checks until the graph shows a new client completely
 
 Question = TypeVar('Question')
