@@ -76,9 +76,7 @@ class FaultyModel(ScriptedLanguageModel):
     def _answer(self, question: str) -> str:
         return ' '.join(f'{self.mark}:{word}' for word in question.split())
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         self.asked.append(request)
         fault = self.fault()
         if isinstance(fault, VlmError):

@@ -95,9 +95,7 @@ class FakeLanguageModel(LanguageModel):
     def tokens(self, request: GenerationRequest) -> int:
         return sum(image.tokens for image in request.images) + 10 * (len(request.turns) + 1)
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         try:
             yield Chunk('word')
             if self.error:

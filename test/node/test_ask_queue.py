@@ -46,9 +46,7 @@ class Echo(ScriptedLanguageModel):
         self.held = threading.Event()
         self.order: list[str] = []
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         self.order.append(request.question)
         if request.question == 'hold':
             self.held.set()

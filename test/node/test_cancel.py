@@ -60,9 +60,7 @@ class Model(ScriptedLanguageModel):
         self.go = threading.Event()
         self.go.set()
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         self.go.wait()
         yield from super().generate(request, cancelled)
 

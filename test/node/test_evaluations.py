@@ -57,9 +57,7 @@ class Model(ScriptedLanguageModel):
         self.go, self.begun = threading.Event(), threading.Event()
         self.go.set()
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         self.asked += 1
         self.begun.set()
         self.go.wait()

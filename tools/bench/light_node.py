@@ -34,9 +34,7 @@ class StampingModel(ScriptedLanguageModel):
     def __init__(self) -> None:
         super().__init__([''])
 
-    def generate(
-        self, request: GenerationRequest, cancelled: Cancellation
-    ) -> Iterator[Chunk]:
+    def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         """Yield the words."""
         for word in stamped(request.question if request.question[0].isdigit() else '1 0'):
             yield Chunk(word)
