@@ -32,7 +32,8 @@ CONSTANTS = {
 def tree(root: type[VlmError], depth: int = 0) -> Iterator[tuple[int, type[VlmError]]]:
     yield depth, root
     for child in root.__subclasses__():
-        yield from tree(child, depth + 1)
+        if child.__module__ == errors.__name__:  # those of the converter are no errors of the node
+            yield from tree(child, depth + 1)
 
 
 def error_types() -> list[type[VlmError]]:

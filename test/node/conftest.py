@@ -14,14 +14,6 @@ from vlm_npu_ros.node.vlm_node import VlmNode
 
 
 @pytest.fixture
-def context() -> Iterator[rclpy.Context]:
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
-
-
-@pytest.fixture
 def robot(context: rclpy.Context) -> Iterator[Robot]:
     robot = Robot(context)
     spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))

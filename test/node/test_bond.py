@@ -11,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+from bars import timing, within
 from bond_package import provide_bond
 from lifecycle_manager import BOND_TIMEOUT, BondState, LifecycleManager
 from lifecycle_msgs.msg import State, Transition
@@ -28,8 +29,7 @@ MakeNode = Callable[..., VlmNode]
 MakeManager = Callable[..., LifecycleManager]
 UP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DOWN = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
-# Seconds between two beats, and until an end is told; usually a tenth, but the cores are shared.
-LONGEST = BOND_TIMEOUT / 2
+LONGEST = within(BOND_TIMEOUT / 20)  # between two beats, and until an end is told
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -71,6 +71,7 @@ def test_lifecycle_manager_brings_it_up(
     assert manager.change_state(*DOWN, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
 
 
+@timing
 def test_bond_is_alive_while_the_node_answers(
     make_node: MakeNode, make_manager: MakeManager, robot: Robot
 ) -> None:
@@ -88,6 +89,7 @@ def test_bond_is_alive_while_the_node_answers(
     assert len(gaps) > 3 and max(gaps) < LONGEST
 
 
+@timing
 def test_bond_is_alive_while_all_threads_of_the_executor_are_busy(
     make_node: MakeNode, make_manager: MakeManager
 ) -> None:
@@ -108,6 +110,7 @@ def test_bond_is_alive_while_all_threads_of_the_executor_are_busy(
     assert max(later - earlier for earlier, later in itertools.pairwise(beats)) < LONGEST
 
 
+@timing
 def test_deactivation_breaks_the_bond_at_once(
     make_node: MakeNode, make_manager: MakeManager
 ) -> None:
@@ -178,6 +181,7 @@ def test_two_robots_in_namespaces_do_not_meet(
             spinner.close()
 
 
+@timing
 def test_killed_node_is_missed(environment: dict[str, str]) -> None:
     timeout = 1.0
     domain = int(os.environ['ROS_DOMAIN_ID']) + 20  # of its own: a killed node lingers in it

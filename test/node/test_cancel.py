@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from action_msgs.msg import GoalStatus
+from bars import timing, within
 from builtin_interfaces.msg import Duration
 import numpy as np
 import pytest
@@ -53,10 +54,10 @@ KINDS = {
 
 
 class Model(ScriptedLanguageModel):
-    """Repeats the question, a word in 5 s; deaf to a cancel in prefill until `go`."""
+    """Repeats the question, a word in 50 s; deaf to a cancel in prefill until `go`."""
 
     def __init__(self) -> None:
-        super().__init__((), ScriptedTimings(decode_rate=0.2))
+        super().__init__((), ScriptedTimings(decode_rate=0.02))
         self.go = threading.Event()
         self.go.set()
 
@@ -142,12 +143,11 @@ def judge(what: str, seconds: list[float]) -> None:
         f'{what}: median {np.median(seconds) * 1000:.1f} ms, max {max(seconds) * 1000:.1f} ms '
         f'of {len(seconds)}'
     )
-    # Each one within 50 ms is for a quiet robot; here other programs may share the cores. Where
-    # the engine is waited for, nothing ends.
-    assert np.median(seconds) < 0.05
-    assert max(seconds) < 2.0
+    assert np.median(seconds) < within(0.05)
+    assert max(seconds) < within(2.0)
 
 
+@timing
 def test_cancelled_goal_ends_at_once(robot: Robot, troubled: Troubled) -> None:
     taken = []
     for _ in range(ROUNDS):
@@ -170,6 +170,7 @@ def test_cancelled_goal_ends_at_once(robot: Robot, troubled: Troubled) -> None:
     judge('cancel of a goal', taken)
 
 
+@timing
 def test_timeout_of_a_goal_is_kept(robot: Robot, troubled: Troubled) -> None:
     late = []
     for _ in range(ROUNDS):
@@ -182,6 +183,7 @@ def test_timeout_of_a_goal_is_kept(robot: Robot, troubled: Troubled) -> None:
     judge('timeout of a goal', late)
 
 
+@timing
 def test_timeout_of_a_service_question_is_kept(robot: Robot, troubled: Troubled) -> None:
     late = []
     for _ in range(ROUNDS):
@@ -231,13 +233,15 @@ def test_question_about_a_cached_frame_waits_for_one_encoding_at_most(
     feeds = node._feeds.values()
     wait_until(lambda: all(feed.counts.encoded for feed in feeds))
     before, started = sum(feed.counts.encoded for feed in feeds), time.monotonic()
-    waits = [robot.ask(question='what?').stats.total_ms / 1000 for _ in range(20)]
+    waited = []
+    for _ in range(20):
+        earlier = sum(feed.counts.encoded for feed in feeds)
+        assert robot.ask(question='what?').success
+        waited.append(sum(feed.counts.encoded for feed in feeds) - earlier)
     seconds = time.monotonic() - started
     encoded = sum(feed.counts.encoded for feed in feeds) - before
-    print(f'waits: median {np.median(waits):.3f} s, max {max(waits):.3f} s; {encoded} encodings')
-    # All but two: other programs may share the cores. Two encodings would be 0.6 s, each time.
-    assert sorted(waits)[-3] < encode + 0.1
-    assert encoded > 0.8 * seconds / encode - 1  # the encoder had no rest
+    assert sorted(waited)[-3] <= 1  # one more may end before it is counted
+    assert encoded > 0.4 * seconds / encode - 1  # the encoder had no rest
 
 
 def test_busy_is_changed_while_the_node_runs(active_node: MakeNode, robot: Robot) -> None:

@@ -83,7 +83,7 @@ def test_sleeping_holds_up_nothing(io: IoNode, client: Any) -> None:
 
     async def serve(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         started = time.monotonic()
-        await io.sleep(0.05)
+        await io.sleep(0.5)
         slept.append(time.monotonic() - started)
         return response
 
@@ -94,8 +94,8 @@ def test_sleeping_holds_up_nothing(io: IoNode, client: Any) -> None:
     started = time.monotonic()
     calls = [client.call_async(Trigger.Request()) for _ in range(CALLS)]
     assert all(wait_for(call) for call in calls)
-    assert min(slept) >= 0.05
-    assert time.monotonic() - started < CALLS * 0.05
+    assert min(slept) >= 0.5
+    assert time.monotonic() - started < CALLS * 0.5 / 2
     assert not list(io.timers)
 
 

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from action_msgs.msg import GoalStatus
+from bars import timing, within
 from builtin_interfaces.msg import Duration
 import numpy as np
 import pytest
@@ -73,6 +74,7 @@ class Generated:
         return self._generate(request)
 
 
+@timing
 def test_every_change_is_told_once_and_none_is_invented(
     active_node: MakeNode, robot: Robot, watcher: Watcher, pictures: Pictures
 ) -> None:
@@ -103,9 +105,10 @@ def test_every_change_is_told_once_and_none_is_invented(
     assert result.header == frame.header
     print(f'{CHANGES} changes in {result.looks} looks: told after '
           f'{1000 * np.median(latencies):.0f} ms, at most {1000 * max(latencies):.0f} ms')
-    assert np.median(latencies) < 0.5
+    assert np.median(latencies) < within(0.5)
 
 
+@timing
 def test_a_change_is_told_within_a_period_and_an_answer(
     active_node: MakeNode, robot: Robot, watcher: Watcher, pictures: Pictures
 ) -> None:
@@ -132,7 +135,7 @@ def test_a_change_is_told_within_a_period_and_an_answer(
         assert watching.hear().choice == shown
         latencies = []
         rng = np.random.default_rng(2)
-        for _ in range(30):
+        for _ in range(15):
             stop.wait(rng.uniform(0.0, 0.4))  # anywhere between two encodings
             changed.clear()
             shown = 'yes' if shown == 'no' else 'no'
@@ -147,7 +150,7 @@ def test_a_change_is_told_within_a_period_and_an_answer(
     print(f'told after {1000 * np.median(latencies):.0f} ms, at most '
           f'{1000 * max(latencies):.0f} ms: every {1000 / rate:.0f} ms a frame is encoded, '
           f'an answer takes {answer.total_ms:.0f} ms')
-    assert np.median(latencies) < 1 / rate + 0.2
+    assert np.median(latencies) < within(1 / rate + 0.2)
 
 
 def test_agreeing_looks_make_a_change(
@@ -229,6 +232,7 @@ def test_hundred_watches_cost_one(
     assert not any(watch.told.qsize() for watch in watches)
 
 
+@timing
 def test_questions_go_first(active_node: MakeNode, robot: Robot, watcher: Watcher) -> None:
     node = active_node(encode_rate=0.0, **SLOW)
     generated = Generated(node)
@@ -264,7 +268,7 @@ def test_questions_go_first(active_node: MakeNode, robot: Robot, watcher: Watche
         stop.set()
         thread.join()
     print(f'waited {np.median(waits):.0f} ms, at most {max(waits):.0f} ms for a watch of 200 ms')
-    assert np.median(waits) < 400
+    assert np.median(waits) < within(400)
     order = generated.questions
     for i in range(10):  # one that was taken just before may be noted just after
         between = order[order.index(f'ask {i} has come'):order.index(f'ask {i}')]
@@ -274,6 +278,7 @@ def test_questions_go_first(active_node: MakeNode, robot: Robot, watcher: Watche
     assert {f'watch {i}' for i in range(3)} <= set(order)  # they get what is left
 
 
+@timing
 @pytest.mark.parametrize('publishes', [False, True])
 def test_cancel_ends_at_once(
     active_node: MakeNode, robot: Robot, watcher: Watcher, publishes: bool
@@ -289,12 +294,13 @@ def test_cancel_ends_at_once(
     ended = watching.end()
     seconds = time.monotonic() - started
     print(f'cancelled after {1000 * seconds:.0f} ms')
-    assert seconds < 2.0  # the question takes a minute
+    assert seconds < within(2.0)  # the question takes a minute
     assert ended.status == GoalStatus.STATUS_CANCELED
     assert ended.result.error_code == ErrorCode.CANCELLED and not ended.result.success
     assert_nothing_is_left(node)
 
 
+@timing
 def test_timeout_ends_a_watch(active_node: MakeNode, robot: Robot, watcher: Watcher) -> None:
     node = active_node(scripted__answers=['no'])
     robot.publish()
@@ -303,7 +309,7 @@ def test_timeout_ends_a_watch(active_node: MakeNode, robot: Robot, watcher: Watc
         answer_type=YES_NO, until='yes', timeout=Duration(nanosec=300_000_000)
     )
     ended = watching.end()
-    assert 0.3 <= time.monotonic() - started < 2
+    assert 0.3 <= time.monotonic() - started < within(2)
     assert ended.status == GoalStatus.STATUS_ABORTED
     assert ended.result.error_code == ErrorCode.TIMEOUT
     assert (ended.result.choice, ended.result.looks) == ('no', 1)
@@ -373,6 +379,7 @@ def test_errors_are_told_when_they_begin(
     assert watching.hear().error_code == ErrorCode.NO_FRAME  # none that is new: it has begun anew
 
 
+@timing
 def test_inactive_node_watches_nothing(
     make_node: MakeNode, robot: Robot, watcher: Watcher
 ) -> None:
@@ -388,7 +395,7 @@ def test_inactive_node_watches_nothing(
         assert len({watch.hear().choice for watch in watches}) == 1
         started = time.monotonic()
         assert node.trigger_deactivate() is SUCCESS
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < within(1)
         for watch in watches:
             ended = watch.end()
             assert ended.result.error_code == ErrorCode.INACTIVE

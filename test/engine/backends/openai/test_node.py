@@ -7,6 +7,7 @@ import threading
 import time
 
 from asked_node import asked_node
+from bars import timing, within
 from chat_server import ChatServer, Exchange, PATIENCE
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import QoSProfile
@@ -17,6 +18,7 @@ WORDS = 40
 BAR = 0.010  # seconds from the server to the topic
 
 
+@timing
 def test_partial_answers_come_at_once(server: ChatServer) -> None:
     arrivals: dict[str, float] = {}
     sent: dict[str, float] = {}
@@ -51,9 +53,10 @@ def test_partial_answers_come_at_once(server: ChatServer) -> None:
     delays = [arrivals[word] - sent[word] for word in sent]
     print(f'from the server to the topic: first {delays[0] * 1e3:.1f} ms, median '
           f'{statistics.median(delays) * 1e3:.1f} ms, longest {max(delays) * 1e3:.1f} ms')
-    assert statistics.median(delays) < BAR
+    assert statistics.median(delays) < within(BAR)
 
 
+@timing
 def test_cancelled_question_frees_the_server(server: ChatServer) -> None:
     def answer(exchange: Exchange) -> None:
         exchange.begin()
@@ -73,7 +76,7 @@ def test_cancelled_question_frees_the_server(server: ChatServer) -> None:
         assert begun.wait(PATIENCE)
         cancelled = time.monotonic()
         robot.cancel(goal)
-        assert server.gone.get(timeout=PATIENCE) - cancelled < 2.0
+        assert server.gone.get(timeout=PATIENCE) - cancelled < within(2.0)
         assert robot.result_of(goal)().result.error_code == ErrorCode.CANCELLED
 
 
