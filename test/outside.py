@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+import sys
 
 _METADATA = 'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n'
 _ENTRY_POINTS = '[vlm_npu_ros.backends]\n{name} = {module}:BACKEND\n'
@@ -43,6 +44,7 @@ BACKEND = Backend('echo', 'repeats itself', load, EchoSettings, isolated=True)
 def install(folder: Path, name: str = 'echo', code: str = _ECHO) -> None:
     """Make a package in a folder of sys.path that offers BACKEND of its code by an entry point."""
     module = f'{name}_backend'
+    sys.modules.pop(module, None)  # of an earlier test
     (folder / f'{module}.py').write_text(code)
     metadata = folder / f'{module}-1.0.dist-info'
     metadata.mkdir()
