@@ -22,15 +22,17 @@ import pytest
 from vlm_npu_ros.convert import rknn
 from vlm_npu_ros.convert.errors import CheckFailedError, ConversionError, ToolkitMissingError
 from vlm_npu_ros.convert.metadata import custom_string
+from vlm_npu_ros.convert.pictures import pictures_in
 from vlm_npu_ros.convert.prologue import Picture
 from vlm_npu_ros.convert.stages import run_stage
 from vlm_npu_ros.convert.vision import convert_vision, VisionJob
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.images import letterbox, read_image
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 
 REPOSITORY = Path(__file__).resolve().parents[3]
+PICTURES = REPOSITORY / 'resource' / 'pictures'
 DEMO = REPOSITORY / 'resource' / 'demo_model' / 'vision_encoder.onnx'
 DEMO_PROFILE = str(REPOSITORY / 'test' / 'simulated' / 'demo_rknpu.yaml')
 FOUR = REPOSITORY / 'test' / 'data' / 'tiny_four.onnx'
@@ -179,9 +181,8 @@ def test_graph_that_normalises_itself_is_normalised_once(four: VisionJob, tmp_pa
     plain = rknn.Reference(FOUR, Picture.of(FOUR), replace(
         RECIPE, mean=(0.48, 0.45, 0.40), std=(0.26, 0.27, 0.28)))
     assert figures['rknn']['agreement'][0]['rms'] == pytest.approx(float(np.mean([
-        np.sqrt((plain.run(letterbox(render(
-            random_scene(np.random.default_rng(seed)), 640, 480), 32))[0] ** 2).mean())
-        for seed in range(3)])), rel=1e-4)
+        np.sqrt((plain.run(letterbox(read_image(path), 32))[0] ** 2).mean())
+        for path in pictures_in(PICTURES)])), rel=1e-4)
 
 
 @pytest.mark.parametrize(('recipe', 'words'), [
@@ -251,7 +252,7 @@ def test_metadata_that_the_toolkit_would_cut_off_is_refused(fresh: Any) -> None:
     values = {'model': 'm', 'x': 'é' * 900}
     text = json.dumps(values, ensure_ascii=False)
     rknn.call(fresh.config, target_platform='rk3588', custom_string=text)
-    with pytest.raises(ConversionError, match='of which a .rknn holds 1023'):
+    with pytest.raises(ConversionError, match='a .rknn holds 1023'):
         custom_string(values)
 
 
@@ -262,7 +263,7 @@ def test_missing_library_is_told(
     # setuptools 82 has no pkg_resources.
     (tmp_path / f'{module}.py').write_text(f'raise ModuleNotFoundError("No module {module}")')
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
-    with pytest.raises(ToolkitMissingError, match=rf'\[convert\](?s:.*)No module {module}'):
+    with pytest.raises(ToolkitMissingError, match=rf'No module {module}(?s:.*)\[convert\]'):
         stage(FOUR, tmp_path)
 
 

@@ -27,21 +27,20 @@ class Platform:
     """
     What the backend needs to know about a chip.
 
-    npu_cores: of one NPU. base_domain_id: the address space of the language model; the encoder
-        always takes 0. fast_cpus: bit 0 = CPU 0.
+    base_domain_id: the address space of the language model; the encoder always
+        takes 0. fast_cpus: bit 0 = CPU 0.
     """
 
-    npu_cores: int
     base_domain_id: int
     fast_cpus: int
 
 
 # As in Rockchip's demos: domain 1 on the chips with a large NPU, and big cores if there are any.
 PLATFORMS = {
-    'rk3588': Platform(3, 1, 0xF0),
-    'rk3576': Platform(2, 1, 0xF0),
-    'rk3562': Platform(1, 0, 0x0F),
-    'rv1126b': Platform(1, 0, 0x0F),
+    'rk3588': Platform(1, 0xF0),
+    'rk3576': Platform(1, 0xF0),
+    'rk3562': Platform(0, 0x0F),
+    'rv1126b': Platform(0, 0x0F),
 }
 
 
