@@ -92,3 +92,33 @@ def test_each_camera_has_a_topic_and_a_transport(make_node: Callable[..., VlmNod
     front, rear = node.parameters.cameras()
     assert (front.topic, front.transport) == ('front/image_raw', 'raw')
     assert (rear.topic, rear.transport) == ('/rear', 'compressed')
+
+
+def test_files_belong_to_the_first_backend_that_is_not_a_server(
+    make_node: Callable[..., VlmNode]
+) -> None:
+    node = make_node(
+        backends=['openai', 'onnx', 'scripted'], model='mine', encoder_path='see', context=512,
+        cpu_threads=3, openai__retries=7, scripted__answers=['yes'],
+    )
+    openai, onnx, scripted = node.parameters.engines
+    assert (onnx.backend, onnx.model, onnx.encoder_path, onnx.context) == (
+        'onnx', 'mine', 'see', 512
+    )
+    for other in (openai, scripted):
+        assert (other.model, other.encoder_path, other.context) == ('demo', '', 0)
+    assert openai.options.retries == 7
+    assert scripted.options.answers == ('yes',)
+    assert {settings.threads for settings in (openai, onnx, scripted)} == {3}
+
+
+def test_a_server_needs_no_process_of_its_own(make_node: Callable[..., VlmNode]) -> None:
+    parameters = make_node(backends=['openai', 'onnx'], isolation='process').parameters
+    assert [parameters.isolated(name) for name in parameters.backends] == [False, True]
+    parameters = make_node(backend='rknpu').parameters
+    assert [parameters.isolated(name) for name in ('rknpu', 'openai', 'onnx')] == [
+        True, False, False
+    ]
+    parameters = make_node(backend='openai', isolation='process').parameters
+    with pytest.raises(ValueError, match='isolation must be auto or none'):
+        parameters.isolated('openai')
