@@ -242,15 +242,13 @@ def test_what_never_reads_responses_is_waited_for_once(
 
 def test_half_discovered_clients_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     topics = {'rq/vlm/askRequest': 'abc', 'rr/vlm/askReply': 'a'}
-    humble: Any = SimpleNamespace(
+    node: Any = SimpleNamespace(
         get_publishers_info_by_topic=lambda topic, no_mangle: topics[topic],
         get_subscriptions_info_by_topic=lambda topic, no_mangle: topics[topic],
     )
-    later: Any = SimpleNamespace(**vars(humble), count_clients={'/vlm/ask': 3}.get)
-    assert presence._half_discovered(humble, '/vlm/ask', '/vlm/ask') == 2
-    assert presence._half_discovered(later, '/vlm/ask', '/vlm/ask') == 0
+    assert presence._half_discovered(node, '/vlm/ask', '/vlm/ask') == 2
     monkeypatch.setattr(presence, 'get_rmw_implementation_identifier', lambda: 'rmw_zenoh_cpp')
-    assert presence._half_discovered(humble, '/vlm/ask', '/vlm/ask') == 0
+    assert presence._half_discovered(node, '/vlm/ask', '/vlm/ask') == 0
 
 
 def test_clients_are_seen_while_they_are_there(robot: Robot) -> None:

@@ -139,10 +139,6 @@ def _half_discovered(node: Node, request: str, response: str) -> int:
     """
     if not get_rmw_implementation_identifier().startswith('rmw_fastrtps'):
         return 0
-    writers = len(node.get_publishers_info_by_topic(f'rq{request}Request', no_mangle=True))
-    if hasattr(node, 'count_clients'):
-        return writers - node.count_clients(response)
-    # ROS 2 Humble, the slower way
-    return writers - len(
-        node.get_subscriptions_info_by_topic(f'rr{response}Reply', no_mangle=True)
-    )
+    writers = node.get_publishers_info_by_topic(f'rq{request}Request', no_mangle=True)
+    readers = node.get_subscriptions_info_by_topic(f'rr{response}Reply', no_mangle=True)
+    return len(writers) - len(readers)
