@@ -132,7 +132,6 @@ Answer = Callable[[Exchange], None]
 
 
 def say_words(*words: str) -> Answer:
-    """Return what answers with these words, one a token."""
 
     def answer(exchange: Exchange) -> None:
         exchange.begin()

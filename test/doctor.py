@@ -33,5 +33,4 @@ class Doctor:
             return self._newest[name]
 
     def wait_for(self, part: str, condition: Callable[[DiagnosticStatus], bool]) -> dict[str, str]:
-        """Return the values of a status for which the condition holds."""
         return {pair.key: pair.value for pair in self.status_for(part, condition).values}

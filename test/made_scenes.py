@@ -6,13 +6,11 @@ from vlm_npu_ros.demo.scenes import Scene, SceneObject
 
 
 def scene_of(*objects: SceneObject, surface: str = 'floor') -> Scene:
-    """Return a scene with these objects in good light."""
     ordered = tuple(sorted(objects, key=lambda o: o.x))
     return Scene(ordered, surface, horizon=0.45, light=1.0, blur=0.0, noise=0.0, seed=7)
 
 
 def thing(name: str, side: str, distance: str = 'near') -> SceneObject:
-    """Return an object by its colour and shape, as 'red ball'."""
     colour, shape = name.split()
     x = {'left': 0.2, 'middle': 0.5, 'right': 0.8}[side]
     near = distance == 'near'

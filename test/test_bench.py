@@ -49,7 +49,6 @@ def test_help_names_every_benchmark() -> None:
 
 @pytest.fixture
 def pairs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Return the module of the figures, which lies in no package."""
     monkeypatch.syspath_prepend(str(TOOLS))
     import pairs
 

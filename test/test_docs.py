@@ -23,14 +23,12 @@ SOURCES = [
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r'```.*?```', '', page.read_text(encoding='utf-8'), flags=re.DOTALL)
     headings = re.findall(r'^#+ (.+)$', text, re.MULTILINE)
     return {re.sub(r'[^\w -]', '', heading.lower()).replace(' ', '-') for heading in headings}
 
 
 def broken(page: Path) -> list[str]:
-    """Give the relative links of a page that lead nowhere."""
     links = re.findall(r'\]\(([^)\s]+)\)', page.read_text(encoding='utf-8'))
     wrong = []
     for link in links:

@@ -77,7 +77,6 @@ class Asker:
         return self._result(handle.get_result_async()).result
 
     def wait_for_pieces(self, request_id: str) -> list[PartialAnswer]:
-        """Return the pieces of an answer when the last one has come."""
         last = Future()
         pieces = self.pieces.setdefault(request_id, [])
         while not (pieces and pieces[-1].done):

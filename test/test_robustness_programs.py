@@ -78,7 +78,6 @@ def test_help(program: str) -> None:
 
 
 def came(question: str, frame: str, answer: str, **more: Any) -> SimpleNamespace:
-    """Return what a question looks like when this has come back."""
     header = Header(frame_id=frame, stamp=Time(sec=more.get('stamp', 5)))
     result = SimpleNamespace(answer=answer, header=header, success=more.get('success', True))
     return SimpleNamespace(
@@ -132,7 +131,6 @@ def test_bars_of_faults(modules: Any, change: dict[str, Any], missed: list[str])
 
 
 def soaked(modules: Any, **growth: float) -> Any:
-    """Return ten minutes in which something grows by a share."""
     first = {'node': 1e8, 'child': 1e8, 'files': 20, 'segments': 20, 'threads': 9, 'zombies': 0}
     samples = [
         modules.processes.Sample(

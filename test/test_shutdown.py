@@ -85,7 +85,6 @@ class RunningNode:
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a language model and a runtime."""
     folder = tmp_path_factory.mktemp('board')
     weights.write_model(folder / 'demo.rkllm')
     runtime.build('1.2.3', folder)
@@ -94,7 +93,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the file that says what the simulated board does wrong."""
     use(monkeypatch, board_tree(tmp_path / 'board'))
     monkeypatch.setenv('SIMNPU_FAULTS', str(tmp_path / 'faults'))
     return tmp_path / 'faults'
@@ -102,7 +100,6 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def start(files: Path) -> Iterator[Callable[[], RunningNode]]:
-    """Return a function that starts the node on the simulated board."""
     nodes: list[RunningNode] = []
 
     def start_one() -> RunningNode:

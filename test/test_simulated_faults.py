@@ -33,7 +33,6 @@ Start = Callable[..., 'subprocess.Popen[str]']
 
 @pytest.fixture(scope='module')
 def driver(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return the driver for 1.2.3 and a model for it."""
     folder = tmp_path_factory.mktemp('runtime')
     program = build_driver('1.2.3', build('1.2.3', folder))
     return program, write_model(folder / 'demo.rkllm')
@@ -41,7 +40,6 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def faults(tmp_path: Path) -> Path:
-    """Return the path of a file of faults that does not exist."""
     return tmp_path / 'faults'
 
 
@@ -148,7 +146,6 @@ def test_slow_load(states: States) -> None:
 
 def test_each_run_loses_memory(start: Start, faults: Path) -> None:
     def resident(megabytes: int) -> float:
-        """Return the MiB of a process that hangs in its third run."""
         faults.write_text(
             'SIMRKLLM_ANSWER@once=!\nSIMRKLLM_ANSWER@once=!\nSIMRKLLM_ANSWER=!!!\n'
             f'SIMRKLLM_HANG_AT=3\nSIMRKLLM_LEAK_MB={megabytes}\n'

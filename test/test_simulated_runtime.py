@@ -315,9 +315,7 @@ def test_a_high_temperature_makes_answers_differ(
     assert tokens[0] != tokens[1] != tokens[2]
 
 
-def test_a_low_temperature_makes_them_likely(
-    ask: Callable[..., Said], asked: list[Asked]
-) -> None:
+def test_a_low_temperature_makes_them_likely(ask: Callable[..., Said], asked: list[Asked]) -> None:
     prompt, image = one(asked)
     said = ask(prompt, images=image, DRIVER_TEMPERATURE=0.001)
     assert said.texts == [asked[0].answer]

@@ -81,7 +81,6 @@ RULES: dict[tuple[str, str], Callable[[str], Access]] = {
 
 
 def enclaves() -> dict[str, Access]:
-    """Return what the policy allows, by the path of the enclave."""
     policy = ElementTree.parse(POLICY).getroot()
     assert (policy.tag, policy.get('version')) == ('policy', '0.2.0')
     allowed = {}
@@ -97,7 +96,6 @@ def enclaves() -> dict[str, Access]:
 
 
 def resolved(name: str | None, profile: ElementTree.Element) -> str:
-    """Return the whole name of what a profile calls so."""
     namespace = profile.attrib['ns'].rstrip('/') + '/'
     assert name
     if name.startswith('~'):
@@ -106,7 +104,6 @@ def resolved(name: str | None, profile: ElementTree.Element) -> str:
 
 
 def graph(node: Node, name: str) -> Access:
-    """Return what the ROS graph says of the node with this name."""
     publishers = node.get_publisher_names_and_types_by_node(name, '/', no_demangle=True)
     subscribers = node.get_subscriber_names_and_types_by_node(name, '/', no_demangle=True)
     return Access({topic for topic, _ in publishers}, {topic for topic, _ in subscribers})

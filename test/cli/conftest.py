@@ -51,13 +51,11 @@ def video(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Give an environment whose history is a test's own."""
     return {**os.environ, 'XDG_STATE_HOME': str(tmp_path / 'state')}
 
 
 @pytest.fixture
 def vlm_npu(environment: dict[str, str]) -> Run:
-    """Return a function that runs the program in a terminal."""
     return lambda *arguments, **more: terminal(
         [*VLM_NPU, *map(str, arguments)], {**environment, **more}
     )

@@ -28,7 +28,6 @@ def test_named_encoder_leaves_the_language_model() -> None:
 
 
 def options(**given: object) -> argparse.Namespace:
-    """Return what the parser makes of no options, but these."""
     return argparse.Namespace(**{
         'model': '', 'encoder': '', 'language_model': '', 'context': None, 'new_tokens': None,
         'temperature': 0.0, 'library': 'librkllmrt.so', 'runtime_version': '', **given,

@@ -20,7 +20,6 @@ ENDLESS = {
 
 
 def tokens_read(shown: str) -> int:
-    """Return how many tokens the model has read for an answer."""
     match = re.search(r'(\d+) tokens read', shown)
     assert match, shown
     return int(match[1])

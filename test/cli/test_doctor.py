@@ -53,9 +53,7 @@ def test_board_that_is_not_ready(
     assert remedy in failed['remedy']
 
 
-def test_machine_that_is_no_board(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_machine_that_is_no_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['doctor', '--sysroot', str(tmp_path)]) == 1
     assert 'no Rockchip board' in capsys.readouterr().out
     with pytest.raises(SystemExit, match='2'):

@@ -27,9 +27,7 @@ def test_lines(text: str, question: str, found: str, path: str | None) -> None:
     assert read_line(text) == line
 
 
-def test_a_file_needs_no_known_ending(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_needs_no_known_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert read_line('<image> snapshot what?').path is None
     (tmp_path / 'snapshot').touch()

@@ -81,9 +81,7 @@ def test_errors_are_sentences(
     (['video'], 'name a video'),
     (['video', 'a.mp4', '--frames', 'many'], 'invalid int'),
 ])
-def test_wrong_use(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_use(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2

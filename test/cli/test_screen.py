@@ -9,7 +9,6 @@ from vlm_npu_ros.cli.screen import live_markdown
 
 
 def shown(*pieces: str, height: int = 30) -> str:
-    """Return all that is written while an answer comes in pieces."""
     console = Console(
         file=StringIO(), force_terminal=True, color_system=None, width=40, height=height
     )

@@ -33,9 +33,7 @@ def write_config(folder: Path, **config: object) -> Path:
     ({'hidden_size': 4}, 4),
     ({}, 0),
 ])
-def test_width_of_the_language_model(
-    config: dict[str, object], dim: int, tmp_path: Path
-) -> None:
+def test_width_of_the_language_model(config: dict[str, object], dim: int, tmp_path: Path) -> None:
     write_weights(tmp_path / 'model.safetensors', (3, 5), (2, 2))
     found = Checkpoint.read(write_config(tmp_path, model_type='qwen3_vl', **config))
     assert (found.model_type, found.dim, found.parameters) == ('qwen3_vl', dim, 19)

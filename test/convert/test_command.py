@@ -18,7 +18,6 @@ PROFILE = str(TEST / 'simulated' / 'demo_rknpu.yaml')
 
 @pytest.fixture
 def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Give the arguments that convert the demo model's encoder."""
     paths = [str(TEST / 'convert' / 'fake_rknn'), os.environ.get('PYTHONPATH', '')]
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join(paths))
     return ['convert', 'vision', DEMO, '-o', str(tmp_path / 'out.rknn'), '--model', PROFILE,

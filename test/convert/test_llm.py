@@ -33,7 +33,6 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Give a checkpoint of SmolVLM2 256M that has one weight."""
     folder = tmp_path / 'model'
     folder.mkdir()
     (folder / 'config.json').write_text(
@@ -55,7 +54,6 @@ def texts(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def toolkit(tmp_path: Path) -> Path:
-    """Give a Python that has the stand-in for rkllm-toolkit."""
     path = tmp_path / 'python'
     path.write_text(f'#!/bin/sh\nPYTHONPATH="{FAKE}:$PYTHONPATH" exec {sys.executable} "$@"\n')
     path.chmod(0o755)
@@ -64,7 +62,6 @@ def toolkit(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(model: Path, tmp_path: Path) -> Run:
-    """Return a function that runs the command with more arguments."""
     (tmp_path / 'out').mkdir()
     return lambda *more: main([
         'convert', 'llm', str(model), '-o', str(tmp_path / 'out' / 'llm.rkllm'),
@@ -73,7 +70,6 @@ def run(model: Path, tmp_path: Path) -> Run:
 
 
 def conversion(**changes: object) -> LlmConversion:
-    """Return a conversion that is right but for the changes."""
     options = {'profile': load_profile('qwen3-vl-2b'), **changes}
     return LlmConversion(Path('model'), Path('out.rkllm'), **options)  # type: ignore[arg-type]
 

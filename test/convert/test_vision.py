@@ -69,7 +69,6 @@ def in_process(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def job(tmp_path: Path) -> VisionJob:
-    """Give the conversion of the encoder with four outputs."""
     profile = tmp_path / 'tiny.yaml'
     profile.write_text(PROFILE)
     return VisionJob(FOUR, tmp_path / 'out.rknn', str(profile))
@@ -246,9 +245,7 @@ def test_files_between_the_stages_can_be_kept(job: VisionJob, tmp_path: Path) ->
     ({'model': 'demo'}, 'profile demo is for the backend onnx'),
 ])
 @pytest.mark.usefixtures('in_process')
-def test_jobs_that_can_not_be_done(
-    changes: dict[str, object], words: str, job: VisionJob
-) -> None:
+def test_jobs_that_can_not_be_done(changes: dict[str, object], words: str, job: VisionJob) -> None:
     with pytest.raises(UsageError, match=words):
         convert_vision(replace(job, **changes), ignore)
 

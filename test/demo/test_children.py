@@ -47,7 +47,6 @@ ARGUMENTS = """
 
 @pytest.fixture
 def children(tmp_path: Path) -> Children:
-    """Give children that find the modules of `write`."""
     return Children({**os.environ, 'PYTHONPATH': str(tmp_path)})
 
 

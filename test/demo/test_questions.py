@@ -72,7 +72,6 @@ TRUE_ANSWERS = [
 
 
 def ask(scene: Scene, kind: str, words: str) -> SceneQuestion:
-    """Return the first random question with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)
         try:

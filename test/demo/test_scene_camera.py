@@ -68,7 +68,6 @@ class Viewer:
             return condition()
 
     def truth(self, number: int) -> Truth:
-        """Return one of the truths told, as soon as it is."""
         return self.wait_for(lambda: len(self.truths) > number and self.truths[number])
 
     def image_since(self, truth: Truth) -> Image:
@@ -90,10 +89,7 @@ def viewer(context: rclpy.Context, spin: Callable[[Node], None]) -> Viewer:
 
 
 @pytest.fixture
-def start(
-    context: rclpy.Context, spin: Callable[[Node], None]
-) -> Callable[..., SceneCamera]:
-    """Give a function that starts a small and fast camera."""
+def start(context: rclpy.Context, spin: Callable[[Node], None]) -> Callable[..., SceneCamera]:
 
     def start(**parameters: Any) -> SceneCamera:
         values = {
@@ -206,7 +202,6 @@ def test_wrong_parameters_are_refused(
 
 @pytest.fixture
 def program() -> Iterator[subprocess.Popen[str]]:
-    """Give a camera that runs in a process of its own."""
     process = subprocess.Popen(
         [*COMMAND, '-p', 'reliability:=reliable', '-p', 'width:=64', '-p', 'height:=48'],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

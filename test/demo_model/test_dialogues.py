@@ -61,7 +61,6 @@ def has(words: str, text: str) -> bool:
 
 
 def first(frames: Frames, kind: str, words: str) -> SceneQuestion:
-    """Return the first random question with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)
         try:
@@ -76,7 +75,6 @@ def first(frames: Frames, kind: str, words: str) -> SceneQuestion:
 def follow_up(
     frames: Frames, dialogue: list[SceneQuestion], kind: str, words: str
 ) -> SceneQuestion:
-    """Return the first random follow-up with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)
         question = random_follow_up(frames, dialogue, rng, kind, held_out=bool(seed % 2))

@@ -38,7 +38,6 @@ def test_it_tells_what_changes_in_several_frames(engine: LocalEngine) -> None:
 
 @pytest.fixture
 def start_chat() -> Callable:
-    """Give a function that begins a dialogue about frames."""
     folder = share_dir() / 'resource' / 'demo_model'
     model = ChatModel(folder)
 

@@ -68,7 +68,6 @@ TRUE_ANSWERS = [
 
 
 def ask(frames: Frames, kind: str, words: str) -> SceneQuestion:
-    """Return the first random question with these words."""
     for seed in range(3000):
         rng = np.random.default_rng(seed)
         question = random_sequence_question(frames, rng, kind, held_out=bool(seed % 2))

@@ -54,7 +54,6 @@ class Program:
 
 @pytest.fixture
 def keeping(tmp_path: Path) -> Iterator[Program]:
-    """Give a demo that has shown all and keeps its nodes running."""
     program = Program(tmp_path, '--scenes', '1', '--keep')
     program.read_until('The nodes keep running')
     assert set(program.started()) == {'vlm_node', 'scene_camera'}

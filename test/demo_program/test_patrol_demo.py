@@ -43,7 +43,6 @@ def started(program: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def report_in(folder: Path) -> dict:
-    """Return the report, and see that the page is there."""
     assert (folder / 'report.html').stat().st_size > 1000
     return json.loads((folder / 'report.json').read_text())
 

@@ -34,7 +34,6 @@ HASH = 64 * 'a'
 
 
 def pinned(folder: Path, sha256: str, profile: str = ONNX) -> Digests:
-    """Return what is read of the line `sha256` of a profile."""
     path = folder / 'mine.yaml'
     path.write_text(f'{profile}sha256: {sha256}\n')
     return load_profile(str(path)).sha256
@@ -108,9 +107,7 @@ def test_hash_is_that_of_sha256sum(tmp_path: Path) -> None:
     (f'{{tokenizer: {64 * "1"}}}', 'sha256.tokenizer must be text, in quotes'),
     (f'{{language_model: [{HASH}]}}', 'sha256.language_model must be text'),
 ])
-def test_wrong_form_is_an_error_of_the_profile(
-    sha256: str, words: str, tmp_path: Path,
-) -> None:
+def test_wrong_form_is_an_error_of_the_profile(sha256: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=words) as caught:
         pinned(tmp_path, sha256)
     assert str(tmp_path / 'mine.yaml') in str(caught.value)

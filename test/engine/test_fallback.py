@@ -139,7 +139,6 @@ class Chain:
 
 @pytest.fixture
 def make_chain() -> Iterator[Callable[..., Chain]]:
-    """Return a function that makes a chain and loads it."""
     chains: list[Chain] = []
 
     def make(load: bool = True, **options: Any) -> Chain:

@@ -86,9 +86,7 @@ def test_letterbox_is_centred_and_padded_with_128(
 
 @pytest.mark.parametrize('size', [384, 392, 448, 511, 896])
 @pytest.mark.parametrize('width, height', [(1920, 1080), (640, 480), (481, 641), (333, 100)])
-def test_letterbox_has_the_geometry_of_pad_then_resize(
-    width: int, height: int, size: int,
-) -> None:
+def test_letterbox_has_the_geometry_of_pad_then_resize(width: int, height: int, size: int) -> None:
     rgb = ramp(width, height)
     scale = size / max(width, height)
     difference = letterbox(rgb, size).astype(float) - padded_then_resized(rgb, size)

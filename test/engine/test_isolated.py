@@ -82,7 +82,6 @@ def start() -> Iterator[Callable[..., Started]]:
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a language model and a runtime."""
     folder = tmp_path_factory.mktemp('board')
     weights.write_model(folder / 'demo.rkllm')
     runtime.build('1.2.3', folder)
@@ -91,7 +90,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the file that says what the simulated board does wrong."""
     use(monkeypatch, board_tree(tmp_path / 'board'))
     monkeypatch.setenv('SIMNPU_FAULTS', str(tmp_path / 'faults'))
     return tmp_path / 'faults'
@@ -99,7 +97,6 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def rknpu(files: Path) -> EngineSettings:
-    """Return the settings of the demo model on the simulated board."""
     return EngineSettings(
         backend='rknpu',
         model=str(SIMULATED / 'demo_rknpu.yaml'),

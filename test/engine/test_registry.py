@@ -57,9 +57,7 @@ def test_backend_of_another_package_is_found_by_its_entry_point(packages: Path) 
     engine.close()
 
 
-def test_broken_ones_are_errors_that_name_the_package_and_leave_the_others(
-    packages: Path
-) -> None:
+def test_broken_ones_are_errors_that_name_the_package_and_leave_the_others(packages: Path) -> None:
     outside.install(packages)
     codes = {
         'missing': 'import nothing_of_that_name',

@@ -98,7 +98,6 @@ def doubled(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 def resized(draw: st.DrawFn, data: bytes) -> bytes:
-    """Return a file that says that it is of another size."""
     width, height = draw(DECLARED), draw(DECLARED)
     if data.startswith(b'\xff\xd8'):
         size = max(data.find(b'\xff\xc0'), data.find(b'\xff\xc2')) + 5
@@ -136,7 +135,6 @@ def test_compressed_images_are_converted_or_refused(outcomes: Outcomes, peak_of:
 
 
 def squeezed_zeros(mib: int) -> bytes:
-    """Return so many MiB of zeros, compressed to a thousandth."""
     deflate = zlib.compressobj(9, wbits=-15)
     block = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
     checksum = ((mib << 20) % 65521) << 16 | 1

@@ -97,7 +97,6 @@ ONNX_FILES = ('demo.yaml', 'vision_encoder.onnx', 'language_model.onnx', 'tokeni
 
 @pytest.fixture
 def onnx_folder(tmp_path: Path) -> Path:
-    """Give a folder with the demo model and its profile."""
     for name in ONNX_FILES[1:]:
         shutil.copy(DEMO / name, tmp_path)
     profile = (share_dir() / 'config' / 'models' / 'demo.yaml').read_text()
@@ -138,9 +137,7 @@ def test_swapped_onnx_file_is_named(name: str, other: str, onnx_folder: Path) ->
 
 
 @pytest.mark.parametrize('name', ['demo.yaml', 'tokenizer.json'])
-def test_text_file_of_gigabytes_is_not_read(
-    name: str, onnx_folder: Path, peak_of: Peak
-) -> None:
+def test_text_file_of_gigabytes_is_not_read(name: str, onnx_folder: Path, peak_of: Peak) -> None:
     os.truncate(onnx_folder / name, 5 << 30)
 
     def load() -> None:
@@ -220,7 +217,6 @@ def npu_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def npu_folder(npu_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a copy of that folder, on a simulated board."""
     use(monkeypatch, board_tree(tmp_path / 'board'))
     return Path(shutil.copytree(npu_files, tmp_path / 'files'))
 

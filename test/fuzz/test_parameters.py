@@ -70,7 +70,6 @@ def defaults(node: VlmNode) -> dict[str, Any]:
 
 @st.composite
 def changes(draw: st.DrawFn, values: dict[str, Any]) -> Parameter:
-    """Return a parameter, most often with a value of the right type."""
     name = draw(st.sampled_from([*values, 'nothing']))
     right = KINDS.get(type(values.get(name)), ANY_VALUE)
     return Parameter(name, value=draw(draw(st.sampled_from([right] * 5 + [ANY_VALUE]))))

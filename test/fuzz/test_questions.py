@@ -170,9 +170,7 @@ ANY_QUESTION = QUESTION | st.text(st.characters(), max_size=30)  # unpaired surr
     question=ANY_QUESTION,
     turns=st.lists(st.builds(Turn, ANY_QUESTION, ANY_QUESTION), max_size=2),
 )
-def test_no_question_becomes_a_control_tag(
-    profile: Any, question: str, turns: list[Turn]
-) -> None:
+def test_no_question_becomes_a_control_tag(profile: Any, question: str, turns: list[Turn]) -> None:
     def framed(question: str, turns: list[Turn]) -> Counter[str]:
         text = prompt(question, turns, IMAGE, profile.template, profile.template).decode()
         assert '\0' not in text

@@ -41,7 +41,6 @@ def make_node(context: rclpy.Context) -> Iterator[Callable[..., VlmNode]]:
 
 @pytest.fixture
 def active_node(make_node: Callable[..., VlmNode]) -> Callable[..., VlmNode]:
-    """Give a function that starts the node and activates it."""
 
     def make(**parameters: Any) -> VlmNode:
         node = make_node(**parameters)

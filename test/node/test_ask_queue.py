@@ -118,9 +118,7 @@ class Bench:
 class Asked:
     """A question and everything that was said about it."""
 
-    def __init__(
-        self, queue: AskQueue, options: AskOptions, background: bool = False
-    ) -> None:
+    def __init__(self, queue: AskQueue, options: AskOptions, background: bool = False) -> None:
         self.pieces: list[Piece] = []
         self.stages: list[Stage | None] = []
         self.positions: list[int] = []

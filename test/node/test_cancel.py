@@ -133,7 +133,6 @@ class Troubled:
 def troubled(
     request: pytest.FixtureRequest, make_node: MakeNode, robot: Robot
 ) -> Iterator[Troubled]:
-    """Give somebody who asks a node in each kind of trouble."""
     node = make_node(max_age=600.0, encode_rate=100.0, image_reliability='reliable')
     yield Troubled(robot, node, request.param)
 

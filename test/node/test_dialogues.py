@@ -82,9 +82,7 @@ def test_follow_up_reads_the_new_words_only(active_node: MakeNode, robot: Robot)
     assert second.stats.encode_ms == 0
 
 
-def test_new_look_begins_anew_about_the_present_view(
-    active_node: MakeNode, robot: Robot,
-) -> None:
+def test_new_look_begins_anew_about_the_present_view(active_node: MakeNode, robot: Robot) -> None:
     active_node(**ONNX)
     first = robot.publish(scene(4))
     asked = {'conversation_id': 'a', 'not_before': first.header.stamp}

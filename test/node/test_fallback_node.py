@@ -55,12 +55,10 @@ def server() -> Iterator[ChatServer]:
 
 
 def at(level: bytes) -> Callable[[DiagnosticStatus], bool]:
-    """Return the condition that a status has this level."""
     return lambda status: bool(status.level == level)
 
 
 def chain_of(node: VlmNode) -> FallbackEngine:
-    """Return the engine of a node with several backends."""
     engine = node._engine
     assert isinstance(engine, FallbackEngine)
     return engine
@@ -93,9 +91,7 @@ def test_one_backend_can_be_named_too(active_node: MakeNode, robot: Robot) -> No
     assert 'choose one of scripted' in robot.ask(question='what?', backend='onnx').error_msg
 
 
-def test_command_names_the_backend(
-    server: ChatServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_names_the_backend(server: ChatServer, capsys: pytest.CaptureFixture[str]) -> None:
     parameters = {'backends': ['scripted', 'openai'], 'openai__base_url': server.url, **QUICK}
     with asked_node(**parameters) as (_, robot):
         robot.publish()

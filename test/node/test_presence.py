@@ -68,7 +68,6 @@ LEASE = """\
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Give a process that will have asked when it prints a line."""
     profiles = tmp_path / 'lease.xml'
     profiles.write_text(LEASE)
     process = subprocess.Popen(

@@ -48,7 +48,6 @@ def fifty() -> list[Asked]:
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the language model and all runtimes."""
     folder = tmp_path_factory.mktemp('board')
     weights.write_model(folder / 'demo.rkllm')
     for version in VERSIONS:
@@ -60,7 +59,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_board(
     files: Path, active_node: MakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> MakeNode:
-    """Return a function that starts the node on a simulated board."""
     use(monkeypatch, board_tree(tmp_path))
     monkeypatch.setenv('SIMNPU_FAULTS', str(tmp_path / 'faults'))
 

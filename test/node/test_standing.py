@@ -28,7 +28,6 @@ CALLS = 200
 
 
 def asking(**settings: Any) -> dict[str, Any]:
-    """Return the parameters of one standing question."""
     values = {'question': QUESTION, 'period': 0.0, **settings}
     parameters = {f'standing__path_clear__{name}': value for name, value in values.items()}
     return {'standing_questions': ['path_clear'], 'encode_rate': 100.0, **parameters}

@@ -241,9 +241,7 @@ def test_not_before_waits_for_the_frame(active_node: MakeNode, robot: Robot) -> 
 
 
 @timing
-def test_cached_embedding_costs_the_question_nothing(
-    active_node: MakeNode, robot: Robot
-) -> None:
+def test_cached_embedding_costs_the_question_nothing(active_node: MakeNode, robot: Robot) -> None:
     node = active_node(scripted__encode_seconds=0.3)
     robot.publish()
     feed = node._feeds['camera']
@@ -273,9 +271,7 @@ def test_cancel_ends_the_goal_at_once(active_node: MakeNode, robot: Robot) -> No
     assert robot.partials_of(outcome.result.request_id)[-1].finish_reason == 'cancelled'
 
 
-def test_timeout_ends_the_answer_and_frees_the_engine(
-    active_node: MakeNode, robot: Robot
-) -> None:
+def test_timeout_ends_the_answer_and_frees_the_engine(active_node: MakeNode, robot: Robot) -> None:
     active_node(**SLOW)
     robot.publish()
     response = robot.ask(question='count', timeout=Duration(nanosec=500_000_000))
@@ -342,9 +338,7 @@ def test_inactive_node_says_so_and_comes_back(active_node: MakeNode, robot: Robo
     assert robot.ask(question='what?').success
 
 
-def test_deactivation_ends_the_questions_on_their_way(
-    active_node: MakeNode, robot: Robot
-) -> None:
+def test_deactivation_ends_the_questions_on_their_way(active_node: MakeNode, robot: Robot) -> None:
     node = active_node(**SLOW)
     robot.publish()
     running = threading.Event()

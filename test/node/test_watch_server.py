@@ -208,9 +208,7 @@ def assert_nothing_is_left(node: VlmNode) -> None:
     assert watches._evaluations and not watches._evaluations.count
 
 
-def test_hundred_watches_cost_one(
-    active_node: MakeNode, robot: Robot, watcher: Watcher
-) -> None:
+def test_hundred_watches_cost_one(active_node: MakeNode, robot: Robot, watcher: Watcher) -> None:
     node = active_node(
         scripted__answers=['yes', 'no'], encode_rate=100.0,
         standing_questions=['path_clear'], standing__path_clear__question=QUESTION,

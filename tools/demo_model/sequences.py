@@ -255,9 +255,7 @@ def _did_move(frames: Sequence[Scene], rng: np.random.Generator) -> Filled | Non
     return about_having_moved(frames, *_reference(frames, rng))
 
 
-def _reference(
-    frames: Sequence[Scene], rng: np.random.Generator
-) -> tuple[str, str, str | None]:
+def _reference(frames: Sequence[Scene], rng: np.random.Generator) -> tuple[str, str, str | None]:
     """Draw a noun like `reference`, but prefer what changes."""
     found = changes(frames)
     if not found or rng.random() < 0.4:

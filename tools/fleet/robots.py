@@ -143,9 +143,7 @@ class Robot:
         self._outcomes.append(Outcome(kind, first, total, len(times), error))
         return text
 
-    async def _answer(
-        self, kind: str, messages: list[dict[str, Any]], times: list[float]
-    ) -> str:
+    async def _answer(self, kind: str, messages: list[dict[str, Any]], times: list[float]) -> str:
         stream = await self._client.chat.completions.create(
             model=self._habits.model,
             messages=messages,  # type: ignore[arg-type]

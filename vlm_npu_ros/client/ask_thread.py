@@ -62,9 +62,7 @@ class AskThread:
     question. missing: gives the error message if that failed.
     """
 
-    def __init__(
-        self, node: Node, name: str, patience: float, missing: Callable[[], str]
-    ) -> None:
+    def __init__(self, node: Node, name: str, patience: float, missing: Callable[[], str]) -> None:
         self._node = node
         self._name = name
         self._patience = patience

@@ -271,9 +271,7 @@ def _prepare(
     )
 
 
-def _calibrate(
-    conversion: LlmConversion, pictures: Path, folder: Path, progress: Progress
-) -> str:
+def _calibrate(conversion: LlmConversion, pictures: Path, folder: Path, progress: Progress) -> str:
     """Write calibration data from pictures; return the version of transformers that made it."""
     with tempfile.TemporaryDirectory() as request_dir:
         request(conversion, pictures).save(Path(request_dir))

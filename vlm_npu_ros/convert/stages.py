@@ -109,9 +109,7 @@ def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]
 
 
 @contextmanager
-def _reporting(
-    module: str, pid: int, started: float, progress: Progress
-) -> Iterator[Progress]:
+def _reporting(module: str, pid: int, started: float, progress: Progress) -> Iterator[Progress]:
     """Yield what to call with a line; in a long silence a line is reported by itself."""
     said, ended = threading.Event(), threading.Event()
 

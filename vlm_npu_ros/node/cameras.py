@@ -55,9 +55,7 @@ class CameraFeed:
     cost more than everything else that is done to them.
     """
 
-    def __init__(
-        self, node: Node, io: IoNode, settings: CameraSettings, reliability: str
-    ) -> None:
+    def __init__(self, node: Node, io: IoNode, settings: CameraSettings, reliability: str) -> None:
         self.settings = settings
         self.topic = node.resolve_topic_name(settings.topic)
         self.counts = CameraCounts()

@@ -36,9 +36,7 @@ class WatchServer:
     check: converts a request of the Ask service to AskOptions or raises RequestError.
     """
 
-    def __init__(
-        self, node: Node, io: IoNode, check: Callable[[Any], AskOptions]
-    ) -> None:
+    def __init__(self, node: Node, io: IoNode, check: Callable[[Any], AskOptions]) -> None:
         self._node, self._io = node, io
         self._check = check
         self._evaluations: Evaluations | None = None

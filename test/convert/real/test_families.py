@@ -200,9 +200,7 @@ def test_weights_that_do_not_fit_into_the_file(
     assert len(list(made.iterdir())) == 2
 
 
-def test_folder_above_does_not_matter(
-    checkpoints: dict[str, Checkpoint], tmp_path: Path
-) -> None:
+def test_folder_above_does_not_matter(checkpoints: dict[str, Checkpoint], tmp_path: Path) -> None:
     """Others guess the normalisation from any part of the path."""
     folder = tmp_path / 'qwen2_vl' / 'internvl3'
     folder.parent.mkdir()

@@ -44,7 +44,6 @@ pytestmark = pytest.mark.filterwarnings('ignore:pkg_resources is deprecated')
 
 @pytest.fixture
 def four(tmp_path: Path) -> VisionJob:
-    """Give the conversion of the encoder with four outputs."""
     profile = tmp_path / 'tiny.yaml'
     profile.write_text("""\
 name: tiny-four
@@ -92,9 +91,7 @@ def pictures() -> list[np.ndarray]:
     return [letterbox(render(scene, 640, 480), 128) for scene in scenes]
 
 
-def agreements(
-    toolkit: Any, changed: Callable[[np.ndarray], np.ndarray]
-) -> list[rknn.Agreement]:
+def agreements(toolkit: Any, changed: Callable[[np.ndarray], np.ndarray]) -> list[rknn.Agreement]:
     """Return how the simulator, fed with changed pictures, agrees with onnxruntime."""
     reference = rknn.Reference(DEMO, Picture.of(DEMO), RECIPE)
     return rknn.compare(

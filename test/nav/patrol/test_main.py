@@ -54,7 +54,6 @@ def navigators(monkeypatch: pytest.MonkeyPatch) -> list[Navigator]:
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a mission file, in a folder where reports may be left."""
     monkeypatch.chdir(tmp_path)
     path = tmp_path / 'mission.yaml'
     path.write_text(MISSION)

@@ -52,7 +52,6 @@ def test_each_place_is_asked_about_as_it_is_there(vlm: VlmClient, camera: Missio
 
 
 def pixels(jpeg: bytes) -> np.ndarray:
-    """Return a picture as RGB that can be subtracted."""
     return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1].astype(int)
 
 

@@ -47,7 +47,6 @@ def model() -> OnnxLanguageModel:
 
 @pytest.fixture(scope='module')
 def images() -> list[ImageEmbedding]:
-    """Return three scenes as the demo encoder sees them."""
     encoder = OnnxEncoder(PROFILE.folder / PROFILE.encoder, threads=1)
     scenes = (random_scene(np.random.default_rng(seed)) for seed in (1, 2, 3))
     return [ImageEmbedding(encoder.encode(render(scene, 320, 240)), 0.0) for scene in scenes]
@@ -61,7 +60,6 @@ def request(
 
 
 def prompt(question: str, *images: ImageEmbedding) -> tuple[list[int], np.ndarray]:
-    """Return the tokens and image rows that the graph shall read."""
     special = TOKENIZER.special
     rows = [image.data[:, 0] for image in images] or [np.zeros((1, 128), np.float32)]
     tokens = [special['<image>']] * sum(image.tokens for image in images)

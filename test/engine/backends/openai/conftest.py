@@ -25,7 +25,6 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server() -> Iterator[ChatServer]:
-    """Give a server that is there and says 'a red ball'."""
     with chat_server() as server:
         yield server
 
@@ -37,7 +36,6 @@ def lines() -> list[str]:
 
 @pytest.fixture
 def make_engine(server: ChatServer, lines: list[str]) -> Iterator[Callable[..., LocalEngine]]:
-    """Give a function that loads an engine with these settings."""
     engines: list[LocalEngine] = []
 
     def make(context: int = 0, **settings: Any) -> LocalEngine:

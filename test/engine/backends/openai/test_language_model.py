@@ -375,9 +375,7 @@ def test_dialogue_fits_what_the_server_has_room_for(
 
 
 @pytest.mark.parametrize('field', ['max_model_len', 'context_length'])
-def test_server_tells_its_context(
-    make_engine: MakeEngine, server: ChatServer, field: str
-) -> None:
+def test_server_tells_its_context(make_engine: MakeEngine, server: ChatServer, field: str) -> None:
     entry = {'id': 'tiny', field: 2048}
     server.list_models = lambda exchange: exchange.reply(200, {'data': [entry]})
     assert make_engine().context == 2048
@@ -416,7 +414,6 @@ def say_yes(exchange: Exchange) -> None:
 
 
 def refuse(*names: str) -> Answer:
-    """Return what refuses these arguments and answers without them."""
 
     def answer(exchange: Exchange) -> None:
         if set(names).intersection(exchange.body):

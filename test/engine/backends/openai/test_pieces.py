@@ -15,7 +15,6 @@ QUESTION = GenerationRequest('is it red?', (), choices=('yes', 'no'))
 
 
 def send(*events: object) -> Callable[[Exchange], None]:
-    """Return what answers with these events and a whole end."""
 
     def answer(exchange: Exchange) -> None:
         exchange.begin()

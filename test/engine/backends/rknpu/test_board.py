@@ -45,9 +45,7 @@ def test_facts_of_a_board(tmp_path: Path) -> None:
     ('userspace', 1_200_000, False),
     ('ondemand', 2_400_000, False),
 ])
-def test_clock_that_stays_high(
-    governor: str, current: int, fixed: bool, tmp_path: Path
-) -> None:
+def test_clock_that_stays_high(governor: str, current: int, fixed: bool, tmp_path: Path) -> None:
     policy = board_tree(tmp_path) / 'sys/devices/system/cpu/cpufreq/policy6'
     write(policy / 'scaling_governor', f'{governor}\n'.encode())
     write(policy / 'scaling_cur_freq', f'{current}\n'.encode())

@@ -153,7 +153,6 @@ def image() -> ImageEmbedding:
 
 
 def read(model: RkllmLanguageModel | OnnxLanguageModel, request: GenerationRequest) -> int:
-    """Return how many tokens of a question a model reads."""
     *_, last = model.generate(request, Cancellation())
     assert last.figures
     return last.figures.prompt_tokens

@@ -240,9 +240,7 @@ def test_file_of_somebody_else(tree: Tree) -> None:
     (b'GGUF\3\0\0\0', 'GGUF', 'Convert the'),
     (b'', 'empty', 'Copy or download it again'),
 ])
-def test_files_that_are_something_else(
-    data: bytes, found: str, remedy: str, tree: Tree
-) -> None:
+def test_files_that_are_something_else(data: bytes, found: str, remedy: str, tree: Tree) -> None:
     board = tree()
     for path in (ENCODER, LANGUAGE_MODEL):
         board.path(path).write_bytes(data)

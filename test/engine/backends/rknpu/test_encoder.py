@@ -216,9 +216,7 @@ def test_runs_on_the_cores_that_the_chip_has(
 
 
 @pytest.mark.parametrize('chip, mask', [('rk3562', 7), ('rk3588', 5)])
-def test_core_mask_that_rknnlite_refuses_is_an_error(
-    chip: str, mask: int, tmp_path: Path,
-) -> None:
+def test_core_mask_that_rknnlite_refuses_is_an_error(chip: str, mask: int, tmp_path: Path) -> None:
     board.rknn_tree(tmp_path / 'board', chip)
     path = changed(FOLDED, tmp_path, b'rk3588', chip.encode())
     with pytest.raises(UnsupportedRuntimeError, match='(core_mask|core mode 5).*at its default'):
@@ -226,9 +224,7 @@ def test_core_mask_that_rknnlite_refuses_is_an_error(
 
 
 @pytest.mark.parametrize('variable', ['SIMRKNN_NAN', 'SIMRKNN_ZERO', 'SIMRKNN_RUN_FAILS'])
-def test_first_run_that_fails_is_an_error(
-    variable: str, monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_first_run_that_fails_is_an_error(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = RknnEncoder(FOUR, profile(outputs=4, mean=HALF, std=HALF))
     monkeypatch.setenv(variable, '1')
     with pytest.raises(BackendCrashedError, match='Output 0 .* all zeros or not finite'):

@@ -418,9 +418,7 @@ def roomy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='module')
-def alone(
-    onnx: OnnxLanguageModel, fifty: list[tuple[ImageEmbedding, str]],
-) -> list[Dialogue]:
+def alone(onnx: OnnxLanguageModel, fifty: list[tuple[ImageEmbedding, str]]) -> list[Dialogue]:
     """Return two dialogues with the onnx backend, one after the other."""
     dialogues = [Dialogue(onnx, fifty[0][0]), Dialogue(onnx, fifty[1][0])]
     for dialogue in dialogues:
