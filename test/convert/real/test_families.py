@@ -237,7 +237,7 @@ def test_arguments_that_do_not_fit(
 
 
 @pytest.mark.parametrize(('model_type', 'reason'), [
-    ('internvl_chat', 'take the one with -HF in its name'),
+    ('internvl_chat', 'Take the one with -HF in its name'),
     ('llama', 'known are internvl, qwen2_5_vl'),
 ])
 def test_other_families(tmp_path: Path, model_type: str, reason: str) -> None:
