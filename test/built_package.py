@@ -37,7 +37,6 @@ def provide(package: str, sources: Path) -> dict[str, str]:
 
 
 def _built(package: str, sources: Path) -> Path:
-    """Return the prefix that holds the built package, for this Python and ROS."""
     texts = [path.read_text() for path in sorted(sources.rglob('*.*'))]
     ros = os.environ['AMENT_PREFIX_PATH']
     facts = '\0'.join([sys.prefix, sys.version, ros, *texts])

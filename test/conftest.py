@@ -41,6 +41,27 @@ def context() -> Iterator[rclpy.Context]:
     context.try_shutdown()
 
 
+@pytest.fixture(scope='session')
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the language model of a simulated board, and its runtime 1.2.3."""
+    from simulated import runtime, weights
+
+    folder = tmp_path_factory.mktemp('board')
+    weights.write_model(folder / 'demo.rkllm')
+    runtime.build('1.2.3', folder)
+    return folder
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run the test on a simulated board; give the file that says what it does wrong."""
+    from simulated.board import board_tree, use
+
+    use(monkeypatch, board_tree(tmp_path / 'board'))
+    monkeypatch.setenv('SIMNPU_FAULTS', str(tmp_path / 'faults'))
+    return tmp_path / 'faults'
+
+
 @pytest.fixture(scope='module', autouse=True)
 def _short_pauses() -> None:
     """Leave older objects out of garbage collection, which takes 0.3 s after 5000 tests."""

@@ -20,8 +20,6 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from robot import Robot, Spinner
 import simulated
-from simulated import runtime, weights
-from simulated.board import board_tree, use
 
 SIMULATED = Path(simulated.__path__[0])
 PROGRAM = SIMULATED.parents[1] / 'scripts' / 'vlm_node'
@@ -81,21 +79,6 @@ class RunningNode:
         assert self.process.stdout
         self.process.stdout.close()
         self.process.wait()
-
-
-@pytest.fixture(scope='module')
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('board')
-    weights.write_model(folder / 'demo.rkllm')
-    runtime.build('1.2.3', folder)
-    return folder
-
-
-@pytest.fixture
-def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    use(monkeypatch, board_tree(tmp_path / 'board'))
-    monkeypatch.setenv('SIMNPU_FAULTS', str(tmp_path / 'faults'))
-    return tmp_path / 'faults'
 
 
 @pytest.fixture

@@ -131,7 +131,6 @@ class Asked:
 
 @pytest.fixture(scope='module')
 def asked() -> list[Asked]:
-    """Return questions about scenes, with what the onnx backend answers."""
     folder = share_dir() / 'resource' / 'demo_model'
     encoder = OnnxEncoder(folder / 'vision_encoder.onnx', 1)
     onnx = OnnxLanguageModel(

@@ -31,7 +31,6 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other_picture(tmp_path: Path) -> Path:
-    """Give another scene as a PNG file, whose name has a space in it."""
     path = tmp_path / 'other scene.png'
     cv2.imwrite(str(path), scene(4))
     return path
@@ -63,7 +62,6 @@ def vlm_npu(environment: dict[str, str]) -> Run:
 
 @pytest.fixture(scope='session')
 def board_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a simulated board, a runtime and a language model."""
     pytest.importorskip('onnx')
     from simulated import runtime, weights
 

@@ -19,7 +19,6 @@ FILES = (Path('encoder.rknn'), Path('language_model.rkllm'))
 
 
 def file_of(profile: ModelProfile, text: str) -> RknnFile:
-    """Return an encoder of a model, of the first size that its profile knows."""
     image = profile.image
     assert image
     size, tokens = next(iter(image.tokens.items()))

@@ -76,7 +76,6 @@ def job(tmp_path: Path) -> VisionJob:
 
 @pytest.fixture
 def faulty(job: VisionJob, monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Give a function that converts with a fault, and returns the error."""
     def convert(fault: str) -> ConversionError:
         monkeypatch.setenv('FAKE_RKNN', fault)
         with pytest.raises(ConversionError) as caught:

@@ -43,7 +43,6 @@ class Program:
         raise AssertionError(f'the demo ended without {words!r}')
 
     def started(self) -> dict[str, psutil.Process]:
-        """Return the processes that it has started, by the module that they run."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         return {child.cmdline()[2].rpartition('.')[2]: child for child in children}
 

@@ -23,7 +23,6 @@ PATIENCE = 100.0  # seconds; only a broken test waits this long
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Give the demo, running in a folder and a ROS domain of its own."""
     environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
     with subprocess.Popen(
         [sys.executable, PROGRAM], cwd=tmp_path, env=environment,

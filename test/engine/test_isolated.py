@@ -20,8 +20,6 @@ import numpy as np
 import psutil
 import pytest
 import simulated
-from simulated import runtime, weights
-from simulated.board import board_tree, use
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
@@ -78,21 +76,6 @@ def start() -> Iterator[Callable[..., Started]]:
     assert set(psutil.Process().children()) == before
     names = {thread.name for thread in threading.enumerate()}
     assert not names & {'engine', 'engine log', 'supervisor'}
-
-
-@pytest.fixture(scope='module')
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('board')
-    weights.write_model(folder / 'demo.rkllm')
-    runtime.build('1.2.3', folder)
-    return folder
-
-
-@pytest.fixture
-def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    use(monkeypatch, board_tree(tmp_path / 'board'))
-    monkeypatch.setenv('SIMNPU_FAULTS', str(tmp_path / 'faults'))
-    return tmp_path / 'faults'
 
 
 @pytest.fixture

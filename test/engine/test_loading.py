@@ -35,7 +35,6 @@ def demo_engine() -> Iterator[LocalEngine]:
 
 @pytest.fixture
 def folder(tmp_path: Path, write_encoder: Write, write_language_model: Write) -> Path:
-    """Return a folder with a small model that fits together, and its profile."""
     write_encoder(tmp_path / 'vision_encoder.onnx')
     write_language_model(tmp_path / 'language_model.onnx')
     (tmp_path / 'tokenizer.json').write_text('{"pieces": []}')

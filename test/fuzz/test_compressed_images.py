@@ -106,7 +106,6 @@ def resized(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 def with_chunk(draw: st.DrawFn, data: bytes) -> bytes:
-    """Return a PNG with one more chunk, maybe longer than it says or shorter."""
     new = chunk(draw(CHUNKS), draw(st.binary(max_size=50)))
     length = draw(st.sampled_from([0, 5, 2**24, 2**31 - 1, 2**31, 2**32 - 1]) | st.none())
     if length is not None:

@@ -206,7 +206,6 @@ NPU_FILES = ('demo.yaml', 'demo.rknn', 'demo.rkllm')
 
 @pytest.fixture(scope='module')
 def npu_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a runtime, the demo model for it and its profile."""
     folder = tmp_path_factory.mktemp('files')
     runtime.build('1.2.3', folder)
     weights.write_model(folder / 'demo.rkllm')

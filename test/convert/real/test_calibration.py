@@ -76,7 +76,6 @@ def some_conversion(folder: Path, profile: ModelProfile, family: Family) -> LlmC
 
 
 def small_profile(family: Family) -> ModelProfile:
-    """Return the profile of the family, but for the form of its small model."""
     shipped = load_profile(family.profile)
     assert shipped.image
     image = replace(shipped.image, dim=DIM, tokens={family.size: family.tokens})

@@ -169,7 +169,6 @@ def test_missing_package_is_named(
 
 @pytest.fixture(scope='module')
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with a certificate of our own for 127.0.0.1, and its key."""
     if shutil.which('openssl') is None:
         pytest.skip('openssl is not installed')
     path = tmp_path_factory.mktemp('tls') / 'both.pem'

@@ -31,7 +31,6 @@ Tree = Callable[..., Board]
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
-    """Return a function that prepares a board with the demo model on it."""
     def make(**facts: object) -> Board:
         board_tree(tmp_path, **facts)  # type: ignore[arg-type]
         (tmp_path / 'models').mkdir()

@@ -51,7 +51,6 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def profile(image: ImageFormat | None = TINY, **changes: object) -> ModelProfile:
-    """Return a profile with an image format, some of which is changed."""
     if image is not None:
         image = replace(image, **changes)
     return replace(load_profile('demo'), image=image)
@@ -62,7 +61,6 @@ def noise(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
 
 
 def run_onnx(name: str, picture: np.ndarray, image: ImageFormat) -> list[np.ndarray]:
-    """Return the outputs of a graph of test/data for a letterboxed picture."""
     pixels = (letterbox(picture, 32) / 255 - np.array(image.mean)) / np.array(image.std)
     session = onnxruntime.InferenceSession(DATA / name, providers=['CPUExecutionProvider'])
     return session.run(None, {'pixel': pixels.transpose(2, 0, 1)[None].astype(np.float32)})
