@@ -56,7 +56,9 @@ def test_a_run(program: subprocess.Popen[str], tmp_path: Path) -> None:
     answers = [answer for visit in told['waypoints'] for answer in visit['answers']]
     assert [answer['type'] for answer in answers] == ['yes_no', 'choice', 'text'] * 5
     assert {answer['verdict'] for answer in answers} == {'expected', 'unexpected', 'answered'}
-    assert len({answer['picture'] for answer in answers}) == 5
+    # On a busy machine, a second frame may come between two questions at one place.
+    pictures = [{answer['picture'] for answer in visit['answers']} for visit in told['waypoints']]
+    assert all(pictures) and len(set().union(*pictures)) == sum(map(len, pictures))
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
