@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from vlm_npu_ros.engine.breaker import Breaker
-from vlm_npu_ros.engine.generation import Generation
-from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, Source
+from vlm_npu_ros.engine.generation import Cancellation, Generation
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Source
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,19 @@ class Engine(ABC):
 
         With choices, the answer ends at the words that decide, and the last chunk has the verdict.
         """
+
+    def write(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Generator[Chunk, None, None]:
+        """
+        Answer a question for a thread that has nothing else to wait for; exhaust or close it.
+
+        Models in this process write in that thread, which saves handing over each token. A cancel
+        then ends the answer when the model notices, as a rule at its next token.
+        """
+        with self.generate(request) as generation:
+            cancelled.add_callback(generation.cancel)
+            yield from generation
 
     def answer(self, request: GenerationRequest) -> str:
         """Generate the whole answer."""

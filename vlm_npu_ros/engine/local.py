@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 import math
@@ -132,12 +132,10 @@ class LocalEngine(Engine):
 
         return StreamedGeneration(begin)
 
-    def write(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
-        """
-        Write an answer in the caller's thread.
-
-        The NPU is held until the iterator is exhausted or closed.
-        """
+    def write(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Generator[Chunk, None, None]:
+        # The NPU is held until the iterator is exhausted or closed.
         if not request.question.strip():
             raise RequestError('The question is empty')
         if request.max_new_tokens < 1:

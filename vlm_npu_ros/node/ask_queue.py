@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 import threading
 import time
@@ -14,7 +15,7 @@ from vlm_npu_ros.engine.errors import (
     InactiveError,
     VlmError,
 )
-from vlm_npu_ros.engine.generation import Generation
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask, Stage
@@ -66,7 +67,7 @@ class AskQueue:
         self._waiting: list[Ask] = []  # background questions last
         self._background: WeakSet[Ask] = WeakSet()
         self._running: Ask | None = None
-        self._generation: Generation | None = None  # of the running question
+        self._cancelled = Cancellation()  # of the running question
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name='generate', daemon=True),
@@ -112,8 +113,8 @@ class AskQueue:
             if ask in self._waiting:
                 self._waiting.remove(ask)
                 self._renumber()
-            if ask is self._running and self._generation:
-                self._generation.cancel()
+            if ask is self._running:
+                self._cancelled.set()
 
     def frames_changed(self) -> None:
         """Update the waiting questions, because an encoding has begun or ended."""
@@ -235,14 +236,14 @@ class AskQueue:
     def _run(self) -> None:
         while True:
             with self._lock:
-                self._running = self._generation = None
+                self._running = None
                 taken = self._take()
                 while taken is None and not self._closed:
                     self._changed.wait()
                     taken = self._take()
                 if taken is None or self._closed:
                     return
-                self._running = taken[0]
+                self._running, self._cancelled = taken[0], Cancellation()
             self._answer(*taken)
 
     def _answer(self, ask: Ask, view: View) -> None:
@@ -250,11 +251,8 @@ class AskQueue:
             forgotten = self._views.forget_before(ask)
             request, view, dropped = self._fit(ask, view)
             ask.begin(view, dropped + forgotten)
-            with self._engine.generate(request) as generation:
-                self._generation = generation
-                if ask.done:  # before there was anything to cancel
-                    return
-                for chunk in generation:
+            with closing(self._engine.write(request, self._cancelled)) as chunks:
+                for chunk in chunks:
                     if chunk.figures:
                         self.tokens_per_second = chunk.figures.tokens_per_second
                     if chunk.finish_reason in _WHOLE and not ask.done:
