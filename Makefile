@@ -64,7 +64,7 @@ eval-typed:  ## Measure what the demo model decides for (ARGS="...": its options
 eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
 	@$(RUN) python3 tools/demo_model/evaluate.py $(ARGS)
 
-train-demo-model: .venv-train/stamp  ## Train the demo model anew, hours on a CPU (ARGS="...")
+train-demo-model: .venv-train/stamp  ## Train the demo model again, hours on a CPU (ARGS="...")
 	@.venv-train/bin/python tools/demo_model/train.py $(ARGS)
 	@.venv-train/bin/python tools/demo_model/train_dialogues.py
 

@@ -1,4 +1,4 @@
-"""The node and its camera, both spinning, for who asks it from elsewhere."""
+"""The node and its camera, both spinning, for clients elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def asked_node(autostart: bool = True, **parameters: Any) -> Iterator[tuple[VlmN
     """
     Run the node with these parameters (__ is a dot) and a robot in a context of their own.
 
-    Frames stay fresh: who asks may first have to be found, and that takes seconds.
+    Frames stay fresh: a client may have to be discovered first, which takes seconds.
     """
     context = rclpy.Context()
     rclpy.init(context=context)

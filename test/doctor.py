@@ -1,4 +1,4 @@
-"""Who listens to /diagnostics, and waits for what the node tells there."""
+"""Listens to /diagnostics, and waits for what the node tells there."""
 
 from __future__ import annotations
 

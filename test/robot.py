@@ -60,7 +60,7 @@ class Spinner:
 
 
 class Robot:
-    """A camera and somebody who asks."""
+    """A camera and a client that asks."""
 
     def __init__(self, context: rclpy.Context) -> None:
         self.node = Node('robot', context=context)

@@ -1,4 +1,4 @@
-"""A program in a terminal of its own, which somebody types into."""
+"""A program in a terminal of its own, which a user types into."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def assert_fits(used: Access, allowed: Access) -> None:
 
 
 class Operator:
-    """Does what somebody does who runs the node."""
+    """Does what a person does that runs the node."""
 
     def __init__(self, context: Context) -> None:
         self.node = Node('vlm_operator', context=context, start_parameter_services=False)

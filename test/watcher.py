@@ -1,4 +1,4 @@
-"""Somebody who watches."""
+"""A client that watches."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ PLACES = {
 
 
 def main() -> int:
-    """Replace the paths; return 1 if one is left that is not known here."""
+    """Replace the paths; the status is 1 if an unknown one is left."""
     for path in pathlib.Path(sys.prefix, 'share').rglob('*.cmake'):
         text = path.read_text(encoding='utf-8')
         fixed = text

@@ -62,7 +62,7 @@ def make_files() -> None:
 
 
 def picture(scene: Scene) -> np.ndarray:
-    """Return a scene, (240, 320, 3) uint8 BGR."""
+    """Draw a scene, (240, 320, 3) uint8 BGR."""
     return cv2.cvtColor(render(scene, *SIZE), cv2.COLOR_RGB2BGR)
 
 
@@ -86,13 +86,13 @@ def record(command: str, arguments: list[str], lines: list[str]) -> None:
     console.print(*rows, sep='\n')
     svg = console.export_svg(title=f'vlm-npu {command}, with the demo model')
     path = ROOT / 'docs' / f'terminal_{command}.svg'
-    # A picture shall not load fonts from elsewhere.
+    # A picture should not load fonts from elsewhere.
     path.write_text(re.sub(r'@font-face \{.*?\}\s*', '', svg, flags=re.DOTALL))
     print(path)
 
 
 def row(screen: pyte.Screen, number: int) -> Text:
-    """Return a line of the screen with its colours."""
+    """Copy a line of the screen with its colours."""
     text = Text()
     cells = [screen.buffer[number][column] for column in range(COLUMNS)]
     for shown, run in groupby(cells, style):
@@ -102,7 +102,7 @@ def row(screen: pyte.Screen, number: int) -> Text:
 
 
 def style(cell: pyte.screens.Char) -> Style:
-    """Return how a character is shown."""
+    """Tell how a character is shown."""
     return Style(
         color=colour(cell.fg), bgcolor=colour(cell.bg), bold=cell.bold, italic=cell.italics,
         underline=cell.underscore, reverse=cell.reverse,
@@ -110,7 +110,7 @@ def style(cell: pyte.screens.Char) -> Style:
 
 
 def colour(name: str) -> str:
-    """Return what rich calls a colour of pyte."""
+    """Translate the name of a colour from pyte to rich."""
     name = name.replace('brown', 'yellow').replace('bright', 'bright_')
     return f'#{name}' if re.fullmatch('[0-9a-f]{6}', name) else name
 

@@ -26,7 +26,7 @@ from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Tur
 PATIENCE = 30.0  # seconds; only a broken test waits this long
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
 CANCELLED = FinishReason.CANCELLED
-# The first word comes at once; who waits for the second one waits for longer than a test does.
+# The first word comes at once; waiting for the second one takes longer than a test may.
 SETTINGS = EngineSettings('scripted', options=ScriptedSettings(
     decode_rate=1 / (4 * PATIENCE), context=300, answers=('Yes, it is',)
 ))

@@ -52,7 +52,7 @@ def test_half_opens_and_closes(breaker: Breaker, clock: Clock) -> None:
     assert (breaker.state, breaker.remaining) == (HALF_OPEN, 0.0)
     breaker.succeed()
     assert (breaker.state, breaker.failures) == (CLOSED, 0)
-    assert breaker.reason == 'no server'  # for who asks later
+    assert breaker.reason == 'no server'  # for callers that ask later
 
 
 def test_each_vain_attempt_doubles_the_pause_up_to_a_minute(

@@ -40,7 +40,7 @@ ENDS = {ErrorCode.NONE, ErrorCode.INACTIVE, ErrorCode.CANCELLED, ErrorCode.NO_FR
 
 
 class Walker:
-    """A node, somebody who walks it through its states, and somebody who asks meanwhile."""
+    """A node, a walk through its states, and a client that asks meanwhile."""
 
     def __init__(self, context: rclpy.Context, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -63,7 +63,7 @@ class Walker:
         return self.node._state_machine.current_state[0]
 
     def step(self) -> None:
-        """Ask, then change the state, to one that can follow or to one that can not."""
+        """Ask, then change the state, to one that can follow or to one that cannot."""
         if self.state == State.PRIMARY_STATE_UNCONFIGURED:
             isolation = self.rng.choice(['none'] * 7 + ['process'])
             self.node.set_parameters([Parameter('isolation', value=isolation)])

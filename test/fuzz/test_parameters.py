@@ -102,7 +102,7 @@ def test_running_node_takes_a_parameter_and_works_or_refuses_it(outcomes: Outcom
             response = robot.ask(question='what?', timeout=SOON, num_frames=2)
             assert response.success or response.error_code > VlmError.code, response.error_msg
             counts['accepted'] += 1
-            # rclpy accepts that a parameter which is none is unset.
+            # rclpy lets a parameter that does not exist be unset.
             if change.name in before:
                 node.set_parameters([Parameter(change.name, value=before[change.name])])
 

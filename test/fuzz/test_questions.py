@@ -124,7 +124,7 @@ def test_node_answers_every_question_or_says_why_not(outcomes: Outcomes, peak_of
 
         assert peak_of(ask) < PEAK
         assert robot.ask(question='still there?', timeout=Duration(sec=20)).success
-        # Each question that was taken has ended once, for those who only listen too.
+        # Each question that was taken has ended once, also for those that only listen.
         wait_until(lambda: ended <= Counter(p.request_id for p in robot.partials if p.done))
         done = Counter(p.request_id for p in robot.partials if p.done)
         assert set(done.values()) == {1}

@@ -27,7 +27,7 @@ from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.patrol.patrol import Patrol
 
-WALL, MOON = 5.0, 99.0  # x of poses: a drive there fails, or takes for ever
+WALL, MOON = 5.0, 99.0  # x of poses: a drive there fails, or takes forever
 RESULTS = {
     GoalStatus.STATUS_SUCCEEDED: TaskResult.SUCCEEDED,
     GoalStatus.STATUS_ABORTED: TaskResult.FAILED,

@@ -141,7 +141,7 @@ def test_only_arrivals_of_the_follower_count(
         looked.set()
 
     start(look)
-    follower.drive(None)  # somebody else's drive
+    follower.drive(None)  # a drive of another mission
     follower.drive(0, end=GoalStatus.STATUS_ABORTED)
     follower.drive(1)
     assert looked.wait(PATIENCE)

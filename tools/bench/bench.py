@@ -106,7 +106,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument('--short', action='store_true', help='show that it works, in a hurry')
     parser.add_argument('--markdown', action='store_true', help='print tables in Markdown')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures there, too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     parser.add_argument('--plot', type=Path, metavar='FILE', help='draw the ratios as a PNG')
     return parser.parse_args()
 

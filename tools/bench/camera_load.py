@@ -1,4 +1,4 @@
-"""What the node takes of the processor for a camera, when nobody asks."""
+"""How much of the processor the node takes for a camera, without questions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def measure(effort: Effort) -> Iterator[Pair]:
 
 
 def _load(program: Program, camera: dict[str, Any], seconds: float) -> tuple[float, float]:
-    """Return the milliseconds of processor time a second, and the frames a second."""
+    """Measure the milliseconds of processor time, and the frames, per second."""
     with running(camera=(CAMERA, camera), subject=program) as peer:
         received = _Received(peer)
         received.wait_for(lambda: len(received.rates) > 2, peer)

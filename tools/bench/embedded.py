@@ -82,12 +82,12 @@ class _Loop:
         self._empty = np.zeros((0, *past), np.float32)
 
     def answer(self) -> str:
-        """Return the answer."""
+        """Answer once, as text."""
         text = self._tokenizer.stream()
         return ''.join(text.push(token) for token, _ in self._tokens()) + text.finish()
 
     def speed(self) -> Speed:
-        """Answer once."""
+        """Measure one answer."""
         started = time.perf_counter()
         arrivals = [at for _, at in self._tokens()]
         ended = time.perf_counter()

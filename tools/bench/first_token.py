@@ -25,7 +25,7 @@ _QUESTION = ' '.join(['word'] * _TEXT_TOKENS)
 
 @dataclass(frozen=True)
 class Model:
-    """A model's speeds, as in ScriptedTimings; gain: what a cached embedding is to be worth."""
+    """A model's speeds, as in ScriptedTimings; gain: how many times faster the cache must be."""
 
     name: str
     encode_seconds: float
@@ -37,7 +37,7 @@ class Model:
 
     @property
     def limit(self) -> float:
-        """Return the milliseconds that reading image and question takes by itself."""
+        """Compute the milliseconds that reading image and question takes at least."""
         return 1000 * (self.image_tokens + _TEXT_TOKENS) / self.prefill_rate
 
 
@@ -85,7 +85,7 @@ def _model(model: Model, repeats: int) -> Iterator[Pair]:
 
 
 def _newest(peer: Peer) -> object:
-    """Return a moment that no frame but the camera's newest is younger than."""
+    """Make a stamp that only the camera's newest frame is younger than."""
     return moment(peer, 1.2 / float(str(SMALL['rate'])))
 
 
@@ -103,7 +103,7 @@ class Bare:
         self._request = GenerationRequest(_QUESTION, (image,))
 
     def first_token(self) -> float:
-        """Return the milliseconds until it comes."""
+        """Measure the milliseconds until it comes."""
         started = time.perf_counter()
         chunks = self._engine.generate(self._request)
         next(chunks)

@@ -55,7 +55,7 @@ def _cameras(effort: Effort) -> Iterator[Pair]:
 
 
 def _with_cameras(count: int, seconds: float) -> tuple[float, float]:
-    """Return the first token in ms, and the CPU time in ms a second while nobody asks."""
+    """Measure the first token in ms, and the CPU time in ms per second without questions."""
     names = [f'camera{i}' for i in range(count)]
     node: dict[str, Any] = {**AT_ONCE, 'encode_rate': 1.0, 'cameras': names}
     node |= {f'{name}.topic': '/camera/image_raw' for name in names}
@@ -97,7 +97,7 @@ def _clients(effort: Effort) -> Iterator[Pair]:
 
 
 def _asked(client: Client, ends: int, asks: int, process: Any) -> tuple[float, float]:
-    """Return the answers a second and the milliseconds of processor time for one."""
+    """Measure the answers per second, and the milliseconds of processor time for each."""
     cpu, started = cpu_seconds(process), time.perf_counter()
     for _ in range(asks // ends):
         sent = [client.send('service', _QUESTION, end=end) for end in range(ends)]

@@ -23,7 +23,7 @@ class LightEncoder(VisionEncoder):
     size = 448
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
-        """Return (64, 1, 3)."""
+        """Make an embedding of shape (64, 1, 3)."""
         letterbox(rgb, self.size)
         return np.ones((64, 1, 3), np.float32)
 

@@ -43,13 +43,13 @@ def _pairs(
     if model:
         whole = tuple(sum(both) for both in ours)
         rest = tuple(size - model for size in whole)
-        yield Pair(f'{name}: all that is no model', 'all', 'MiB', rest, whole, COST)
+        yield Pair(f'{name}: all but the model', 'all', 'MiB', rest, whole, COST)
 
 
 def _resident(
     service: str, module: str, parameters: Mapping[str, Any], board: Mapping[str, str]
 ) -> tuple[float, float]:
-    """Return the MiB of the process, and of its child, after some answers."""
+    """Measure the MiB of the process, and of its child, after some answers."""
     programs = {'camera': (CAMERA, SMALL), 'subject': (module, parameters)}
     with running(board, **programs) as peer:
         asker = Asker(peer, service)
@@ -62,12 +62,12 @@ def _resident(
 
 
 def _own(process: psutil.Process) -> float:
-    """Return the resident MiB, the libraries that others use as well divided among them."""
+    """Measure the resident MiB; shared libraries are divided among their users."""
     return process.memory_full_info().pss / 2**20
 
 
 def _size_of_demo() -> float:
-    """Return the MiB of the demo model's files."""
+    """Measure the demo model's files, in MiB."""
     profile = load_profile('demo')
     assert profile.folder
     files = profile.encoder, profile.language_model

@@ -35,17 +35,17 @@ class Pair:
 
     @property
     def figures(self) -> list[float]:
-        """Return the comparison of each round."""
+        """Compare each round."""
         return [self._compare(*both) for both in zip(self.ours, self.reference, strict=True)]
 
     @property
     def figure(self) -> float:
-        """Return the median of the rounds."""
+        """Compute the median of the rounds."""
         return median(self.figures)
 
     @property
     def passed(self) -> bool:
-        """Return whether the figure keeps its bar."""
+        """Tell whether the figure keeps its bar."""
         if self.bar is None:
             return True
         return self.figure <= self.bar if self.compared in _AT_MOST else self.figure >= self.bar
@@ -56,7 +56,7 @@ class Pair:
         return reference / ours if self.compared == GAIN else ours / reference
 
     def row(self) -> dict[str, str]:
-        """Return it as a row of the table; the spread is that of the middle half."""
+        """Format it as a row of the table; the spread is that of the middle half."""
         low, high = np.percentile(self.figures, (25, 75))
         sign = '<=' if self.compared in _AT_MOST else '>='
         verdict = 'ok' if self.passed else 'MISSED'
@@ -73,7 +73,7 @@ class Pair:
         }
 
     def values(self) -> dict[str, Any]:
-        """Return everything for a program."""
+        """List everything, for programs."""
         return {**asdict(self), 'figure': self.figure, 'passed': self.passed}
 
     def _shown(self, figure: float) -> str:
@@ -83,7 +83,7 @@ class Pair:
 
 
 def _short(value: float) -> str:
-    """Return three digits of a number, without an exponent."""
+    """Format a number with three digits, without an exponent."""
     return f'{value:.0f}' if abs(value) >= 100 else f'{value:#.3g}'.rstrip('.')
 
 
@@ -112,9 +112,9 @@ class Effort:
     short: bool = False
 
     def repeats(self, count: int) -> int:
-        """Return how many rounds to measure."""
+        """Tell how many rounds to measure."""
         return 1 if self.short else count
 
     def seconds(self, whole: float) -> float:
-        """Return how long a window is."""
+        """Tell how long a window is."""
         return 0.5 if self.short else whole

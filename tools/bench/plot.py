@@ -20,7 +20,7 @@ _LEFT, _RIGHT = 1340, 1640  # of the chart: nothing, and twice of what the bar a
 
 
 def picture(results: Mapping[str, Sequence[Pair]]) -> bytes:
-    """Return a PNG of what each figure takes of what its bar allows, by benchmark."""
+    """Draw how much each figure takes of what its bar allows, by benchmark, as a PNG."""
     judged = {
         title: [pair for pair in pairs if pair.bar is not None]
         for title, pairs in results.items()
@@ -55,7 +55,7 @@ def _row(canvas: np.ndarray, pair: Pair, y: int) -> None:
 
 
 def _used(pair: Pair) -> float:
-    """Return what the figure takes of what the bar allows; up to 1 keeps it."""
+    """Compute the share of what the bar allows; up to 1 keeps it."""
     assert pair.bar
     if pair.compared in (COST, ADDED):
         return max(pair.figure / pair.bar, 0.0)

@@ -117,7 +117,7 @@ def ours(message: Image | CompressedImage, floats: bool = False) -> np.ndarray:
 
 
 def plain(rgb: np.ndarray) -> np.ndarray:
-    """Return what an encoder takes, (1, 3, SIZE, SIZE), as the public Python programs do it."""
+    """Make what an encoder takes, (1, 3, SIZE, SIZE), as the public Python programs do it."""
     side = max(rgb.shape)
     square = np.full((side, side, 3), 128, np.uint8)
     top, left = (side - rgb.shape[0]) // 2, (side - rgb.shape[1]) // 2
@@ -128,7 +128,7 @@ def plain(rgb: np.ndarray) -> np.ndarray:
 
 
 def _pixels(fed: np.ndarray) -> np.ndarray:
-    """Return the pixels, 0..255, of an encoder's input."""
+    """Turn an encoder's input back to pixels, 0 to 255."""
     if fed.dtype == np.uint8:
         return fed[0].astype(float)
     return ((fed[0].transpose(1, 2, 0) * _STD + _MEAN) * 255).round()
@@ -137,7 +137,7 @@ def _pixels(fed: np.ndarray) -> np.ndarray:
 def _raw(
     name: str, shape: tuple[int, ...], kind: type, scene: np.ndarray
 ) -> tuple[Image, np.ndarray]:
-    """Return a message and its samples; the scene's grey gives every channel its picture."""
+    """Make a message and its samples; the scene's grey gives every channel its picture."""
     grey = cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY)
     channels = shape[2] if len(shape) > 2 else 1
     if shape[:2] == scene.shape[:2] and channels >= 3:

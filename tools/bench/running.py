@@ -1,4 +1,4 @@
-"""The node, its camera and its callers as processes, and who asks them."""
+"""The node, its camera and its callers as processes, and clients that ask them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AT_ONCE = {
     'encode_rate': 0.0,
     'max_age': 3600.0,
     'image_reliability': 'reliable',
-    'timeout': 30.0,  # sooner than who asks gives up, so that the node can say why
+    'timeout': 30.0,  # before the client gives up, so that the node can say why
 }
 _PATIENCE = 60.0  # seconds
 _RETRY = 10.0  # seconds; a bare server loses its answer to a client that is not discovered yet
@@ -52,7 +52,7 @@ Program = tuple[str, Mapping[str, Any]]
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which the programs of this folder are found, too."""
+    """Extend an environment so that the programs of this folder are found."""
     paths = (str(_TOOLS / 'bench'), more.get('PYTHONPATH', ''), *sys.path)
     return {**os.environ, **more, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
 
@@ -60,7 +60,7 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
 @contextmanager
 def running(more: Mapping[str, str] | None = None, /, **programs: Program) -> Iterator[Peer]:
     """
-    Run programs, by name: module and parameters; yield who can speak with them.
+    Run programs, by name: module and parameters; yield a node that can talk to them.
 
     more: variables of their environment.
     """
@@ -76,19 +76,19 @@ def running(more: Mapping[str, str] | None = None, /, **programs: Program) -> It
 
 
 def process_of(module: str) -> psutil.Process:
-    """Return the process that runs a module, of those that we have started."""
+    """Find the process that runs a module, among those that we have started."""
     return next(p for p in psutil.Process().children() if module in p.cmdline())
 
 
 def cpu_seconds(process: psutil.Process) -> float:
-    """Return the processor time that a process and its children have taken."""
+    """Measure the processor time that a process and its children have taken."""
     # Not from /proc, which counts in hundredths of a second.
     clocks = (_clock_of(p.pid) for p in (process, *process.children(recursive=True)))
     return sum(map(time.clock_gettime, clocks))
 
 
 def _clock_of(pid: int) -> int:
-    """Return the id of a process's clock, see clock_getcpuclockid(3); raise OSError."""
+    """Get the id of a process's clock, see clock_getcpuclockid(3); raise OSError."""
     clock = ctypes.c_int()
     error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
     if error:
@@ -113,11 +113,11 @@ class Answer:
     result: Any = None
 
     def since(self) -> float:
-        """Return the milliseconds since it was sent."""
+        """Measure the milliseconds since it was sent."""
         return 1000 * (time.perf_counter() - self.sent)
 
     def first(self, way: str = 'topic') -> float:
-        """Return when the first piece came; raise NodeError if none did."""
+        """Tell when the first piece came; raise NodeError if none did."""
         if way not in self.firsts:
             raise NodeError(f'No piece of the answer came by {way}')
         return self.firsts[way]
@@ -170,14 +170,14 @@ class Asker:
             self._until(lambda: all(s.get_publisher_count() for s in self._heard), 'hear it')
 
     def _try(self) -> str:
-        """Ask, and return what is missing."""
+        """Ask once; tell what is missing, '' if nothing is."""
         answer = self._begin()
         asked = self._service.call_async(AskService.Request(question=_READY))
         if not self._peer.wait(asked.done, _RETRY):
             return 'nothing came back'
         if asked.result().error_msg or 'topic' not in self._listens:
             return str(asked.result().error_msg)
-        # The node may not know yet who listens.
+        # The node may not have discovered the listener yet.
         return '' if self._peer.wait(lambda: answer.firsts, _PIECES) else 'no piece of it came'
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ class Asker:
             node.destroy_client(client)
 
     def by_service(self, **fields: Any) -> Answer:
-        """Ask, and return when the answer is complete."""
+        """Ask, and wait until the answer is complete."""
         request = AskService.Request(**fields)
         answer = self._begin()
         future = self._service.call_async(request)
@@ -197,7 +197,7 @@ class Asker:
         return self._end(answer, future.result(), 'topic')
 
     def by_action(self, **fields: Any) -> Answer:
-        """Send a goal, and return when its result is there."""
+        """Send a goal, and wait for its result."""
         request = AskAction.Impl.SendGoalService.Request(goal=AskAction.Goal(**fields))
         request.goal_id.uuid = np.frombuffer(uuid.uuid4().bytes, np.uint8)
         answer = self._begin()
@@ -248,6 +248,6 @@ class Asker:
 
 
 def moment(peer: Peer, seconds: float = 0.0) -> Time:
-    """Return the time so many seconds ago."""
+    """Make a stamp of so many seconds ago."""
     now = peer.node.get_clock().now().nanoseconds - round(1e9 * seconds)
     return Time(sec=now // 10**9, nanosec=now % 10**9)

@@ -46,7 +46,7 @@ class InProcess:
         self._image = self._engine.encode(np.zeros((48, 64, 3), np.uint8))
 
     def stream(self, order: str, count: int) -> Stream:
-        """Return an answer."""
+        """Generate one answer."""
         chunks = self._engine.generate(GenerationRequest(order, (self._image,)))
         return Stream([(time.monotonic_ns(), c.text) for c in chunks if c.text], count)
 

@@ -28,7 +28,7 @@ from robots import Album, Habits, Outcome, Robot
 
 
 def arguments() -> argparse.Namespace:
-    """Return what was asked for."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -46,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--max-tokens', type=int, default=64, help='of an answer in free text')
     parser.add_argument('--timeout', type=positive, default=30.0, help='of an answer, seconds')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--json', type=Path, help='write the figures there, too')
+    parser.add_argument('--json', type=Path, help='also write the figures there')
     return parser.parse_args()
 
 
@@ -66,7 +66,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 async def load(args: argparse.Namespace) -> dict[str, Any]:
-    """Let the robots work; return the figures."""
+    """Let the robots work, and compute the figures."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
     async with openai.AsyncOpenAI(
@@ -97,7 +97,7 @@ async def load(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancel, again if need be: before Python 3.12, wait_for can lose a cancellation."""
+    """Cancel, more than once if need be: before Python 3.12, wait_for can lose a cancellation."""
     while tasks:
         for task in tasks:
             task.cancel()
@@ -112,7 +112,7 @@ async def _first_model(client: openai.AsyncOpenAI) -> str:
 
 
 def main() -> int:
-    """Measure, print, return the exit status."""
+    """Measure and print."""
     args = arguments()
     try:
         figures = asyncio.run(load(args))

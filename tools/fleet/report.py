@@ -15,7 +15,7 @@ _PERCENTS = (50, 90, 99)
 
 
 def summary(outcomes: Sequence[Outcome], seconds: float, late: int) -> dict[str, Any]:
-    """Return the figures; times in seconds, None where nothing was answered."""
+    """Compute the figures; times in seconds, None if nothing was answered."""
     answered = [outcome for outcome in outcomes if not outcome.error]
     rows = {
         kind: _figures([o for o in outcomes if kind in ('all', o.kind)])

@@ -64,14 +64,14 @@ class Outcome:
 
 
 class Album:
-    """Pictures of synthetic scenes, each of them another one."""
+    """Pictures of synthetic scenes, each of them different."""
 
     def __init__(self, size: tuple[int, int], quality: int, seed: int) -> None:
         self._quality, self._rng = quality, np.random.default_rng(seed)
         self._scenes = [render(random_scene(self._rng), *size) for _ in range(_SCENES)]
 
     def look(self) -> str:
-        """Return the address (data:) of a JPEG file."""
+        """Make the address (data:) of a JPEG file."""
         scene = self._scenes[self._rng.integers(len(self._scenes))]
         turned = np.roll(scene, int(self._rng.integers(scene.shape[1])), axis=1)
         bgr = cv2.cvtColor(turned, cv2.COLOR_RGB2BGR)
@@ -124,7 +124,7 @@ class Robot:
             messages.append({'role': 'assistant', 'content': answer})
 
     async def _ask(self, kind: str, messages: list[dict[str, Any]]) -> str:
-        """Return the answer, '' if there is none; note what became of it."""
+        """Ask, and note what became of it; the answer is '' if there is none."""
         times: list[float] = []  # of the pieces
         text, error, started = '', '', time.perf_counter()
         try:

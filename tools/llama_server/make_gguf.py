@@ -24,7 +24,7 @@ _CHAT = (
 
 
 def vocabulary() -> tuple[list[str], list[float], list[gguf.TokenType]]:
-    """Return tokens, scores and types of a SentencePiece vocabulary with a token for each byte."""
+    """List tokens, scores and types of a SentencePiece vocabulary with a token for each byte."""
     letters = [chr(code) for code in range(ord(' ') + 1, 127)] + ['\u2581']
     tokens = [*SPECIAL, *(f'<0x{byte:02X}>' for byte in range(256)), *letters, *WORDS]
     types = [
@@ -67,7 +67,7 @@ def write(path: Path, seed: int = 0) -> None:
 
 
 def _shapes(tokens: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight; inputs are the last axis."""
+    """List the shape of each weight; inputs are the last axis."""
     shapes: dict[str, tuple[int, ...]] = {
         'token_embd.weight': (tokens, DIM), 'output_norm.weight': (DIM,),
         'output.weight': (tokens, DIM),

@@ -1,4 +1,4 @@
-"""Those who ask the node, by service and by action, and those who look after it."""
+"""Clients that ask the node, by service and by action, and one that looks after it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CODES = {getattr(ErrorCode, n): n for n in dir(ErrorCode) if n.isupper() and n !
 
 
 class NodeError(Exception):
-    """The node is not there, or does not do what it shall."""
+    """The node is not there, or does not do what it should."""
 
 
 class Ask:
@@ -56,18 +56,18 @@ class Ask:
 
     @property
     def done(self) -> bool:
-        """Return whether it has ended."""
+        """Tell whether it has ended."""
         return self.ended is not None
 
     @property
     def ended_by(self) -> str:
-        """Return the error code's name, or 'answer'."""
+        """Name the error code; 'answer' if there is no error."""
         if self.result is None:
             return 'nothing'
         return 'answer' if self.result.success else CODES[self.result.error_code]
 
     def cancel(self) -> None:
-        """Cancel it, when the node has accepted it; for actions."""
+        """Cancel it, as soon as the node has accepted it; for actions."""
         self.cancelled = True
         if self._goal and not self.done:
             self._goal.cancel_goal_async()
@@ -80,7 +80,7 @@ class Ask:
         self._end(future.result())
 
     def on_goal(self, future: Future) -> None:
-        """Take the word that the goal is accepted; this node rejects none."""
+        """Note that the goal is accepted; this node rejects none."""
         self._goal = future.result()
         self._goal.get_result_async().add_done_callback(
             lambda result: self._end(result.result().result)
@@ -110,7 +110,7 @@ class Peer:
         self._context.try_shutdown()
 
     def wait(self, condition: Callable[[], object], seconds: float) -> bool:
-        """Do what comes until the condition holds; return whether it does."""
+        """Execute what comes until the condition holds; tell whether it does."""
         deadline = time.monotonic() + seconds
         while not condition():
             left = deadline - time.monotonic()
@@ -121,7 +121,7 @@ class Peer:
 
 
 class Client(Peer):
-    """Somebody who asks; `ends` is how many pairs of clients it has."""
+    """A node that asks; `ends` is how many pairs of clients it has."""
 
     def __init__(self, name: str = 'client', ends: int = 1) -> None:
         super().__init__(name)
@@ -203,7 +203,7 @@ class Overseer(Peer):
         super().__exit__(*reason)
 
     def wait(self, condition: Callable[[], object], seconds: float) -> bool:
-        """Wait until the condition holds; return whether it does."""
+        """Wait until the condition holds; tell whether it does."""
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
@@ -224,7 +224,7 @@ class Overseer(Peer):
         self.diagnostics = {**values, 'time': str(message.header.stamp.sec)}
 
     def change_state(self, transition: int, patience: float = 300.0) -> float:
-        """Have the node do a transition; return the seconds; raise NodeError if it fails."""
+        """Let the node make a transition, and measure its seconds; raise NodeError if it fails."""
         if not self.wait(self._change.service_is_ready, _DISCOVERY):
             raise NodeError('The node was not found')
         request = ChangeState.Request()
@@ -250,5 +250,5 @@ class Overseer(Peer):
 
 
 def duration(seconds: float) -> Duration:
-    """Return a message."""
+    """Make a message."""
     return Duration(sec=int(seconds), nanosec=int(seconds % 1 * 1e9))

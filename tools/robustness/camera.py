@@ -96,7 +96,7 @@ def _picture(number: int, width: int, height: int) -> Image:
 
 
 def _garbage() -> list[Image | bytes]:
-    """Return what a broken camera or driver may send: pictures and spoilt serialised ones."""
+    """Make what a broken camera or driver may send: pictures and spoilt serialised ones."""
     messages = [
         Image(encoding='rgb8', width=640, height=480, step=1920, data=bytes(1000)),
         Image(encoding='rgb8', width=640, height=480, step=3, data=bytes(1440)),

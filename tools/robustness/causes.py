@@ -30,7 +30,7 @@ class Hit:
     What a fault has met.
 
     struck: when it did, time.monotonic(); None = at no single moment.
-    over: when what it broke was whole again, besides the engine; None = at the end of the asks.
+    over: when what it broke worked again, apart from the engine; None = at the end of the asks.
     """
 
     asks: list[Ask]

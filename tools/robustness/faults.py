@@ -28,7 +28,7 @@ from stand import prepare, Stand
 from subject import Robot, SIZE
 from table import save, text
 
-RECOVERY_BAR = 2.0  # seconds, besides the loading
+RECOVERY_BAR = 2.0  # seconds, on top of the loading
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Outcome:
 
     @property
     def row(self) -> dict[str, str]:
-        """Return the cells of the table."""
+        """Format it as a row of the table."""
         ends = [f'{count} {end}' if sum(self.ended_by.values()) > 1 else end
                 for end, count in self.ended_by.items()]
         return {
@@ -124,7 +124,7 @@ def examine(robot: Robot, name: str, way: str) -> Outcome:
 
 
 def _missed(fault: Fault, outcome: Outcome) -> list[str]:
-    """Return the bars that were missed."""
+    """Yield the bars that were missed."""
     bars = {
         'dead': outcome.is_alive,
         'code': set(outcome.ended_by) <= fault.allowed
@@ -193,7 +193,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument('--quick', action='store_true', help='examine four faults that matter')
     parser.add_argument('--markdown', action='store_true', help='print a table in Markdown')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures there, too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     return parser.parse_args()
 
 

@@ -67,12 +67,12 @@ class Goal:
         self._open: dict[str, tuple[float, Future]] = {}
 
     def expect(self, figure: str, started: float, answer: Future) -> None:
-        """Have the time to an answer measured; started: time.perf_counter()."""
+        """Measure the time to an answer; started: time.perf_counter()."""
         self._open[figure] = started, answer
 
     def has_all(self) -> bool:
         """
-        Note which answers have come; return whether all have.
+        Note which answers have come; tell whether all have.
 
         To be called whenever the executor has done something: callbacks of futures come later.
         """
@@ -178,7 +178,7 @@ def running() -> Iterator[tuple[Children, Server, Server]]:
 
 
 def measure(count: int) -> dict[tuple[str, str], list[Goal]]:
-    """Return so many goals of each kind, by server and situation."""
+    """Send so many goals of each kind; they are listed by server and situation."""
     with running() as (children, node, bare):
         node.cancelled_goal('generating')  # the camera is found, too
         answered = [node.cancelled_goal('generating') for _ in range(count)]
@@ -253,7 +253,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument('--goals', type=int, default=1000, help='of each kind (default: 1000)')
     parser.add_argument('--markdown', action='store_true', help='print the table in Markdown')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures there, too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     return parser.parse_args()
 
 

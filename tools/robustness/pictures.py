@@ -17,12 +17,12 @@ _MAX_NEW_TOKENS = 128  # the node's default
 
 
 def scene(number: int) -> Scene:
-    """Return the scene with this number: in every process the same one."""
+    """Make the scene with this number: the same one in every process."""
     return random_scene(np.random.default_rng(number))
 
 
 def frame_id(number: int) -> str:
-    """Return the frame_id of all pictures of a scene."""
+    """Name the frame_id of all pictures of a scene."""
     return f'scene_{number}'
 
 
@@ -55,9 +55,9 @@ class Oracle:
 
     def judge(self, ask: Ask) -> str:
         """
-        Return what came back: 'lost' for nothing, 'right' for the right answer or an error.
+        Judge what came back: 'lost' for nothing, 'right' for the right answer or an error.
 
-        'swapped' is the answer to something else, 'wrong' is none that there is, 'other picture'
+        'swapped' is the answer to something else, 'wrong' answers nothing, 'other picture'
         is about one that was not asked for. An answer that was cut short is right as far as it is.
         """
         if not ask.done:

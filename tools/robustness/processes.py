@@ -19,12 +19,12 @@ _LOOK = 0.05  # seconds between looks for a new child
 
 
 def node_process() -> psutil.Process:
-    """Return the node that this process has started."""
+    """Find the node that this process has started."""
     return next(p for p in psutil.Process().children() if _NODE in p.cmdline())
 
 
 def child_of(node: psutil.Process) -> int | None:
-    """Return the process id of the engine, if there is one."""
+    """Find the process id of the engine, if it is running."""
     with suppress(psutil.Error):
         for child in node.children():
             with suppress(psutil.Error):
@@ -34,7 +34,7 @@ def child_of(node: psutil.Process) -> int | None:
 
 
 def resident(pid: int | None) -> int:
-    """Return the resident bytes of a process, 0 if there is none."""
+    """Measure the resident bytes of a process; 0 without one."""
     with suppress(psutil.Error):
         return int(psutil.Process(pid).memory_info().rss) if pid else 0
     return 0
@@ -101,7 +101,7 @@ class Sample:
 
 
 def sample(node: psutil.Process) -> Sample:
-    """Return how the node and its child are now."""
+    """Measure the node and its child as they are now."""
     files = _links(Path(f'/proc/{node.pid}/fd'))
     maps = Path(f'/proc/{node.pid}/maps').read_text()
     named = {*re.findall(r'/dev/shm/\S+', maps), *(f for f in files if f.startswith('/dev/shm/'))}

@@ -54,7 +54,7 @@ CRASHES: dict[str, dict[str, int]] = {
 GROWTH_BAR = 0.03
 _JUDGED = 300.0  # seconds of a run whose memory is judged: frames on their way come and go
 _WHEN = ('at start', 'in the middle', 'at the end')
-_PATIENCE = 20.0  # seconds that a client waits who does not lose patience
+_PATIENCE = 20.0  # seconds that a client waits that does not lose patience
 _LOST = 15.0  # seconds after its timeout at which a question without an end is lost
 _CRASHED = 20.0  # seconds in which a crash must have come
 _OUT_OF_TIME = ('NO_FRAME', 'STALE_FRAME', 'TIMEOUT')
@@ -153,7 +153,7 @@ class Run:
     samples: list[Sample]
 
     def rows(self) -> list[dict[str, str]]:
-        """Return what there was, as rows of a table; the bars are 0 or none."""
+        """Tabulate what there was; each bar is 0, if there is one."""
         verdicts = Counter(self.verdicts)
         back = [seconds for death in self.deaths if (seconds := self._back(death)) is not None]
         misled = sum(verdicts.values()) - verdicts['right'] - verdicts['lost']
@@ -179,7 +179,7 @@ class Run:
         ]
 
     def _back(self, death: float) -> float | None:
-        """Return the seconds from a death of the child to the next right answer."""
+        """Measure the seconds from a death of the child to the next right answer."""
         ends = [
             ask.ended for ask, verdict in zip(self.asks, self.verdicts, strict=True)
             if ask.ended and ask.ended > death and ask.ended_by == 'answer' and verdict == 'right'
@@ -187,7 +187,7 @@ class Run:
         return min(ends) - death if ends else None
 
     def levels(self) -> list[dict[str, str]]:
-        """Return what must not grow, as rows of a table: medians of three windows."""
+        """Tabulate what must not grow: medians of three windows."""
         first, last = self.samples[0].time, self.samples[-1].time
         warm = first + min(60.0, _WARM * (last - first))
         width = _WINDOW * (last - warm)
@@ -224,14 +224,14 @@ _LEVELS: list[tuple[str, Callable[[Sample], float], float | None]] = [
 
 
 def _is_own_doing(ask: Ask) -> bool:
-    """Return whether a question has ended by what its client did."""
+    """Tell whether a question has ended by what its client did."""
     if ask.ended_by == 'CANCELLED':
         return ask.cancelled
     return ask.timeout < _PATIENCE and ask.ended_by in _OUT_OF_TIME
 
 
 def _others(codes: Counter[str], own: Counter[str]) -> str:
-    """Return what ended questions for no good reason, or '0'."""
+    """List what ended questions for no good reason; '0' is nothing."""
     others = codes - own - Counter({code: codes[code] for code in ('answer', 'BACKEND_CRASHED')})
     return ', '.join(f'{count} {code}' for code, count in sorted(others.items())) or '0'
 
@@ -303,7 +303,7 @@ def soak(seconds: float, crash_period: float) -> Run:
 
 
 def _is_out_of_order(ask: Ask, overseer: Overseer) -> bool:
-    """Return whether the pieces of an answer are not those of the answer, one after the other."""
+    """Tell whether the pieces of an answer do not make it up, in their order."""
     if not (ask.done and ask.result.request_id):
         return False
     pieces = overseer.pieces.get(ask.result.request_id, [])
@@ -340,7 +340,7 @@ def _parse() -> argparse.Namespace:
         help='time between crashes (default: 60)',
     )
     parser.add_argument('--markdown', action='store_true', help='print tables in Markdown')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures there, too')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures there')
     return parser.parse_args()
 
 

@@ -7,7 +7,7 @@ import time
 
 
 def stamped(order: str) -> Iterator[str]:
-    """Yield as many words as the order says, so many a second: 'COUNT RATE'; 0 = at once."""
+    """Yield as many words as the order says, so many per second: 'COUNT RATE'; 0 = at once."""
     count, rate = (float(part) for part in order.split())
     due = time.monotonic()
     for _ in range(int(count)):
@@ -18,5 +18,5 @@ def stamped(order: str) -> Iterator[str]:
 
 
 def delay(arrived: int, text: str) -> float:
-    """Return the milliseconds from the writing of the last word to its arrival."""
+    """Measure the milliseconds from the writing of the last word to its arrival."""
     return arrived / 1e6 - int(text.rsplit(maxsplit=1)[-1], 16) / 1e3

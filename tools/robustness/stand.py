@@ -30,7 +30,7 @@ class Faults:
         self.path = path
 
     def write(self, once: Mapping[str, object] | None = None, **lasting: object) -> None:
-        """Replace all faults by these; `once`: those that strike one time."""
+        """Replace all faults with these; `once`: those that strike one time."""
         lines = [f'{name}@once={value}\n' for name, value in (once or {}).items()]
         lines += [f'{name}={value}\n' for name, value in lasting.items()]
         new = self.path.with_suffix('.new')
@@ -39,7 +39,7 @@ class Faults:
 
     @property
     def struck(self) -> float | None:
-        """Return when the newest fault for one time struck, time.monotonic(), if one has."""
+        """Tell when the newest fault for one time struck, time.monotonic(), if one has."""
         if '#' not in self.path.read_text():
             return None
         return self.path.stat().st_mtime - time.time() + time.monotonic()
@@ -64,7 +64,7 @@ class Stand:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment of all processes on this board."""
+        """Make the environment of all processes on this board."""
         paths = (str(Path(__file__).parent), str(_TEST / 'simulated'), *sys.path)
         return {
             **os.environ,
@@ -75,7 +75,7 @@ class Stand:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Return the node's parameters."""
+        """List the node's parameters."""
         return {
             'autostart': False,
             'backend': 'rknpu',

@@ -1,4 +1,4 @@
-"""The node on its stand, with a camera that we hold and somebody who asks."""
+"""The node on its stand, with a camera that we hold and a client that asks."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class SimulatedClock:
         self._thread.start()
 
     def now(self) -> Time:
-        """Return the time that it shows."""
+        """Tell the time that it shows."""
         nanoseconds = time.time_ns() + round(self._ahead * 1e9)
         return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
     def jump(self, seconds: float) -> None:
-        """Go forth or back."""
+        """Go forward or back."""
         self._ahead += seconds
         self._publisher.publish(Clock(clock=self.now()))
 
@@ -119,14 +119,14 @@ class Robot:
             raise NodeError(f'{error}. {self.children.log_tail("node")}') from error
 
     def now(self) -> Time:
-        """Return the time of camera and node."""
+        """Tell the time of camera and node."""
         if self._uses_sim_time:
             return self.clock.now()
         return self.overseer.node.get_clock().now().to_msg()
 
     @property
     def is_alive(self) -> bool:
-        """Return whether the node is there."""
+        """Tell whether the node is running."""
         try:
             self.children.check()
         except ChildDiedError:

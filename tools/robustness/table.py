@@ -11,7 +11,7 @@ Row = Mapping[str, str]
 
 
 def text(rows: Sequence[Row], markdown: bool) -> str:
-    """Return rows of the same columns as a table; all of them have the same keys."""
+    """Format rows as a table; all of them have the same keys."""
     columns = list(rows[0])
     widths = [max(len(row[c]) for row in (*rows, {c: c})) for c in columns]
     cells = [columns, ['-' * width for width in widths], *(list(row.values()) for row in rows)]
@@ -22,6 +22,6 @@ def text(rows: Sequence[Row], markdown: bool) -> str:
 
 
 def save(path: Path | None, values: Mapping[str, Any]) -> None:
-    """Write figures as JSON, where that is wanted."""
+    """Write figures as JSON if there is a path."""
     if path:
         path.write_text(json.dumps(values, indent=2) + '\n')

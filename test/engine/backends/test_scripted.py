@@ -28,7 +28,7 @@ def request(
 
 
 class Clock:
-    """Time that passes only while somebody waits; may call back after a wait."""
+    """Time that passes only while something waits; may call back after a wait."""
 
     def __init__(self) -> None:
         self.now = 0.0

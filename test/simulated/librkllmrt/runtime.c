@@ -447,7 +447,7 @@ static void report_error(const Run *run)
       &result, run->userdata ? run->userdata : runtime->userdata, RKLLM_RUN_ERROR);
 }
 
-/* Return a run that is ready to generate; NULL with the status where there is none to do. */
+/* Return a run that is ready to generate; NULL with the status if there is none. */
 static Run *prepare(
     Runtime *runtime, const RKLLMInput *input, const RKLLMInferParam *param, void *userdata,
     int *status)

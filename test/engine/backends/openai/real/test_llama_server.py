@@ -152,5 +152,5 @@ def test_node(url: str) -> None:
     with asked_node(backend='openai', openai__base_url=url) as (_, robot):
         robot.publish()
         response = robot.ask(question='what do you see?')
-    assert not response.success  # it can not see
+    assert not response.success  # it cannot see
     assert 'answered 500' in response.error_msg
