@@ -200,13 +200,13 @@ def test_watches_share_the_looks_of_a_standing_question(
     node = active_node(scripted__answers=['yes', 'no'], **asking())
     asked = threading.Semaphore(0)
     assert node._engine
-    generate = node._engine.generate
+    write = node._engine.write
 
-    def count(request: Any) -> Any:
+    def count(*arguments: Any) -> Any:
         asked.release()
-        return generate(request)
+        return write(*arguments)
 
-    node._engine.generate = count  # type: ignore[method-assign]
+    node._engine.write = count  # type: ignore[method-assign]
     watches = [Watcher(robot).watch(answer_type=1) for _ in range(5)]
     for _ in range(20):
         robot.publish()

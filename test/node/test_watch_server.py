@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 import threading
 import time
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.generation import Generation
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.settings import EngineSettings
@@ -66,12 +66,12 @@ class Generated:
         self.questions: list[str] = []
         engine = node._engine
         assert isinstance(engine, LocalEngine)
-        self._generate = engine.generate
-        engine.generate = self._note  # type: ignore[method-assign]
+        self._write = engine.write
+        engine.write = self._note  # type: ignore[method-assign]
 
-    def _note(self, request: GenerationRequest) -> Generation:
+    def _note(self, request: GenerationRequest, cancelled: Cancellation) -> Generator:
         self.questions.append(request.question)
-        return self._generate(request)
+        return self._write(request, cancelled)
 
 
 @timing
