@@ -30,7 +30,7 @@ class Spinner:
         self.node = node
         self.errors: list[BaseException] = []
         self._executor = executor
-        self._stop = Future()
+        self._ending = False
         executor.add_node(node)
         self._thread = threading.Thread(target=self._spin)
         self._thread.start()
@@ -38,19 +38,20 @@ class Spinner:
     def _spin(self) -> None:
         for _ in range(_REMOVALS):
             try:
-                return self._executor.spin_until_future_complete(self._stop)
+                return self._executor.spin()
             except InvalidHandle:  # an interface was removed; the node's own program goes on, too
                 continue
             except BaseException as error:
-                return self.errors.append(error)
+                if not self._ending:  # else rclpy has destroyed what the executor looked at
+                    self.errors.append(error)
+                return
         self.errors.append(RuntimeError('what was removed is still looked at'))
 
     def close(self) -> None:
         """Stop spinning, destroy the node and raise what went wrong."""
-        self._stop.set_result(None)
-        self._executor.wake()
-        self._thread.join()
+        self._ending = True
         self._executor.shutdown()
+        self._thread.join()
         for client in list(self.node.waitables):
             if isinstance(client, ActionClient):
                 client.destroy()  # else it stays in the graph until it is collected

@@ -56,10 +56,7 @@ class IoNode(Node):
         )
         self._io_executor = SingleThreadedExecutor(context=main.context)
         self._io_executor.add_node(self)
-        self._io_thread = threading.Thread(
-            target=spin, args=(self._io_executor, main), name='io', daemon=True
-        )
-        self._io_thread.start()
+        self._io_thread = SpinThread(self._io_executor, main, 'io')
 
     def get_clock(self) -> Clock:
         """Return the clock of the main node, which follows simulated time."""
@@ -141,8 +138,7 @@ class IoNode(Node):
 
     def destroy_node(self) -> None:
         """Stop the thread and leave the graph."""
-        self._io_executor.shutdown()
-        self._io_thread.join()
+        self._io_thread.stop()
         super().destroy_node()
 
 
@@ -170,17 +166,38 @@ class InFlight:
             return self._changed.wait_for(lambda: not self._count, seconds)
 
 
-def spin(executor: Executor, node: Node) -> None:
-    """Run callbacks until shutdown; an exception in one is logged and does not stop the others."""
-    while True:
-        try:
-            return executor.spin()
-        except ExternalShutdownException:
-            return
-        except InvalidHandle:  # an entity was removed just when the executor used it
-            continue
-        except Exception:
-            node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
+class SpinThread(threading.Thread):
+    """
+    Runs the callbacks of an executor until `stop`.
+
+    An exception in one of them is logged by `node` and does not stop the others.
+    """
+
+    def __init__(self, executor: Executor, node: Node, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self._executor, self._node = executor, node
+        self._ending = False
+        self.start()
+
+    def run(self) -> None:
+        """Spin; for the thread itself."""
+        while True:
+            try:
+                return self._executor.spin()
+            except ExternalShutdownException:
+                return
+            except InvalidHandle:  # an entity was removed just when the executor used it
+                continue
+            except Exception:
+                if self._ending:  # rclpy destroys the executor's own entities under it
+                    return
+                self._node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
+
+    def stop(self) -> None:
+        """Shut the executor down and wait for the callback that is running."""
+        self._ending = True
+        self._executor.shutdown()
+        self.join()
 
 
 def _calling(function: Callable[[], object], done: threading.Event) -> Callable[[], None]:

@@ -34,7 +34,7 @@ from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import CachedFrame
-from vlm_npu_ros.node.io_node import IoNode, spin
+from vlm_npu_ros.node.io_node import IoNode, SpinThread
 from vlm_npu_ros.node.lifecycle import ManagedNode, transition
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.standing import StandingQuestions
@@ -279,8 +279,7 @@ def main() -> int:
     node = VlmNode()
     executor = MultiThreadedExecutor(_THREADS)
     executor.add_node(node)
-    spinning = threading.Thread(target=spin, args=(executor, node), name='spin')
-    spinning.start()
+    spinning = SpinThread(executor, node, 'spin')
     starting = threading.Thread(target=node.autostart, name='autostart')
     try:
         if node.parameters['autostart']:
@@ -290,8 +289,7 @@ def main() -> int:
         node.shut_down()
         if starting.ident:
             starting.join()
-        executor.shutdown()
-        spinning.join()
+        spinning.stop()
         node.destroy_node()
         rclpy.try_shutdown()
     return 0
