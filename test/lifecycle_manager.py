@@ -62,9 +62,7 @@ class ManagerBond:
         self._subscription = node.create_subscription(
             Status, 'bond', self._on_status, QoSProfile(depth=100)
         )
-        self._silence = node.create_timer(
-            Constants.DEFAULT_CONNECT_TIMEOUT, self._on_silence, autostart=False
-        )
+        self._silence = node.create_timer(Constants.DEFAULT_CONNECT_TIMEOUT, self._on_silence)
         self._beat = node.create_timer(_PERIOD, self._on_beat)
         self._silence.reset()
 
