@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+import math
 import threading
 import time
 from weakref import WeakSet
@@ -68,6 +69,7 @@ class AskQueue:
         self._background: WeakSet[Ask] = WeakSet()
         self._running: Ask | None = None
         self._cancelled = Cancellation()  # of the running question
+        self._next_deadline = math.inf  # that the deadline thread waits for
         self._closed = False
         self._threads = [
             threading.Thread(target=self._run, name='generate', daemon=True),
@@ -104,7 +106,8 @@ class AskQueue:
                 self._look(ask, before)
             self._waiting.insert(place, ask)
             self._changed.notify()
-            self._added.notify()
+            if ask.deadline < self._next_deadline:
+                self._added.notify()
 
     def end(self, ask: Ask, error: VlmError) -> None:
         """End a question with an error, in any stage."""
@@ -165,8 +168,10 @@ class AskQueue:
                 for ask in self._open():
                     if ask.deadline <= time.monotonic():
                         self._expire(ask)
-                first = min((ask.deadline for ask in self._open()), default=None)
-                self._added.wait(None if first is None else max(first - time.monotonic(), 0))
+                first = min((ask.deadline for ask in self._open()), default=math.inf)
+                self._next_deadline = first
+                seconds = min(first - time.monotonic(), threading.TIMEOUT_MAX)
+                self._added.wait(max(seconds, 0))
 
     def _expire(self, ask: Ask) -> None:
         waits = ask.stage in (Stage.WAITING_FOR_FRAME, Stage.ENCODING)
