@@ -56,9 +56,10 @@ class Waiting:
         )
 
     async def _serve(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        future = self._io.future()
-        self.begun.append(future)
-        response.message = await future
+        ended = self._io.completion()
+        self.begun.append(ended)
+        await ended.wait()
+        response.message = str(self.begun.index(ended))
         return response
 
 
@@ -73,8 +74,8 @@ def test_calls_wait_side_by_side_and_other_threads_end_them(io: IoNode, client: 
     calls = [client.call_async(Trigger.Request()) for _ in range(CALLS)]
     wait_until(lambda: len(waiting.begun) == CALLS)
     assert not any(call.done() for call in calls)
-    for number, future in reversed(list(enumerate(waiting.begun))):
-        io.complete(future, str(number))
+    for number, ended in reversed(list(enumerate(waiting.begun))):
+        ended.complete()
         assert wait_for(calls[number]).message == str(number)
 
 

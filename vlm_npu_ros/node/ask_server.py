@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-import functools
 import time
 from typing import Any
 
@@ -127,7 +126,7 @@ class AskServer:
         goal: ServerGoalHandle | None = None,
     ) -> None:
         """Pass a question to the queue, and fill in its result when it has ended."""
-        ended, queue = self._io.future(), self._queue
+        ended, queue = self._io.completion(), self._queue
         try:
             if queue is None:
                 raise inactive_error(self._node)
@@ -135,12 +134,12 @@ class AskServer:
                 self._check(request),
                 self._publisher(),
                 _feedback_to(goal),
-                functools.partial(self._io.complete, ended),
+                lambda _: ended.complete(),
             )
             queue.submit(ask)
             self._read_memory()
             with clients.watching(ask), self._cancellable(goal, ask):
-                await ended
+                await ended.wait()
             self._fill(result, ask)
         except VlmError as error:
             _fill_error(result, error)

@@ -23,6 +23,7 @@ from rclpy.task import Future
 DEPTH = QoSProfile(depth=256)
 LAST_RESULTS = 1.0  # seconds that clients have to fetch results when an interface is removed
 _RESULT_SECONDS = 10  # that a result is kept for a client that does not fetch it
+_HEAD_START = 0.0005  # seconds
 _TICK = 0.1  # seconds between checks that the thread is alive
 
 
@@ -34,9 +35,9 @@ class IoNode(Node):
     before (`main.resolve_topic_name`), so that remappings apply. Its callbacks and coroutines run
     one at a time and must not block; coroutines may `await`:
 
-        ended = io.future()
-        in_another_thread(lambda answer: io.complete(ended, answer))
-        answer = await ended
+        ended = io.completion()
+        in_another_thread(ended.complete)
+        await ended.wait()
 
     Why a second node: rclpy's executors wait for whole nodes, and rebuild the list of what they
     wait for before each callback. So a node with fewer entities answers sooner, and a transition
@@ -62,21 +63,16 @@ class IoNode(Node):
         """Return the clock of the main node, which follows simulated time."""
         return self._main_node.get_clock()
 
-    def future(self) -> Future:
-        """Create a future that a coroutine of this node can await."""
-        return Future(executor=self._io_executor)
-
-    def complete(self, future: Future, result: object = None) -> None:
-        """Complete a future that a coroutine awaits; from any thread."""
-        future.set_result(result)
-        self._io_executor.wake()  # rclpy before 7.1.9 does not do that itself
+    def completion(self) -> Completion:
+        """Create something that another thread completes and a coroutine of this node awaits."""
+        return Completion(self._io_executor)
 
     async def sleep(self, seconds: float) -> None:
         """Suspend a coroutine of this node."""
-        over = self.future()
+        over = Future(executor=self._io_executor)
         timer = self.create_timer(
             seconds,
-            lambda: self.complete(over),
+            lambda: over.set_result(None),
             callback_group=ReentrantCallbackGroup(),
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
@@ -140,6 +136,41 @@ class IoNode(Node):
         """Stop the thread and leave the graph."""
         self._io_thread.stop()
         super().destroy_node()
+
+
+class Completion:
+    """Something that any thread completes (`complete`), and that one coroutine awaits (`wait`)."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._awaited: Future | None = None
+
+    def complete(self) -> None:
+        """Let `wait` return; from any thread."""
+        with self._lock:
+            self._done.set()
+            awaited = self._awaited
+        if awaited:
+            awaited.set_result(None)
+            self._executor.wake()  # rclpy before 7.1.9 does not do that itself
+
+    async def wait(self) -> None:
+        """
+        Suspend the coroutine until it is complete.
+
+        The thread itself waits first, for a moment: otherwise the executor, which takes a quarter
+        of a millisecond to prepare its next wait, would hold up the interpreter for the thread
+        that is to complete it.
+        """
+        if self._done.wait(_HEAD_START):
+            return
+        with self._lock:
+            if self._done.is_set():
+                return
+            self._awaited = Future(executor=self._executor)
+        await self._awaited
 
 
 class InFlight:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import functools
 import math
 import threading
 import time
@@ -82,21 +81,19 @@ class WatchServer:
 
     async def _watch(self, goal: ServerGoalHandle) -> WatchAction.Result:
         """Join the evaluations until the watch has ended."""
-        evaluations, over = self._evaluations, self._io.future()
+        evaluations, over = self._evaluations, self._io.completion()
         if evaluations is None:
             raise inactive_error(self._node)
         # Its timeout is for the watch, not for a question.
         options = self._check(shared_fields(goal.request, 'timeout'))
-        watch = _Watch(
-            goal, options, self._node.get_clock(), functools.partial(self._io.complete, over)
-        )
+        watch = _Watch(goal, options, self._node.get_clock(), lambda _: over.complete())
         self._watches[key_of(goal)] = watch
         evaluations.join(options, watch)
         if goal.is_cancel_requested:  # before the watch existed
             self._cancel(goal)
         try:
             with self._clients.watching(watch):
-                await over
+                await over.wait()
         finally:
             del self._watches[key_of(goal)]
             evaluations.leave(watch)
