@@ -14,8 +14,12 @@ from typing import Any
 
 import pytest
 from rclpy.action import ActionClient
-from robot import PATIENCE, Robot, wait_for, wait_until
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from robot import PATIENCE, Robot, Spinner, wait_for, wait_until
+from unique_identifier_msgs.msg import UUID
 from vlm_npu_ros.action import Ask as AskAction
+from vlm_npu_ros.client.goal_ids import new_goal_id, new_node_name
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node import presence
 from vlm_npu_ros.node.vlm_node import VlmNode
@@ -120,7 +124,7 @@ class Graph:
     """
     What the node sees of the graph, in place of the real one.
 
-    clients: of the service and of the action. missing: how many clients are half discovered.
+    clients: their names, of service and action. missing: how many are half discovered.
     looks, checks: how often it was looked at, for those that have gone and for missing ones.
     """
 
@@ -128,13 +132,14 @@ class Graph:
         self.clients: set[object] = set()
         self.missing = 0
         self.looks = self.checks = 0
-        monkeypatch.setattr(presence, '_clients_of_service', lambda *_: self._look())
+        for kind in ('action', 'service'):
+            monkeypatch.setattr(presence, f'_clients_of_{kind}', lambda *_: self._look())
         monkeypatch.setattr(presence, '_half_discovered', lambda *_: self._check())
         monkeypatch.setattr(presence, '_PERIOD', 0.01)
 
-    def _look(self) -> set[object]:
+    def _look(self) -> dict[object, str]:
         self.looks += 1
-        return set(self.clients)
+        return {client: str(client) for client in self.clients}
 
     def _check(self) -> int:
         self.checks += 1
@@ -173,6 +178,27 @@ def test_question_is_abandoned_when_none_of_its_clients_is_left(
     assert answer().error_code == (ErrorCode.INACTIVE if stays else ErrorCode.CANCELLED)
 
 
+def test_question_of_a_vlm_client_ends_when_that_one_has_gone(
+    active_node: MakeNode, robot: Robot
+) -> None:
+    active_node(max_age=600.0, **SLOW)
+    robot.publish()
+    name, context = new_node_name(), robot.node.context
+    leaver = Node(name, context=context)
+    spinner = Spinner(leaver, SingleThreadedExecutor(context=context))
+    action = ActionClient(leaver, AskAction, '/vlm/ask')
+    assert action.wait_for_server(PATIENCE)
+    goal_id = UUID(uuid=list(new_goal_id(name)))
+    goal = AskAction.Goal(question='left?')
+    leaver.executor.create_task(action.send_goal_async, goal, None, goal_id)
+    wait_until(lambda: bool(robot.partials))
+    stays = robot.send_goal(question='kept?')
+    spinner.close()
+    wait_until(lambda: len({p.request_id for p in robot.partials}) == 2)
+    assert [p.finish_reason for p in robot.partials if p.done] == ['cancelled']
+    robot.cancel(stays)
+
+
 def test_question_whose_clients_were_never_seen_is_not_abandoned(
     active_node: MakeNode, robot: Robot, graph: Graph
 ) -> None:
@@ -192,7 +218,7 @@ def test_response_waits_for_a_client_that_is_half_discovered(
 ) -> None:
     active_node(scripted__answers=['yes'], max_age=600.0)
     robot.publish()
-    graph.missing = 1
+    graph.clients, graph.missing = {'new'}, 1
     answer = robot.ask_later(question='first?')
     graph.wait_for_checks()
     assert robot.partials[-1].done
@@ -206,7 +232,7 @@ def test_goal_waits_for_a_client_that_is_half_discovered(
     active_node(scripted__answers=['yes'], max_age=600.0)
     robot.publish()
     assert robot.action.wait_for_server(PATIENCE)
-    graph.missing = 1
+    graph.clients, graph.missing = {'new'}, 1
     sent = robot._call(robot.action.send_goal_async, AskAction.Goal(question='first?'))
     graph.wait_for_checks()
     assert not robot.partials
@@ -218,7 +244,7 @@ def test_what_waits_for_a_client_ends_with_the_interfaces(
     active_node: MakeNode, robot: Robot, graph: Graph
 ) -> None:
     node = active_node(scripted__answers=['yes'], max_age=600.0)
-    graph.missing = 1
+    graph.clients, graph.missing = {'new'}, 1
     answer = robot.ask_later(question='')
     graph.wait_for_checks()
     node.release()
@@ -231,12 +257,15 @@ def test_what_never_reads_responses_is_waited_for_once(
     monkeypatch.setattr(presence, '_PATIENCE', 0.2)
     active_node(scripted__answers=['yes'], max_age=600.0)
     robot.publish()
-    graph.missing = 1
+    graph.clients, graph.missing = {'new'}, 1
     assert robot.ask(question='first?').success
     checks = graph.checks
     assert checks > 3
+    graph.clients = {'new', 'newer'}
     assert robot.ask(question='second?').success
     assert graph.checks == checks + 1
+    assert robot.ask(question='third?').success
+    assert graph.checks == checks + 1  # both are known
 
 
 def test_half_discovered_clients_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

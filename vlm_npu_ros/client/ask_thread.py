@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import threading
 import time
 from typing import Any
-import uuid
 
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
@@ -24,6 +23,7 @@ from vlm_npu_ros.client.answer import (
     NodeUnavailableError,
     VlmClientError,
 )
+from vlm_npu_ros.client.goal_ids import new_goal_id
 from vlm_npu_ros.client.messages import cancelled_answer, make_answer, to_seconds
 
 _DEPTH = QoSProfile(depth=256)  # with the default of 10, more answers at once are dropped
@@ -43,7 +43,7 @@ class _Question:
     check: bool
     future: AnswerFuture
     deadline: float  # time.monotonic() until which the node must react
-    goal_id: UUID = field(default_factory=lambda: UUID(uuid=list(uuid.uuid4().bytes)))
+    goal_id: UUID
     text: str = ''
     sent: int = 0  # how often
     send_at: float = 0.0  # time.monotonic() of the next attempt
@@ -90,9 +90,10 @@ class AskThread:
         """Send a goal as soon as the node is found; raise VlmClientError if closed."""
         future = AnswerFuture(self._request_cancel)
         deadline = time.monotonic() + self._patience
+        goal_id = UUID(uuid=list(new_goal_id(self._node.get_name())))
         with self._lock:
             self._refuse_closed()
-            self._questions.append(_Question(goal, on_text, check, future, deadline))
+            self._questions.append(_Question(goal, on_text, check, future, deadline, goal_id))
             self._next_look = 0.0
             self._executor.wake()
         return future

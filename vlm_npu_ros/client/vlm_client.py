@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 import time
 from typing import TYPE_CHECKING
-import uuid
 
 from lifecycle_msgs.srv import GetState
 import rclpy
@@ -20,6 +19,7 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from vlm_npu_ros.client.answer import Answer, AnswerFuture, AnswerStream, NodeUnavailableError
 from vlm_npu_ros.client.ask_thread import AskThread
 from vlm_npu_ros.client.fields import AskFields
+from vlm_npu_ros.client.goal_ids import new_node_name
 from vlm_npu_ros.client.messages import Conversation, make_conversation, make_goal
 from vlm_npu_ros.srv import Conversations
 
@@ -87,7 +87,7 @@ class VlmClient:
         self._context = context or get_default_context()
         # Names and remappings on the command line are for the program, not for this node.
         self._node = Node(
-            f'vlm_client_{uuid.uuid4().hex[:8]}', context=self._context,
+            new_node_name(), context=self._context,
             use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
         )
         self._state = self._node.create_client(GetState, f'{self.name}/get_state')

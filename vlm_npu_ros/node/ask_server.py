@@ -97,11 +97,13 @@ class AskServer:
         self, request: AskService.Request, response: AskService.Response
     ) -> AskService.Response:
         with self._in_flight:
+            self._requesters.look()
             await self._answer(request, response, self._requesters)
             await self._requesters.discovered()
         return response
 
     async def _accept(self, _: AskAction.Goal) -> GoalResponse:
+        self._goal_senders.look()
         await self._goal_senders.discovered()
         return GoalResponse.ACCEPT
 
@@ -138,7 +140,8 @@ class AskServer:
             )
             queue.submit(ask)
             self._read_memory()
-            with clients.watching(ask), self._cancellable(goal, ask):
+            goal_id = key_of(goal) if goal else b''
+            with clients.watching(ask, goal_id), self._cancellable(goal, ask):
                 await ended.wait()
             self._fill(result, ask)
         except VlmError as error:

@@ -64,6 +64,7 @@ class WatchServer:
         self._io.run(self._action.destroy)
 
     async def _accept(self, _: WatchAction.Goal) -> GoalResponse:
+        self._clients.look()
         await self._clients.discovered()
         return GoalResponse.ACCEPT
 
@@ -92,7 +93,7 @@ class WatchServer:
         if goal.is_cancel_requested:  # before the watch existed
             self._cancel(goal)
         try:
-            with self._clients.watching(watch):
+            with self._clients.watching(watch, key_of(goal)):
                 await over.wait()
         finally:
             del self._watches[key_of(goal)]
