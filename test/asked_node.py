@@ -9,8 +9,15 @@ from typing import Any
 import rclpy
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from robot import Robot, Spinner
+from robot import Robot, Spinner, wait_until
 from vlm_npu_ros.node.vlm_node import VlmNode
+
+
+def start(node: VlmNode) -> None:
+    """Make the node active, with all backends that can be loaded."""
+    node.autostart()
+    members = node._engine.members if node._engine else ()
+    wait_until(lambda: all(member.engine or member.breaker.failures for member in members))
 
 
 @contextmanager
@@ -30,7 +37,7 @@ def asked_node(autostart: bool = True, **parameters: Any) -> Iterator[tuple[VlmN
     spinner = Spinner(node, MultiThreadedExecutor(4, context=context))
     try:
         if autostart:
-            node.autostart()
+            start(node)
         yield node, robot
     finally:
         with ExitStack() as ending:  # all of it, whatever of it fails

@@ -73,6 +73,10 @@ class FaultyModel(ScriptedLanguageModel):
         self.fault: Callable[[], VlmError | int | threading.Event | None] = lambda: None
         self.asked: list[GenerationRequest] = []
         self.waits = threading.Semaphore(0)
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def _answer(self, question: str) -> str:
         return ' '.join(f'{self.mark}:{word}' for word in question.split())
@@ -119,6 +123,8 @@ class Chain:
         self.models = {name: FaultyModel(name, context=contexts.get(name, 4096)) for name in 'ab'}
         self.encoders = {name: Encoder() for name in 'ab'}
         self.failures: dict[str, Exception | None] = {'a': None, 'b': None}  # of the loading
+        self.holds: dict[str, threading.Event] = {}  # what the loading waits for
+        self.held = threading.Semaphore(0)
         self.members = [
             Member(name, lambda name=name: self.make(name), Breaker(3, 5.0, self.clock))
             for name in 'ab'
@@ -127,6 +133,9 @@ class Chain:
 
     def make(self, name: str) -> LocalEngine:
         failure = self.failures[name]
+        if name in self.holds:
+            self.held.release()
+            assert self.holds[name].wait(PATIENCE)
         if failure:
             raise failure
         return LocalEngine(self.encoders[name], self.models[name])
@@ -330,7 +339,7 @@ def test_one_that_can_not_be_loaded_is_left_out(make_chain: Callable[..., Chain]
     with pytest.raises(BackendCrashedError, match='b: broke; a: it is not loaded: no library'):
         chain.ask()
     chain.models['b'].fault = lambda: None
-    later, = [thread for thread in threading.enumerate() if thread.name == 'load later']
+    later, = [thread for thread in threading.enumerate() if thread.name == 'load a']
     chain.engine.close()
     later.join(PATIENCE)
     assert not later.is_alive()
@@ -355,6 +364,43 @@ def test_one_that_could_not_be_loaded_is_loaded_in_the_background(
     while 'a is loaded now' not in loaded.get(timeout=PATIENCE):
         pass
     assert chain.ask() == 'a:one a:two'
+
+
+def test_one_that_loads_for_long_is_not_waited_for(make_chain: Callable[..., Chain]) -> None:
+    for held in 'ab':
+        chain = make_chain(load=False)
+        logged: queue.SimpleQueue[str] = queue.SimpleQueue()
+        chain.engine._log = logged.put
+        go_on = chain.holds[held] = threading.Event()
+        chain.engine.load()
+        other = 'b' if held == 'a' else 'a'
+        assert chain.ask() == f'{other}:one {other}:two'
+        with pytest.raises(BackendUnavailableError, match='still being loaded'):
+            chain.ask(backend=held)
+        go_on.set()
+        assert f'{held} is loaded now' in logged.get(timeout=PATIENCE)
+        assert chain.ask() == 'a:one a:two'
+
+
+def test_closing_ends_the_loading(make_chain: Callable[..., Chain]) -> None:
+    chain = make_chain(load=False)
+    go_on = chain.holds['a'] = chain.holds['b'] = threading.Event()
+    errors: queue.SimpleQueue[VlmError] = queue.SimpleQueue()
+
+    def load() -> None:
+        with pytest.raises(InactiveError) as raised:
+            chain.engine.load()
+        errors.put(raised.value)
+
+    threading.Thread(target=load).start()
+    assert all(chain.held.acquire(timeout=PATIENCE) for _ in 'ab')
+    chain.engine.close()
+    assert 'closed' in str(errors.get(timeout=PATIENCE))
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name in ('load a', 'load b'):
+            thread.join(PATIENCE)
+    assert all(model.closed for model in chain.models.values())
 
 
 def test_none_that_can_be_loaded_is_an_error_with_all_reasons(

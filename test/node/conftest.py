@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from asked_node import start
 import pytest
 import rclpy
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
@@ -44,7 +45,7 @@ def active_node(make_node: Callable[..., VlmNode]) -> Callable[..., VlmNode]:
 
     def make(**parameters: Any) -> VlmNode:
         node = make_node(**parameters)
-        node.autostart()
+        start(node)
         return node
 
     return make

@@ -187,7 +187,7 @@ def test_configure_fails_where_none_can_be_loaded(
     node = make_node(
         backends=['rknpu', 'openai'], openai__base_url=server.url, isolation='none', **QUICK
     )
-    node.autostart()
+    node.trigger_configure()
     assert node._engine is None
     told = ''.join(capfd.readouterr())
     assert 'No backend answers: rknpu: The backend rknpu needs' in told

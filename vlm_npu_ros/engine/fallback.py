@@ -29,6 +29,7 @@ from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Ima
 
 # Errors after which another backend is asked; others are faults of the question.
 _MOVE_ON = (BackendError, AnswerTimeoutError, ContextError, NotSupportedError)
+_COMPANY = 2.0  # seconds that the other backends get to be loaded, too, when one is
 
 
 @dataclass(frozen=True)
@@ -74,42 +75,61 @@ class FallbackEngine(Engine):
         self._changed = threading.Condition()
         self._running: Cancellation | None = None  # of the answer whose turn it is
         self._closed = threading.Event()
+        self._is_loaded = False
+        self._unloaded: dict[Member, VlmError] = {}  # why these could not be loaded
 
     def load(self) -> None:
         """
-        Load all members; those that cannot be loaded now are tried again in the background.
+        Load all members at the same time; return soon after the first one is ready.
 
+        The others go on in the background, and those that cannot be loaded now try again.
         Raises BackendError with every reason if none of them can.
         """
-        failed: list[tuple[Member, VlmError]] = []
         for member in self._members:
-            if self._closed.is_set():
-                raise InactiveError('The engine is closed')
+            threading.Thread(
+                target=self._load_member, args=(member,), name=f'load {member.name}', daemon=True
+            ).start()
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed.is_set() or self._loaded or self._settled)
+            self._changed.wait_for(lambda: self._closed.is_set() or self._settled, _COMPANY)
+        if self._closed.is_set():
+            raise InactiveError('The engine is closed')
+        if not self._loaded:
+            self.close()
+            raise _all_failed([(m, self._unloaded[m]) for m in self._members])
+        self._is_loaded = True
+
+    @property
+    def _loaded(self) -> list[Member]:
+        """Members that have been loaded, in order of preference."""
+        return [member for member in self._members if member.engine]
+
+    @property
+    def _settled(self) -> bool:
+        """Whether all members have been loaded or could not be."""
+        return all(member.engine or member in self._unloaded for member in self._members)
+
+    def _load_member(self, member: Member) -> None:
+        """Load a member, as often as it takes."""
+        while not self._closed.is_set():
+            again = 'still ' if member in self._unloaded else ''
             try:
                 member.load()
             except VlmError as error:
-                self._log(f'The backend {member.name} cannot be loaded: {error}')
-                failed.append((member, error))
-        if len(failed) == len(self._members):
-            raise _all_failed(failed)
-        if failed:
-            threading.Thread(target=self._load_later, name='load later', daemon=True).start()
+                self._unloaded[member] = error
+                if not self._closed.is_set():
+                    self._log(f'The backend {member.name} {again}cannot be loaded: {error}')
+            else:
+                if again or self._is_loaded:
+                    self._log(f'The backend {member.name} is loaded now')
+            with self._changed:
+                self._changed.notify_all()
+            if member.engine or self._closed.wait(member.breaker.remaining):
+                return
 
     @property
     def members(self) -> tuple[Member, ...]:
         return self._members
-
-    def _load_later(self) -> None:
-        """Try again to load the missing members."""
-        while missing := [member for member in self._members if member.engine is None]:
-            member = min(missing, key=lambda member: member.breaker.remaining)
-            if self._closed.wait(member.breaker.remaining):
-                return
-            try:
-                member.load()
-                self._log(f'The backend {member.name} is loaded now')
-            except VlmError as error:
-                self._log(f'The backend {member.name} still cannot be loaded: {error}')
 
     @property
     def ready(self) -> list[Member]:
@@ -244,13 +264,16 @@ class FallbackEngine(Engine):
         self._closed.set()
         with self._changed:
             self._changed.notify_all()
-        for member in self._members:
-            member.close()
+        # At the same time, because each one may take a second or two.
+        closing = [threading.Thread(target=member.close) for member in self._members]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
     def _order(self, shunned: Callable[[Member], bool] = lambda member: False) -> list[Member]:
         """List the loaded members, and last those that should not be asked."""
-        loaded = [member for member in self._members if member.engine]
-        return sorted(loaded, key=lambda member: bool(member.obstacle) or shunned(member))
+        return sorted(self._loaded, key=lambda member: bool(member.obstacle) or shunned(member))
 
     def _candidates(self, name: str) -> list[Member]:
         """List the members to ask, in order: only the one of this name, if there is a name."""

@@ -65,6 +65,8 @@ class Member:
         """Load the models; raise BackendError, which says what to do."""
         try:
             self._starting = engine = self._make()
+            if self._closed:
+                engine.close()
             engine.load()
         except Exception as error:
             failure = _typed(error)
@@ -79,8 +81,13 @@ class Member:
     def loaded(self) -> Engine:
         """Engine; raises BackendUnavailableError before it is loaded."""
         if self.engine is None:
-            raise BackendUnavailableError(f'it is not loaded: {self.breaker.reason}')
+            raise BackendUnavailableError(self._missing)
         return self.engine
+
+    @property
+    def _missing(self) -> str:
+        reason = self.breaker.reason
+        return f'it is not loaded: {reason}' if reason else 'it is still being loaded'
 
     @property
     def source(self) -> Source:
@@ -91,7 +98,7 @@ class Member:
     def obstacle(self) -> str:
         """Why another backend should be asked first; '' = there is no reason."""
         if self.engine is None:
-            return f'it is not loaded: {self.breaker.reason}'
+            return self._missing
         if not self.engine.is_ready:
             return f'it is being restarted: {self.engine.failure or "its process has ended"}'
         if self._abandoned and not self._abandoned.join(0):
