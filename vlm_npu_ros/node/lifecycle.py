@@ -102,6 +102,8 @@ def transition(
         def run(node: ManagedNodeT, state: LifecycleState) -> TransitionCallbackReturn:
             try:
                 method(node)
+            except InactiveError as error:
+                node.get_logger().info(f'{method.__name__} is given up: {error}')
             except (VlmError, ValueError) as error:
                 node.get_logger().error(f'{method.__name__} failed: {error}')
             except Exception:

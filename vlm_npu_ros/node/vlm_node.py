@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 import functools
+import itertools
+import os
+import random
 import signal
 import socket
 import sys
@@ -24,7 +28,9 @@ from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
+from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.node.ask_options import AskOptions, check_request
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
@@ -43,6 +49,8 @@ from vlm_npu_ros.node.watch_server import WatchServer
 
 _SWITCH = 0.001  # seconds that a thread may hold the GIL while others wait; Python's 5 ms add up
 _THREADS = 4  # of the executor; only a transition keeps one busy
+_PATIENCE = 2.5  # seconds to end everything; a supervisor that gets no end kills after 5 or so
+_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds between attempts to configure
 
 
 class VlmNode(ManagedNode):
@@ -60,7 +68,9 @@ class VlmNode(ManagedNode):
         super().__init__('vlm', **node_options)
         self.parameters = NodeParameters(self)
         self._io = IoNode(self)
-        self._ending = False
+        self._ended = threading.Event()
+        self._may_come = False  # what configure failed for: it is on another machine
+        self._making: Stream[Engine] = Stream()
         self._engine: Engine | None = None
         self._server: AskServer | None = None
         self._watches: WatchServer | None = None
@@ -78,8 +88,8 @@ class VlmNode(ManagedNode):
     @transition(TransitionCallbackReturn.FAILURE)
     def on_configure(self) -> None:
         """Load the models and offer the interfaces."""
-        if self._ending:
-            raise InactiveError('The node is being shut down')
+        self._refuse_while_ending()
+        self._may_come = False
         log = self.get_logger()
         started = time.monotonic()
         chain = self.parameters.engines
@@ -109,11 +119,28 @@ class VlmNode(ManagedNode):
 
     def _load(self, chain: list[EngineSettings]) -> Engine:
         """Load the engine: one backend, or several that stand in for each other."""
-        # Stored before it is loaded, so that shut_down can end the loading by closing it.
-        self._engine = engine = self._make(chain[0]) if len(chain) == 1 else self._chained(chain)
+        def make() -> Iterator[Engine]:
+            engine = self._make(chain[0]) if len(chain) == 1 else self._chained(chain)
+            yield engine
+            if self._ended.is_set():
+                engine.close()
+
+        # In a thread of its own, so that shut_down need not wait for a silent server or for native
+        # code. What shut_down ends is stored before its use, which begins only if none was called.
+        self._making = making = Stream[Engine]()
+        self._refuse_while_ending()
+        self._may_come = any(find(settings.backend).remote for settings in chain)
+        making.run(make, 'load')
+        self._engine = engine = making.next()
         self._configured.callback(engine.close)
+        self._refuse_while_ending()
         engine.load()
         return engine
+
+    def _refuse_while_ending(self) -> None:
+        """Raise InactiveError once the node is being shut down."""
+        if self._ended.is_set():
+            raise InactiveError('The node is being shut down')
 
     def _chained(self, chain: list[EngineSettings]) -> FallbackEngine:
         """Make an engine of several backends in order of preference, not loaded yet."""
@@ -158,8 +185,7 @@ class VlmNode(ManagedNode):
     @transition(TransitionCallbackReturn.ERROR)
     def on_activate(self) -> None:
         """Start to encode frames and to answer questions."""
-        if self._ending:
-            raise InactiveError('The node is being shut down')
+        self._refuse_while_ending()
         assert self._engine and self._server and self._watches and self._standing
         active = self._active
         self._engine.resume()
@@ -252,7 +278,8 @@ class VlmNode(ManagedNode):
 
     def shut_down(self) -> None:
         """End everything, from any thread, without waiting for a model that is being loaded."""
-        self._ending = True
+        self._ended.set()
+        self._making.cut(InactiveError('The node is being shut down'))
         engine = self._engine
         if engine:
             engine.close()
@@ -260,9 +287,17 @@ class VlmNode(ManagedNode):
             self.release()
 
     def autostart(self) -> None:
-        """Configure and activate."""
-        if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        """Configure and activate; where a server is missing, again until it is there."""
+        for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1])):
+            if self.trigger_configure() is TransitionCallbackReturn.SUCCESS:
+                self.trigger_activate()
+                return
+            if not self._may_come or self._ended.is_set():
+                return
+            seconds = pause * random.uniform(0.5, 1.0)  # or a whole fleet would come at once
+            self.get_logger().info(f'Configure is tried again in {seconds:.1f} s')
+            if self._ended.wait(seconds) or self.state != 'unconfigured':
+                return
 
 
 def _frames_changed(queue: AskQueue, evaluations: Evaluations) -> None:
@@ -272,27 +307,38 @@ def _frames_changed(queue: AskQueue, evaluations: Evaluations) -> None:
 
 def main() -> int:
     """Run the node until SIGINT or SIGTERM."""
-    # Our own handlers, because rclpy's close the connections before the open questions end.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = _stop_signals()
+    # No handlers of rclpy, which close the connections before the open questions end.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     sys.setswitchinterval(_SWITCH)
     node = VlmNode()
     executor = MultiThreadedExecutor(_THREADS)
     executor.add_node(node)
     spinning = SpinThread(executor, node, 'spin')
-    starting = threading.Thread(target=node.autostart, name='autostart')
+    starting = threading.Thread(target=node.autostart, name='autostart', daemon=True)
     try:
         if node.parameters['autostart']:
             starting.start()
         stop.recv(1)
     finally:
+        _leave_after(_PATIENCE)
         node.shut_down()
         if starting.ident:
             starting.join()
         spinning.stop()
         node.destroy_node()
         rclpy.try_shutdown()
-    return 0
+    # Not by way of Python, which waits for name look-ups, and fails under native code that runs.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _leave_after(seconds: float) -> None:
+    """End the program then, even if native code of a model hangs in it."""
+    leaving = threading.Timer(seconds, os._exit, (0,))
+    leaving.daemon = True
+    leaving.start()
 
 
 def _stop_signals() -> socket.socket:

@@ -8,7 +8,7 @@ import time
 
 from asked_node import asked_node
 from bars import timing, within
-from chat_server import ChatServer, Exchange, PATIENCE
+from chat_server import ChatServer, Exchange, list_one, PATIENCE
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from robot import wait_until
@@ -95,3 +95,41 @@ def test_process_of_its_own_is_refused(server: ChatServer) -> None:
     ) as (node, _):
         assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
     assert not server.paths
+
+
+def test_server_that_comes_late_is_waited_for(server: ChatServer) -> None:
+    server.list_models = lambda exchange: exchange.fail(503, 'the model is being loaded')
+    with asked_node(
+        False, backend='openai', openai__base_url=server.url, openai__retries=0
+    ) as (node, robot):
+        starting = threading.Thread(target=node.autostart)
+        starting.start()
+        server.requests.get(timeout=PATIENCE)
+        assert node.state in ('configuring', 'unconfigured')
+        server.list_models = list_one
+        starting.join(PATIENCE)
+        assert node.state == 'active'
+        robot.publish()
+        assert robot.ask(question='what do you see?').answer == 'a red ball'
+
+
+@timing
+def test_shut_down_does_not_wait_for_a_server(server: ChatServer) -> None:
+    for silent in (True, False):  # the other one fails, and is tried again
+        server.list_models = (
+            Exchange.wait_for_disconnect if silent else lambda exchange: exchange.fail(503, 'busy')
+        )
+        with asked_node(
+            False, backend='openai', openai__base_url=server.url, openai__retries=0,
+            openai__first_token_timeout=600.0,
+        ) as (node, _):
+            starting = threading.Thread(target=node.autostart)
+            starting.start()
+            server.requests.get(timeout=PATIENCE)
+            if silent:
+                assert server.waiting.acquire(timeout=PATIENCE)
+            started = time.monotonic()
+            node.shut_down()
+            starting.join(PATIENCE)
+            assert time.monotonic() - started < within(1.0)
+            assert node.state == 'unconfigured'
