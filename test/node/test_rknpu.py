@@ -70,7 +70,6 @@ def on_board(
             'encoder_path': str(SIMULATED.parent / 'data' / 'demo_encoder.rknn'),
             'language_model_path': str(files / 'demo.rkllm'),
             'rknpu__library': str(files / version / 'librkllmrt.so'),
-            'rknpu__allow_third_party': True,
             **parameters,
         })
 

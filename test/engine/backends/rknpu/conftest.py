@@ -37,7 +37,7 @@ def identified(tmp_path_factory: pytest.TempPathFactory) -> Identified:
     def build(version: str) -> RuntimeLibrary:
         if version not in built:
             built[version] = runtime.build(version, folder)
-        return identify(built[version], allow_third_party=True)
+        return identify(built[version])
 
     return build
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 import struct
@@ -26,7 +27,7 @@ def write_library(
 ) -> Path:
     """Write what tells a version, and nothing that could be run."""
     header = b'\x7fELF\x02\x01\x01'.ljust(16, b'\0') + struct.pack('<HH', 3, machine)
-    names = functions_of(RUNTIMES[version][0].name) if functions is None else functions
+    names = functions_of(RUNTIMES[version].abi.name) if functions is None else functions
     marker = f'RKLLM SDK (version: {version} | target: rk3588 | build: 0 2026)' if version else ''
     # What else a real file holds that looks like a version.
     noise = b'\x000.9.7\x002.3.3b0\x00127.0.0.1\0'
@@ -35,10 +36,10 @@ def write_library(
     return path
 
 
-@pytest.mark.parametrize('version', [v for v in RUNTIMES if v not in ('1.1.x', '1.3.1')])
+@pytest.mark.parametrize('version', [v for v in RUNTIMES if v != '1.1.x'])
 def test_marker_tells_the_version(version: str, tmp_path: Path) -> None:
     runtime = identify(write_library(tmp_path / 'lib.so', version), machine='aarch64')
-    assert (runtime.version, runtime.abi) == (version, RUNTIMES[version][0])
+    assert (runtime.version, runtime.abi) == (version, RUNTIMES[version].abi)
     assert runtime.evidence == 'from its marker'
 
 
@@ -48,19 +49,30 @@ def test_functions_tell_the_oldest_class_where_there_is_no_marker(tmp_path: Path
     assert (runtime.version, runtime.abi.name) == ('1.1.x', 'A')
 
 
-def test_blob_id_tells_an_official_file_without_marker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize('version, digest', [('1.2.2', 'blob'), ('1.3.1', 'sha256')])
+def test_digest_tells_an_official_file(
+    version: str, digest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = write_library(tmp_path / 'lib.so', functions=functions_of('D'))
-    data = path.read_bytes()
-    # The official files are not here: take this one for the official 1.2.2.
-    blob = hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest()
-    monkeypatch.setitem(RUNTIMES, '1.2.2', (RUNTIMES['1.2.2'][0], blob))
-    runtime = identify(path, machine='aarch64')
-    assert (runtime.version, runtime.evidence) == ('1.2.2', 'by its git blob id')
+    functions = functions_of('F')
+    paths = [write_library(tmp_path / 'unmarked.so', functions=functions),
+             write_library(tmp_path / 'marked.so', version)]
+    evidence = ['by its digest, the official file', 'from its marker, the official file']
+    for path, expected in zip(paths, evidence, strict=True):
+        data = path.read_bytes()
+        # The official files are not here: take this one for it.
+        digests = {
+            'blob': hashlib.sha1(b'blob %d\0' % len(data) + data).hexdigest(),
+            'sha256': hashlib.sha256(data).hexdigest(),
+        }
+        official = dataclasses.replace(RUNTIMES[version], **{digest: digests[digest]})
+        with monkeypatch.context() as patch:
+            patch.setitem(RUNTIMES, version, official)
+            runtime = identify(path, machine='aarch64')
+        assert (runtime.version, runtime.evidence) == (version, expected)
+    assert identify(paths[1], machine='aarch64').evidence == 'from its marker'
 
 
-@pytest.mark.parametrize('version', ['1.0.1', '1.3.2', '1.2.1b2', '2.0.0'])
+@pytest.mark.parametrize('version', ['1.0.1', '1.3.2', '1.3.1b1', '1.2.1b2', '2.0.0'])
 def test_unknown_version_is_refused_with_all_that_is_known(version: str, tmp_path: Path) -> None:
     path = write_library(tmp_path / 'lib.so', version, functions_of('D'))
     with pytest.raises(UnsupportedRuntimeError) as caught:
@@ -85,13 +97,6 @@ def test_functions_that_contradict_the_marker_are_refused(
     path = write_library(tmp_path / 'lib.so', version, functions_of(level))
     with pytest.raises(UnsupportedRuntimeError, match=f'contradicts itself: version {version}'):
         identify(path, machine='aarch64')
-
-
-def test_third_party_layout_needs_consent(tmp_path: Path) -> None:
-    path = write_library(tmp_path / 'lib.so', '1.3.1')
-    with pytest.raises(UnsupportedRuntimeError, match='rknpu.allow_third_party'):
-        identify(path, machine='aarch64')
-    assert identify(path, machine='aarch64', allow_third_party=True).abi.name == 'F'
 
 
 def test_parameter_overrides_the_marker_but_not_the_functions(tmp_path: Path) -> None:
@@ -142,7 +147,7 @@ def test_library_path_counts_for_this_system(
 
 
 def test_order_of_releases(tmp_path: Path) -> None:
-    runtime = RuntimeLibrary(tmp_path, '1.2.1b1', RUNTIMES['1.2.1b1'][0], '')
+    runtime = RuntimeLibrary(tmp_path, '1.2.1b1', RUNTIMES['1.2.1b1'].abi, '')
     assert runtime.is_older_than('1.2.1')
     assert not runtime.is_older_than('1.2.0')
     assert not runtime.is_older_than('1.2.1b1')

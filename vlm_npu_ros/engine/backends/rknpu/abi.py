@@ -3,8 +3,7 @@ The binary interfaces of librkllmrt.so, one for each class of versions.
 
 The library has no function that tells its version, and it reports no mismatch: a struct with
 another version's layout crashes it or is silently misread. So the class is decided from the
-file (runtime.py) before any struct is passed. Layouts: Rockchip's rkllm.h of each release; that
-of class F is known from one third-party source only.
+file (runtime.py) before any struct is passed. Layouts: Rockchip's rkllm.h of each release.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def identified(board: Board, options: RknpuSettings) -> RuntimeLibrary:
     library = options.library
     path = find_library(str(board.path(library)) if '/' in library else library, board.root)
     machine = 'aarch64' if board.is_foreign else platform.machine()
-    return identify(path, options.runtime_version, machine, options.allow_third_party)
+    return identify(path, options.runtime_version, machine)
 
 
 def _python(board: Board) -> Iterator[Check]:

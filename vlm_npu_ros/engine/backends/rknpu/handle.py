@@ -111,7 +111,7 @@ class RkllmHandle:
         if banner is None:
             return ''
         printed, runtime = banner[1], self._library.runtime
-        if printed in RUNTIMES and RUNTIMES[printed][0] is not runtime.abi:
+        if printed in RUNTIMES and RUNTIMES[printed].abi is not runtime.abi:
             self.close()
             raise UnsupportedRuntimeError(
                 f'{runtime.path} was taken for {runtime.version} ({runtime.evidence}), but calls '

@@ -18,25 +18,47 @@ from vlm_npu_ros.engine.errors import BackendUnavailableError, UnsupportedRuntim
 
 # Where distributions and boards keep libraries, below the root of a system.
 LIBRARY_FOLDERS = ('usr/lib', 'usr/local/lib', 'usr/lib/aarch64-linux-gnu', 'lib', 'lib64')
-THIRD_PARTY = ('1.3.1',)  # layouts that no header of Rockchip's confirms
 OLD_UNMARKED = '1.1.x'  # any release of class A without a marker
 
-# Versions with their class and the git blob id of the official file for aarch64, oldest first.
-# The ids are those of lib/Linux/librkllm_api/aarch64/librkllmrt.so in airockchip/rknn-llm.
-RUNTIMES: dict[str, tuple[Abi, str]] = {
-    '1.1.0': (ABIS['A'], '66dfdc7c25cdca9ccf9930798118e17abf7592ff'),
-    OLD_UNMARKED: (ABIS['A'], ''),
-    '1.1.1': (ABIS['A'], 'bfca051375287d0f5aa754a7b8681b4ede52e259'),
-    '1.1.2': (ABIS['A'], 'e8f4afc38c7394beeff83003dbc772412f649a44'),
-    '1.1.3': (ABIS['A'], '68e79327e82f675413956be615f48c62ccd0f16e'),
-    '1.1.4': (ABIS['A'], '3bb8cb6172c4c06e1c622c8f8c579888378784f4'),
-    '1.2.0': (ABIS['B'], 'd45ee9b8dcb9ef27d7dd875ce3be3d5e6dfb654d'),
-    '1.2.1b1': (ABIS['C'], 'db041c01bba5e0e8f624bb2ff50d48825dde1bfc'),
-    '1.2.1': (ABIS['D'], '6b9439d59f2fe4bb8ef5ee2b09c102f1bf993da9'),
-    '1.2.2': (ABIS['D'], '8ed9cca16f8d5ad8f7cdd7d393de6561182b3395'),
-    '1.2.3': (ABIS['D'], '0084abc34ab43359cfa9fd5d4c92ece34127dbd0'),
-    '1.3.0': (ABIS['E'], '34167b32f99cb7ab19e21fb579fb750d96b878f1'),
-    '1.3.1': (ABIS['F'], ''),
+
+@dataclass(frozen=True)
+class Release:
+    """
+    A release: its binary interface, and what tells the official file for aarch64.
+
+    blob: git blob id of lib/Linux/librkllm_api/aarch64/librkllmrt.so in airockchip/rknn-llm.
+    sha256: of the same file, where somebody has published it; '' = not known.
+    """
+
+    abi: Abi
+    blob: str = ''
+    sha256: str = ''
+
+    def is_official(self, blob: str, sha256: str) -> bool:
+        """Tell whether a file with these digests is the one that Rockchip published."""
+        return blob == self.blob or sha256 == self.sha256
+
+
+# By version, oldest first.
+RUNTIMES = {
+    '1.1.0': Release(ABIS['A'], '66dfdc7c25cdca9ccf9930798118e17abf7592ff'),
+    OLD_UNMARKED: Release(ABIS['A']),
+    '1.1.1': Release(ABIS['A'], 'bfca051375287d0f5aa754a7b8681b4ede52e259'),
+    '1.1.2': Release(ABIS['A'], 'e8f4afc38c7394beeff83003dbc772412f649a44'),
+    '1.1.3': Release(ABIS['A'], '68e79327e82f675413956be615f48c62ccd0f16e'),
+    '1.1.4': Release(ABIS['A'], '3bb8cb6172c4c06e1c622c8f8c579888378784f4'),
+    '1.2.0': Release(ABIS['B'], 'd45ee9b8dcb9ef27d7dd875ce3be3d5e6dfb654d'),
+    '1.2.1b1': Release(ABIS['C'], 'db041c01bba5e0e8f624bb2ff50d48825dde1bfc'),
+    '1.2.1': Release(ABIS['D'], '6b9439d59f2fe4bb8ef5ee2b09c102f1bf993da9'),
+    '1.2.2': Release(ABIS['D'], '8ed9cca16f8d5ad8f7cdd7d393de6561182b3395'),
+    '1.2.3': Release(ABIS['D'], '0084abc34ab43359cfa9fd5d4c92ece34127dbd0'),
+    '1.3.0': Release(
+        ABIS['E'], '34167b32f99cb7ab19e21fb579fb750d96b878f1',
+        '6a9e4fc5324c68921c3a900340361e107af7599fe34dc8fa7759b2c5ae22a6e6',
+    ),
+    '1.3.1': Release(
+        ABIS['F'], '', 'f25e9b099db08aaacd0a3ac62b4697d3951d6ae61ae41ea09f6702cfa89eb32c'
+    ),
 }
 
 _MARKER = re.compile(rb'RKLLM SDK \(version: ([0-9][0-9A-Za-z.\-]*) \| target: (\w+) \| build:')
@@ -88,8 +110,7 @@ def find_library(name_or_path: str, root: Path = Path('/')) -> Path:
 
 
 def identify(
-    path: Path, version: str = '',
-    machine: str = platform.machine(), allow_third_party: bool = False,
+    path: Path, version: str = '', machine: str = platform.machine()
 ) -> RuntimeLibrary:
     """
     Find out which runtime a file is, without running any of its code.
@@ -102,9 +123,10 @@ def identify(
         _check_machine(path, data, machine)
         functions = [f for f in TELLING_FUNCTIONS if data.find(b'\0%b\0' % f.encode()) > 0]
         marker = _MARKER.search(data)
-        # What `git hash-object` prints.
-        blob = '' if marker else hashlib.sha1(b'blob %d\0' % len(data) + data[:]).hexdigest()
-        found, evidence = _version(marker, blob, functions)
+        # What `git hash-object` and `sha256sum` print.
+        blob = hashlib.sha1(b'blob %d\0' % len(data) + data[:]).hexdigest()
+        sha256 = hashlib.sha256(data).hexdigest()
+        found, evidence = _version(marker, blob, sha256, functions)
     if version:
         found, evidence = version, 'set by parameter'
     if found not in RUNTIMES:
@@ -112,12 +134,12 @@ def identify(
             f'{path} is not a known librkllmrt.so '
             f'({f"version {found}" if found else "no version marker"}, {evidence}; of the '
             f'telling functions it has {", ".join(functions) or "none"}'
-            f'{blob and f", git blob id {blob}"}). '
+            f', git blob id {blob}, sha256 {sha256}). '
             f'Supported are {", ".join(RUNTIMES)}',
             'If it has the binary interface of one of these, name that version in the parameter '
             'rknpu.runtime_version',
         )
-    abi = RUNTIMES[found][0]
+    abi = RUNTIMES[found].abi
     expected = [name for name, first in TELLING_FUNCTIONS.items() if first <= abi.name]
     if functions != expected:
         raise UnsupportedRuntimeError(
@@ -125,25 +147,24 @@ def identify(
             f'{", ".join(expected)}, the file has {", ".join(functions) or "none of these"}',
             'Replace it with an official release',
         )
-    if found in THIRD_PARTY and not (allow_third_party or version):
-        raise UnsupportedRuntimeError(
-            f'{path} is version {found}, whose binary interface is known from a third party only',
-            'Use 1.3.0, or set the parameter rknpu.allow_third_party to try it',
-        )
     return RuntimeLibrary(path, found, abi, evidence)
 
 
-def _version(marker: re.Match[bytes] | None, blob: str, functions: list[str]) -> tuple[str, str]:
+def _version(
+    marker: re.Match[bytes] | None, blob: str, sha256: str, functions: list[str]
+) -> tuple[str, str]:
     """Find the version, or '', and say how it was found."""
+    official = next((v for v, r in RUNTIMES.items() if r.is_official(blob, sha256)), '')
     if marker:
-        return marker[1].decode(), 'from its marker'
-    for known, (_, official) in RUNTIMES.items():
-        if official == blob:
-            return known, 'by its git blob id'
+        version = marker[1].decode()
+        same = ', the official file' if version == official else ''
+        return version, f'from its marker{same}'
+    if official:
+        return official, 'by its digest, the official file'
     # All of class A share one layout, so the exact release does not matter.
     if functions == ['rkllm_load_lora']:
         return OLD_UNMARKED, 'by its functions'
-    return '', 'unknown by its blob id and functions'
+    return '', 'unknown by its digest and functions'
 
 
 def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:

@@ -24,9 +24,6 @@ class RknpuSettings:
     runtime_version: str = option(
         '', 'Version of that library; empty = detected from the file.', flag='--runtime-version',
     )
-    allow_third_party: bool = option(
-        False, 'Accept a runtime whose layout only a third party has published (1.3.1).'
-    )
     base_domain_id: int = option(-1, 'NPU address space; -1 = as the platform needs.', -1, 15)
     cpu_mask: int = option(
         0, 'CPUs of the runtime, bit 0 = CPU 0; 0 = the fast ones of the platform.', 0, 255
