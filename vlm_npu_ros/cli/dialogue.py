@@ -140,11 +140,13 @@ class ChatAnswer:
     @property
     def is_whole(self) -> bool:
         """Return whether it ended by itself, so that a question can follow it up."""
-        return self.finish_reason in (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
+        return self.finish_reason.is_whole
 
     def describe(self) -> str:
         """Format the figures as a line."""
         parts = []
+        if self.finish_reason is FinishReason.REPETITION:
+            parts.append('cut, because it repeated itself')
         if self.first_token_seconds is not None:
             parts.append(f'first token {1000 * self.first_token_seconds:.0f} ms')
         if self.figures:

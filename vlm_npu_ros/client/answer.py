@@ -45,7 +45,7 @@ class Answer:
     dropped_turns: int  # turns of the dialogue that were forgotten to make room
     note: str  # how the answer differs from what was asked for
     request_id: str
-    finish_reason: str  # eos, length, stop, cancelled, timeout or error
+    finish_reason: str  # eos, length, stop, repetition, cancelled, timeout or error
     stats: dict[str, Any]  # the fields of vlm_npu_ros/msg/GenerationStats
     choice: str = ''  # one of the choices, yes, no or unclear; '' = no choices
     choice_index: int = -2  # of that choice; -1 = unclear, -2 = no choices

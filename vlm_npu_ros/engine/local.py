@@ -166,6 +166,10 @@ class LocalEngine(Engine):
     def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
         room = self.context - request.max_new_tokens
         room = min(limit, room) if limit else room
+        if self.tokens(request) > room:
+            with self._npu.generating(), _typed_errors('The language model'):
+                self._check_open()
+                self._language_model.learn(self._instructed(request), room)
         fitted, count = request, len(request.images)
         while fitted.turns and self.tokens(fitted) > room:
             fitted = replace(fitted, turns=fitted.turns[1:])

@@ -103,6 +103,7 @@ class ModelProfile:
     files: regular expression for the usual names of the model's files, ignoring case.
     template: None = the one in the model file.
     stop: texts that end an answer if the runtime misses the end token.
+    repeat_penalty: of a token that was used already; 1 = none.
     min_runtime: oldest runtime that can run the model.
     inferred: fields that no source states, such as image.dim.
     instructions: how the model is asked for one of several answers.
@@ -123,6 +124,7 @@ class ModelProfile:
     tags: ImageTags | None = None
     template: ChatTemplate | None = None
     stop: tuple[str, ...] = ()
+    repeat_penalty: float = 1.1
     min_runtime: str = ''
     published: Published | None = None
     inferred: tuple[str, ...] = ()

@@ -68,10 +68,10 @@ class StageLimits:
         return self.factor * 30
 
     def prefill(self, request: GenerationRequest) -> float:
-        """Seconds until the first token."""
+        """Seconds until the first token; the texts may be read twice, to count their tokens."""
         said = [request.question, *(turn.question + turn.answer for turn in request.turns)]
         tokens = sum(map(len, said)) + sum(image.tokens for image in request.images)
-        return self.factor * (10 + 0.05 * tokens)
+        return self.factor * (10 + 0.1 * tokens)
 
     @property
     def token(self) -> float:
@@ -207,7 +207,7 @@ class EngineProcess:
 
     def fit(self, request: GenerationRequest, limit: int) -> Job:
         """Have a request fitted; the result is (indices of images left, turns dropped)."""
-        job = self._job('counting tokens', self._limits.token)
+        job = self._job('counting tokens', self._limits.prefill(request))
         self._send('fit', job.number, request.with_images(()), _shapes(request), limit)
         return job
 

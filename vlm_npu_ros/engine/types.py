@@ -13,10 +13,18 @@ class FinishReason(str, Enum):
 
     EOS = 'eos'  # the model ended it
     LENGTH = 'length'  # max_new_tokens reached
-    STOP = 'stop'  # the engine ended it: a stop string, a repetition, a decisive token
+    STOP = 'stop'  # the engine ended it: a stop string, a decisive token
+    REPETITION = 'repetition'  # the engine cut it, because it repeated itself without end
     CANCELLED = 'cancelled'
     TIMEOUT = 'timeout'
     ERROR = 'error'
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all was said that will be: a question can follow the answer up."""
+        return self in (
+            FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP, FinishReason.REPETITION
+        )
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,8 @@ class Worker:
             fitted = self._ready.fit(_with_shapes(request, shapes), limit)
             return fitted.images, fitted.dropped_turns
 
-        self._answer(job, fit)
+        # Behind the answers before it, because it may run the model.
+        self._work['generate'].put(lambda: self._answer(job, fit))
 
     def _tokens(self, job: int, request: GenerationRequest, shapes: Shapes) -> None:
         self._answer(job, lambda: self._ready.tokens(_with_shapes(request, shapes)))

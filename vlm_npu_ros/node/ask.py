@@ -124,6 +124,8 @@ class Ask:
             if chunk.text:
                 self._on_stage(self)
             if chunk.finish_reason:
+                if chunk.finish_reason is FinishReason.REPETITION:
+                    self.note = '; '.join(filter(None, (self.note, _CUT)))
                 self.figures, self.verdict = chunk.figures, chunk.verdict
                 self._end(chunk.text, chunk.finish_reason, None)
             elif chunk.text:
@@ -158,4 +160,5 @@ class AskTimes:
     encode: float = 0.0
 
 
+_CUT = 'the answer was cut, because it repeated itself'
 _REASONS = {AnswerTimeoutError: FinishReason.TIMEOUT, CancelledError: FinishReason.CANCELLED}

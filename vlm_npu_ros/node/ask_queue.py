@@ -18,13 +18,12 @@ from vlm_npu_ros.engine.errors import (
 )
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.interface import Engine
-from vlm_npu_ros.engine.types import FinishReason, GenerationRequest, Sampling
+from vlm_npu_ros.engine.types import GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
 from vlm_npu_ros.node.views import Views
 
 # Ends of answers that a dialogue can continue from.
-_WHOLE = (FinishReason.EOS, FinishReason.LENGTH, FinishReason.STOP)
 
 
 class AskQueue:
@@ -260,7 +259,7 @@ class AskQueue:
                 for chunk in chunks:
                     if chunk.figures:
                         self.tokens_per_second = chunk.figures.tokens_per_second
-                    if chunk.finish_reason in _WHOLE and not ask.done:
+                    if chunk.finish_reason and chunk.finish_reason.is_whole and not ask.done:
                         self._views.remember(ask, view, chunk.text)
                     ask.add(chunk)
                     if ask.done:

@@ -16,7 +16,9 @@ from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
-from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
+from vlm_npu_ros.engine.backends.rknpu.abi import RUN_FINISH
+from vlm_npu_ros.engine.backends.rknpu.handle import Result
+from vlm_npu_ros.engine.backends.rknpu.language_model import _Answer, RkllmLanguageModel
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ContextError,
@@ -26,6 +28,7 @@ from vlm_npu_ros.engine.errors import (
     UnsupportedRuntimeError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.models import load_profile, ModelProfile
 from vlm_npu_ros.engine.types import (
     Chunk,
@@ -144,7 +147,7 @@ def test_answer_that_never_ends_is_ended(
     model = load(version)
     monkeypatch.setenv('SIMRKLLM_ENDLESS', '1')
     chunks = chunks_of(model, request(image, max_new_tokens=300))
-    assert chunks[-1].finish_reason is FinishReason.STOP  # it goes round in circles
+    assert chunks[-1].finish_reason is FinishReason.REPETITION
     chunks = chunks_of(model, request(image, max_new_tokens=20))
     assert chunks[-1].finish_reason is FinishReason.LENGTH
     assert chunks[-1].figures and chunks[-1].figures.new_tokens == 20
@@ -310,17 +313,77 @@ def test_question_can_not_hold_control_tags(
         assert figures and figures.prompt_tokens == 64 + 2 + len(TOKENIZER.encode(plain))
 
 
-def test_question_that_may_not_fit_is_refused_before_the_runtime_sees_it(
-    load: Load, image: ImageEmbedding,
+# Its bytes do not fit into the context of 512, its tokens do.
+LONG_QUESTION = (
+    'is there a red ball on the left of the blue box, and is the path to the door clear? what do '
+    'you see near the chair, and what is behind it? say where the person is, and what colour the '
+    'table has. then say how many boxes are there, which of them is nearest, and whether a cone '
+    'stands in the way of the robot. is the wall behind the shelf grey? is there a green ball?'
+)
+
+
+@pytest.mark.parametrize('version', VERSIONS[3:])
+def test_long_question_is_counted_by_the_runtime(
+    version: str, load: Load, onnx: OnnxLanguageModel, image: ImageEmbedding,
 ) -> None:
-    model = load()
+    model = load(version)
+    needed = 64 + 2 + len(TOKENIZER.encode(LONG_QUESTION))
+    room = model.context - needed
+    assert len(LONG_QUESTION.encode()) > room > 128
+    chunks = chunks_of(model, request(image, LONG_QUESTION, room))
+    assert text(chunks) == text_of(onnx, request(image, LONG_QUESTION, room))
+    assert model.tokens(request(image, LONG_QUESTION)) == needed
+    with pytest.raises(ContextError, match=f'up to {needed} tokens'):
+        text_of(model, request(image, LONG_QUESTION, room + 1))
+    for question in ('x' * 500, '門' * 200, 20 * LONG_QUESTION):
+        with pytest.raises(ContextError, match='context of demo-rknpu holds 512'):
+            text_of(model, request(image, question))
+    assert text_of(model, request(image)) == text_of(onnx, request(image))
+
+
+@pytest.mark.parametrize('version', VERSIONS[:3])
+def test_runtime_that_tells_no_counts_refuses_by_bytes(
+    version: str, load: Load, image: ImageEmbedding,
+) -> None:
+    model = load(version)
     fitting = 512 - 64 - len('<user>') - len('<assistant>') - len('<eos><user>') - 64
     assert text_of(model, request(image, 'x' * fitting)) is not None
     for question in ('x' * (fitting + 1), '椅' * (fitting // 3 + 1)):  # each byte counts
         with pytest.raises(ContextError, match='context of demo-rknpu holds 512'):
             text_of(model, request(image, question))
+
+
+def test_answer_that_does_not_fit_is_refused(load: Load, image: ImageEmbedding) -> None:
     with pytest.raises(ContextError):
-        text_of(model, request(image, max_new_tokens=500))
+        text_of(load(), request(image, max_new_tokens=500))
+
+
+@pytest.mark.parametrize('version', VERSIONS[3:])
+def test_turns_of_a_dialogue_are_counted(
+    version: str, load: Load, onnx: OnnxLanguageModel, image: ImageEmbedding, roomy: Path,
+) -> None:
+    model = load(version)
+    turns = tuple(Turn(q, text_of(onnx, request(image, q))) for q in FOLLOW_UPS[:8])
+    asked = GenerationRequest('where is it?', (image,), 48, turns=turns)
+    figures = chunks_of(load(version, path=roomy, context=2048), asked)[-1].figures
+    assert figures and model.tokens(asked) > 1.5 * figures.prompt_tokens
+    model.learn(asked, figures.prompt_tokens)
+    assert model.tokens(asked) == figures.prompt_tokens
+    engine = LocalEngine(OnnxEncoder(DEMO.folder / DEMO.encoder, threads=1), load(version))
+    assert engine.fit(asked, figures.prompt_tokens).dropped_turns == 0
+    assert engine.fit(asked, figures.prompt_tokens - 1).dropped_turns == 1
+
+
+def test_counting_does_not_lose_a_dialogue_that_cannot_be_read_again(
+    load: Load, image: ImageEmbedding, profile: ModelProfile,
+) -> None:
+    model = load(profile=dataclasses.replace(profile, template=None))
+    first = GenerationRequest(QUESTION, (image,), 48, keep=True)
+    turns = (Turn(QUESTION, text_of(model, first)),)
+    long = GenerationRequest(LONG_QUESTION, (image,), 48, turns=turns, keep=True)
+    model.learn(long, 300)
+    follow_up = GenerationRequest('where is it?', (image,), 48, turns=turns, keep=True)
+    assert text_of(model, follow_up)
 
 
 @pytest.mark.parametrize('version', BEFORE_REQUEST_LIMITS)
@@ -492,3 +555,27 @@ def test_displaced_dialogue_needs_a_template(
 def test_callback_never_raises(load: Load) -> None:
     model = load()
     assert model._handle._on_result(object(), None, 0) == 0
+
+
+def test_end_before_the_first_token_is_an_error() -> None:
+    answer = _Answer(8, ())
+    answer.add(Result(RUN_FINISH, b'', 0, None))
+    with pytest.raises(BackendCrashedError, match='before its first token'):
+        answer.last(64, cancelled=False)
+
+
+@pytest.mark.parametrize('version', VERSIONS[:1] + VERSIONS[-2:])
+def test_tokens_are_penalised_as_the_profile_says(
+    version: str, load: Load, profile: ModelProfile, image: ImageEmbedding,
+) -> None:
+    model = load(version, profile=dataclasses.replace(profile, repeat_penalty=1.25))
+    assert model._handle.param.repeat_penalty == 1.25
+    if version >= '1.3.0':
+        infer = model._infer(request(image))
+        assert infer.sampling_params.contents.repeat_penalty == 1.25
+
+
+def test_no_sound_is_given_to_the_runtime(load: Load, image: ImageEmbedding) -> None:
+    given, _ = load('1.3.1')._input(b'<image>x', (image,), False)
+    audio = given.multimodal_input.audio
+    assert not any(bytes(audio))

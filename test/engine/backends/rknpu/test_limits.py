@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -40,25 +42,65 @@ def test_certain_text_is_not_held_back() -> None:
     assert stop.push('b') == '<b'
 
 
-def looped_at(tokens: list[int]) -> int | None:
+def looped_at(text: list[str]) -> int | None:
+    """Push texts as tokens; return how many were taken when the guard called it a loop."""
     guard = RepetitionGuard()
-    return next((i for i, token in enumerate(tokens) if guard.push(token)), None)
+    ids = {token: number for number, token in enumerate(text)}
+    return next((n for n, t in enumerate(text, 1) if guard.push(ids[t], t)), None)
 
 
-@pytest.mark.parametrize('block, stopped', [([7], 31), ([1, 2], 31), (list(range(40)), 159)])
-def test_loop_is_noticed(block: list[int], stopped: int) -> None:
-    assert looped_at(block * 100) == stopped
+def words(text: str) -> list[str]:
+    """Cut a text into tokens as tokenizers do: words with the space before them."""
+    return re.findall(r' ?[^\W\d_]+|<[^>]*>|\s|.', text)
 
 
-def test_loop_is_noticed_behind_other_text() -> None:
-    assert looped_at([*range(100, 150), *[1, 2, 3] * 50]) == 50 + 32 - 1 + 0
-
-
-@pytest.mark.parametrize('tokens', [
-    list(range(500)),
-    [1, 2, 3] * 7,  # 'very very very'
-    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, *range(20, 40)] * 3,
-    [token for i in range(60) for token in (1, 2, i)],  # a list
+@pytest.mark.parametrize('sentence', [
+    'The forklift stands beside the pallet. ',
+    'I can see the door and the window and ',
+    'Es steht ein Wagen vor dem Tor! ',
+    'no ',
+    '叉车停在货架旁边。',
 ])
-def test_text_that_only_repeats_itself_a_little_is_no_loop(tokens: list[int]) -> None:
-    assert looped_at(tokens) is None
+def test_sentences_that_come_again_and_again_are_a_loop(sentence: str) -> None:
+    text = words('First something else, once: ' + sentence * 60)
+    taken = looped_at(text)
+    assert taken is not None
+    assert taken <= len(words('First something else, once: ' + sentence)) + 4 * max(
+        len(words(sentence)), 8
+    )
+
+
+def rows(row: str, count: int) -> str:
+    return f'| part | no |\n|---|---|\n{row * count}| sum | 7 |\n'
+
+
+@pytest.mark.parametrize('text', [
+    rows('| | |\n', 20),
+    rows('| bolt M4 | 2 |\n', 15),
+    '<table>' + '<tr><td></td><td></td><td></td></tr>' * 12 + '<tr><td>sum</td></tr></table>',
+    '- a red chair\n' * 12,
+    '1. \n2. \n' * 10,
+    'a wooden chair, a wooden chair, ' * 10 + 'a table.',
+    'Espresso 2.50\nEspresso 2.50\n' * 6,
+    '椅子、' * 20,
+    '[0, 0, 0], ' * 16,
+    'Name: ' + '_' * 120,
+    'Chapter 1 ' + '.' * 90 + ' 3',
+    '{"label": "box", "bbox_2d": [1, 2, 3, 4]}, ' * 7,
+    'The door is open. The door is open. The door is open. Come in.',
+    ' '.join(f'Box {n} is blue.' for n in range(40)),
+])
+def test_tables_lists_and_short_repetitions_are_no_loop(text: str) -> None:
+    assert looped_at(words(text)) is None
+
+
+@pytest.mark.parametrize('row', ['| | |\n', '<td></td>', '- chair\n', '0, ', '_'])
+def test_rows_without_end_are_a_loop(row: str) -> None:
+    taken = looped_at(words(row * 400))
+    assert taken is not None and 256 <= taken <= 24 * 100
+
+
+def test_tokens_without_text_are_no_loop_soon() -> None:
+    guard = RepetitionGuard()
+    assert not any(guard.push(token) for token in [1, 2, 3] * 60)
+    assert any(guard.push(token) for token in [1, 2, 3] * 60)

@@ -173,10 +173,10 @@ class RkllmHandle:
                 if self._library.abort(self._handle) != 0:
                     _log.debug('rkllm_abort did not take effect')
 
-    def clear(self) -> None:
-        """Forget what earlier runs left behind, images included."""
+    def clear(self, keep_system: bool = True) -> None:
+        """Forget what earlier runs left behind, images included; the system prompt may stay."""
         if self._library.abi.has_chat_template:
-            code = self._library.clear_kv_cache(self._handle)
+            code = self._library.clear_kv_cache(self._handle, keep_system)
             if code != 0:
                 raise BackendCrashedError(
                     f'rkllm_clear_kv_cache returned {code}: the next answer could be about an '

@@ -13,16 +13,11 @@ from typing import Any
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.rknpu import abi as rkllm
+from vlm_npu_ros.engine.backends.rknpu.counts import TokenCounts
 from vlm_npu_ros.engine.backends.rknpu.handle import Figures, Result, RkllmHandle
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
 from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
-from vlm_npu_ros.engine.backends.rknpu.prompt import (
-    IMAGE,
-    MODEL_TEMPLATE_TOKENS,
-    prompt,
-    user_text,
-    VIDEO,
-)
+from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, VIDEO
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
@@ -63,6 +58,7 @@ class RkllmLanguageModel(LanguageModel):
         self._abi = library.abi
         self._image, self._tags = profile.image, profile.tags
         self._stop, self._template = profile.stop, profile.template
+        self._repeat_penalty = profile.repeat_penalty
         self.instructions = profile.instructions
         self.context, self._image_size = context, image_size
         self._sampling = sampling
@@ -77,6 +73,8 @@ class RkllmLanguageModel(LanguageModel):
         param = self._param(library.default_param(), settings)
         self._handle = RkllmHandle(library, path, param, profile.template)
         self.driver = self._handle.driver
+        # Half of the context leaves room for what is written until the runtime has stopped.
+        self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)
 
     def _param(self, param: Any, settings: RknpuSettings) -> Any:
         param.max_context_len = param.max_new_tokens = self.context
@@ -89,6 +87,7 @@ class RkllmLanguageModel(LanguageModel):
             extend.embed_flash = settings.embed_flash
             extend.enabled_cpus_num = settings.cpu_mask.bit_count()
             extend.enabled_cpus_mask = settings.cpu_mask
+        param.repeat_penalty = self._repeat_penalty
         _set_sampling(param, self._sampling)
         if not self._abi.has_request_limits:
             tags = self._tags
@@ -97,6 +96,7 @@ class RkllmLanguageModel(LanguageModel):
         return param
 
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
+        self.learn(request, self.context - request.max_new_tokens)
         tokens = self.tokens(request)
         self.check_fits(request, f'up to {tokens} tokens with its framing', tokens)
         goes_on = self._goes_on(request)
@@ -120,29 +120,44 @@ class RkllmLanguageModel(LanguageModel):
                     stop.set()
         del kept
         last = answer.last(sum(image.tokens for image in images), cancelled.is_set())
+        if answer.text + last.text:
+            self._counts.put(answer.text + last.text, answer.tokens)
         if request.keep and answer.is_whole:
             turn = Turn(request.question, answer.text + last.text)
             self._held = request.images, (*request.turns, turn)
         yield last
 
     def tokens(self, request: GenerationRequest) -> int:
-        """
-        Give an upper bound: a token for each byte of text.
+        return self._counts.tokens(request)
 
-        The tokenizer is in the model file, where only the runtime reads it; but with those of
-        these models, every token stands for at least one byte.
+    def learn(self, request: GenerationRequest, room: int) -> None:
         """
-        texts = [request.question, *(t for u in request.turns for t in (u.question, u.answer))]
-        words = sum(len(user_text(text).encode('utf-8', 'replace')) for text in texts)
-        if self._template is None:
-            framing = MODEL_TEMPLATE_TOKENS
-        else:
-            turn = self._template.prefix + self._template.postfix + self._template.turn_end
-            framing = len(self._template.system.encode()) + len(turn.encode()) * (
-                len(request.turns) + 1
-            )
-        tags = len((self._tags.start + self._tags.end).encode())
-        return words + framing + request.image_tokens + tags * len(request.images)
+        Have the runtime count texts whose number of bytes does not fit.
+
+        Runtimes before 1.2.1 tell no counts. What they hold of a dialogue is lost by counting: not
+        if it cannot be read again.
+        """
+        is_lost = self._template is None and self._goes_on(request)
+        if self._abi.has_figures and not is_lost and request.image_tokens < room:
+            self._counts.learn(request, room)
+
+    def _count(self, text: str) -> int:
+        """Let the runtime read a text alone; give the number of tokens with all framing."""
+        self._handle.clear(keep_system=False)
+        self._clean, self._held = False, None
+        alone = GenerationRequest(text, (), 1, self._sampling)
+        rkllm_input, kept = self._input(text.encode('utf-8', 'replace'), (), False)
+        read, stop = 0, Cancellation()
+        with contextlib.closing(
+            self._handle.run(rkllm_input, self._infer(alone), stop)
+        ) as results:
+            for result in results:
+                if result.state == rkllm.RUN_ERROR:
+                    raise BackendCrashedError('The runtime cannot count tokens, see its log')
+                read = result.figures.prefill_tokens if result.figures else read
+                stop.set()  # its first token is one too many
+        del kept
+        return read
 
     def _goes_on(self, request: GenerationRequest) -> bool:
         """Tell whether the runtime holds all that was said before this question."""
@@ -275,11 +290,11 @@ class _Answer:
     def __init__(self, max_new_tokens: int, stop: tuple[str, ...]) -> None:
         self.reason: FinishReason | None = None
         self.text = ''
+        self.tokens = 0
         self._max_new_tokens = max_new_tokens
         self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
         self._stop = StopStrings(stop)
         self._loop = RepetitionGuard()
-        self._tokens = 0
         self._finished = False
         self._figures: Figures | None = None
         self._started = self._first = time.perf_counter()
@@ -293,29 +308,31 @@ class _Answer:
         """Take a result and give the text that it completes; set `reason` if it is the end."""
         if result.state == rkllm.RUN_ERROR:
             raise BackendCrashedError(
-                f'The runtime reported an error after {self._tokens} tokens, see its log'
+                f'The runtime reported an error after {self.tokens} tokens, see its log'
             )
         if result.state == rkllm.RUN_FINISH:
             self._finished, self._figures = True, result.figures
             return ''
         if self.reason is not None:  # it is to end, but still writing
             return ''
-        if not self._tokens:
+        if not self.tokens:
             self._first = time.perf_counter()
-        self._tokens += 1
-        text = self._stop.push(self._decoder.decode(result.text))
-        if self._stop.found or self._loop.push(result.token):
+        self.tokens += 1
+        said = self._decoder.decode(result.text)
+        text = self._stop.push(said)
+        if self._stop.found:
             self.reason = FinishReason.STOP
-        elif self._tokens == self._max_new_tokens:
+        elif self._loop.push(result.token, said):
+            self.reason = FinishReason.REPETITION
+        elif self.tokens == self._max_new_tokens:
             self.reason = FinishReason.LENGTH
         self.text += text
         return text
 
     def last(self, image_tokens: int, cancelled: bool) -> Chunk:
-        if not (self._finished or self._tokens or cancelled):
-            raise BackendCrashedError(
-                'The runtime ended without an answer and without an error, see its log'
-            )
+        if not (self.tokens or cancelled):
+            how = 'the answer before its first token' if self._finished else 'without an answer'
+            raise BackendCrashedError(f'The runtime ended {how} and without an error, see its log')
         reason = self.reason or (FinishReason.CANCELLED if cancelled else FinishReason.EOS)
         rest = ''
         if not self._stop.found:
@@ -330,4 +347,4 @@ class _Answer:
         if self._figures and self._figures.prefill_tokens > 0:
             prefill, decode = self._figures.prefill_ms / 1000, self._figures.generate_ms / 1000
             prompt_tokens = max(self._figures.prefill_tokens, image_tokens)
-        return GenerationFigures(image_tokens, prompt_tokens, self._tokens, prefill, decode)
+        return GenerationFigures(image_tokens, prompt_tokens, self.tokens, prefill, decode)

@@ -77,10 +77,10 @@ class RkllmLibrary:
         function.restype, function.argtypes = c_int, arguments
         return function
 
-    def clear_kv_cache(self, handle: c_void_p) -> int:
-        """Forget all turns and images, but keep the system prompt."""
+    def clear_kv_cache(self, handle: c_void_p, keep_system: bool) -> int:
+        """Forget all turns and images, and the system prompt if it is not to be kept."""
         ranges = (None, None) if self.abi.has_figures else ()
-        return int(self._clear(handle, 1, *ranges))
+        return int(self._clear(handle, keep_system, *ranges))
 
     def default_param(self) -> Any:
         """Get the runtime's RKLLMParam; raise UnsupportedRuntimeError if it has another layout."""

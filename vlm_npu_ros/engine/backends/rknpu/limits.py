@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+import re
 
-REPEATS = 4  # of a block of tokens, before it is called a loop
-LONGEST_BLOCK = 40  # tokens
-SHORTEST_LOOP = 32  # tokens in all: a list of short words is not a loop
+LONGEST_BLOCK = 100  # tokens that repeat together
+# A sentence that comes so often, in so many tokens, is a loop.
+SENTENCES, SENTENCE_TOKENS = 4, 32
+# Rows of tables, items of lists and the like: more of them than a page has.
+ROWS, ROW_TOKENS = 24, 256
+# What sets cells, items and lines apart, and what fills space.
+_LAYOUT = re.compile(r'[<>|{}\[\]\n\t]|\.\.\.|---|___|\*\*')
+_WORDS = re.compile(r'[^\W\d_]+(?: [^\W\d_]+){2,}|[^\W\d_a-zA-Z]{6,}')  # Chinese has no spaces
+_END = re.compile(r'[^\W\d_][.!?]|[。！？]')
+_LISTING = re.compile('[,;:/、，；：]')
 
 
 class StopStrings:
@@ -44,21 +52,43 @@ class StopStrings:
 
 
 class RepetitionGuard:
-    """Notices an answer that repeats itself."""
+    """
+    Notices an answer that repeats itself without end.
+
+    A sentence that comes again and again is soon called a loop. Rows of a table, items of a list,
+    numbers and filling characters may be equal many times in a text that the model reads aloud:
+    these are a loop only when there are more of them than a page has.
+    """
 
     def __init__(self) -> None:
         self._tokens: list[int] = []
+        self._texts: list[str] = []
 
-    def push(self, token: int) -> bool:
-        """Take the next token; tell whether the tokens so far end in a loop."""
+    def push(self, token: int, text: str = '') -> bool:
+        """Take the next token with its text; tell whether the tokens so far end in a loop."""
         self._tokens.append(token)
-        del self._tokens[:-REPEATS * LONGEST_BLOCK]
+        self._texts.append(text)
+        for kept in (self._tokens, self._texts):
+            del kept[:-ROWS * LONGEST_BLOCK]
         return any(
             self._loops(block) for block in range(1, LONGEST_BLOCK + 1)
             if self._tokens[-1 - block:-block] == [token]
         )
 
     def _loops(self, block: int) -> bool:
-        length = max(REPEATS * block, SHORTEST_LOOP)
+        if not self._fills(block, max(SENTENCES * block, SENTENCE_TOKENS)):
+            return False
+        text = ''.join(self._texts[-max(SENTENCES * block, SENTENCE_TOKENS):])
+        return _is_prose(text) or self._fills(block, max(ROWS * block, ROW_TOKENS))
+
+    def _fills(self, block: int, length: int) -> bool:
+        """Tell whether the last `length` tokens are repetitions of the last `block`."""
         tail = self._tokens[-length:]
         return len(tail) == length and tail[block:] == tail[:-block]
+
+
+def _is_prose(text: str) -> bool:
+    """Tell sentences, or words in a row, from tables, lists and numbers."""
+    if _LAYOUT.search(text) or not _WORDS.search(text):
+        return False
+    return bool(_END.search(text)) or not _LISTING.search(text)
