@@ -162,6 +162,46 @@ def test_ctrl_c_while_no_one_types_ends_the_program(
         assert out.count(b'\n') == 1 and b'Traceback' not in err
 
 
+@pytest.mark.parametrize('fault, stage', [
+    ('SIMRKLLM_INIT_SEGV', r'loading the language model \S+demo.rkllm with librkllmrt.so 1.2.3'),
+    ('SIMRKLLM_PREFILL_SEGV', 'reading the prompt'),
+])
+def test_crash_of_the_runtime_leaves_a_sentence(
+    fault: str, stage: str, environment: dict[str, str], picture: Path, board: list[str]
+) -> None:
+    command = [*VLM_NPU, 'chat', str(picture), *board, '-q', 'what?']
+    done = subprocess.run(
+        command, env={**environment, fault: '1'}, capture_output=True, text=True, timeout=60
+    )
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, done.stdout) == (1, '')
+    assert re.match(rf'vlm-npu: The engine ended by SIGSEGV while {stage}', last)
+    assert 'Traceback' not in done.stderr
+
+
+def test_dialogue_goes_on_after_a_crash(
+    vlm_npu: Run, picture: Path, board: list[str], tmp_path: Path
+) -> None:
+    faults = tmp_path / 'faults'
+    faults.write_text('SIMRKLLM_SEGV_AT@once=2\n')
+    with vlm_npu('chat', picture, *board, SIMNPU_FAULTS=str(faults)) as session:
+        session.expect(PROMPT)
+        assert 'The engine ended by SIGSEGV' in session.ask('what do you see?')
+        assert 'I see' in session.ask('what do you see?')
+        session.press(CTRL_D)
+        assert session.end() == 1
+
+
+def test_answer_that_repeats_itself_says_that_it_was_cut(
+    environment: dict[str, str], picture: Path, board: list[str]
+) -> None:
+    command = [*VLM_NPU, 'chat', str(picture), *board, '-q', 'what?', '--new-tokens', '200']
+    done = subprocess.run(
+        command, env={**environment, **ENDLESS}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and 'cut, because it repeated itself, ' in done.stderr
+
+
 def test_markdown_is_rendered(vlm_npu: Run, picture: Path, board: list[str]) -> None:
     answer = '# Scene\n\n- a **red** cone\n- a <b> tag'
     with vlm_npu('chat', picture, *board, SIMRKLLM_ANSWER=answer) as session:

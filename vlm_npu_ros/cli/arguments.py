@@ -67,6 +67,11 @@ def add_ask_parser(
         '--temperature', type=float, default=0.0, metavar='T',
         help='0 = always the likeliest token (default)',
     )
+    add(
+        '--isolation', choices=('auto', 'process', 'none'), default='auto',
+        help='where models run: in a process of their own, which may crash, or in this one '
+        '(default: auto = as the backend needs)',
+    )
     add_backend_options(parser)
     add('--info', action='store_true', help='print what is loaded')
     add('--quiet', action='store_true', help='print answers and errors only')

@@ -15,7 +15,7 @@ from vlm_npu_ros.cli.lines import is_typed, Line, lines, read_line
 from vlm_npu_ros.cli.loaded import load
 from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.cli.views import read
-from vlm_npu_ros.engine.errors import ImageError, RequestError, VlmError
+from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, RequestError, VlmError
 from vlm_npu_ros.engine.types import FinishReason
 
 _FRAMES = 8
@@ -56,7 +56,7 @@ def _talk(args: argparse.Namespace, paths: Sequence[Path]) -> int:
     # Before the models, which may take long, so that a missing picture is an error at once.
     pictures = read(paths, args.frames) if paths else None
     settings = engine_settings(args)
-    loaded = load(settings, screen)
+    loaded = load(settings, screen, args.isolation)
     engine = loaded.engine
     screen.note(loaded.describe())
     new_tokens = longest_answer(args, engine.context)
@@ -101,7 +101,10 @@ class _Session:
         for line in asked:
             try:
                 answer = self._dialogue.take(line)
-            except (RequestError, ImageError) as error:
+            except (RequestError, ImageError, BackendCrashedError) as error:
+                # The models that crashed are loaded again, if they have a process of their own.
+                if isinstance(error, BackendCrashedError) and not self._typed:
+                    raise
                 self._tell_error(line, error)
                 status = 1
             else:

@@ -12,8 +12,7 @@ from vlm_npu_ros.cli.lines import Line
 from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.cli.views import encoded, Pictures, read, View
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
-from vlm_npu_ros.engine.interface import FittedRequest
-from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.types import (
     FinishReason,
     GenerationFigures,
@@ -32,7 +31,7 @@ class Dialogue:
 
     def __init__(
         self,
-        engine: LocalEngine,
+        engine: Engine,
         screen: ChatScreen,
         frames: int,
         max_new_tokens: int,
@@ -119,6 +118,7 @@ class Dialogue:
             last.finish_reason or FinishReason.ERROR,
             first_token if text else None,
             last.figures,
+            memory_mb(self._engine.memory),
         )
 
 
@@ -129,6 +129,7 @@ class ChatAnswer:
 
     first_token_seconds: from the question to the first piece of text; None if there was no text.
     figures: None if it ended without any.
+    memory_mb: of all processes; None = unknown.
     """
 
     question: str
@@ -136,6 +137,7 @@ class ChatAnswer:
     finish_reason: FinishReason
     first_token_seconds: float | None
     figures: GenerationFigures | None
+    memory_mb: float | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -153,9 +155,8 @@ class ChatAnswer:
             prefill, decode = rates(self.figures)
             parts.append(f'{self.figures.prompt_tokens} tokens read at {prefill:.0f}/s')
             parts.append(f'{self.figures.new_tokens} written at {decode:.0f}/s')
-        memory = memory_mb()
-        if memory is not None:
-            parts.append(f'memory {memory:.0f} MB')
+        if self.memory_mb is not None:
+            parts.append(f'memory {self.memory_mb:.0f} MB')
         return ', '.join(parts)
 
     def record(self) -> dict[str, Any]:
@@ -165,7 +166,7 @@ class ChatAnswer:
             'answer': self.text,
             'finish_reason': self.finish_reason.value,
             'first_token_seconds': self.first_token_seconds,
-            'memory_mb': memory_mb(),
+            'memory_mb': self.memory_mb,
         }
         if self.figures:
             prefill, decode = rates(self.figures)
@@ -181,10 +182,14 @@ def rates(figures: GenerationFigures) -> tuple[float, float]:
     return prefill, decode
 
 
-def memory_mb() -> float | None:
-    """Return the memory that this process holds (RSS), in 10^6 bytes; None without psutil."""
+def memory_mb(others: int) -> float | None:
+    """
+    Return the memory that this process holds (RSS), in 10^6 bytes; None without psutil.
+
+    others: bytes of other processes that count, too.
+    """
     try:
         import psutil
     except ImportError:
         return None
-    return float(psutil.Process().memory_info().rss / 1e6)
+    return float((psutil.Process().memory_info().rss + others) / 1e6)

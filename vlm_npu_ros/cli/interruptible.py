@@ -8,14 +8,14 @@ import os
 import signal
 
 from vlm_npu_ros.engine.generation import Cancellation
-from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
 
 _PATIENCE = 3.0  # seconds that a runtime has to end an answer that was given up
 
 
-def generate(engine: LocalEngine, request: GenerationRequest) -> Iterator[Chunk]:
+def generate(engine: Engine, request: GenerationRequest) -> Iterator[Chunk]:
     """
     Yield the chunks of an answer, in the main thread; Ctrl-C ends it as CANCELLED.
 
@@ -33,7 +33,7 @@ def generate(engine: LocalEngine, request: GenerationRequest) -> Iterator[Chunk]
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         # The model runs in a thread of its own: no signal can meet it while it holds a lock.
-        chunks.run(lambda: engine.write(request, cancelled), 'answer')
+        chunks.run(lambda: engine.write_out(request, cancelled), 'answer')
         yield from chunks
     finally:
         cancelled.set()

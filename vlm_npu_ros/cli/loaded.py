@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 import time
 
 from vlm_npu_ros.cli.screen import ChatScreen
+from vlm_npu_ros.engine.interface import Engine
+from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import load_engine
-from vlm_npu_ros.engine.local import LocalEngine
-from vlm_npu_ros.engine.progress import Caution, Event, Loading
+from vlm_npu_ros.engine.process import StageLimits
+from vlm_npu_ros.engine.progress import Caution, Event, Loading, Progress
+from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.settings import EngineSettings
 
 
@@ -32,7 +35,7 @@ class ModelFile:
 class Loaded:
     """An engine that is ready, and the files that are in it."""
 
-    engine: LocalEngine
+    engine: Engine
     backend: str
     files: tuple[ModelFile, ...]
 
@@ -49,8 +52,13 @@ class Loaded:
         yield f'context         {self.engine.context} tokens, {new_tokens} of them for an answer'
 
 
-def load(settings: EngineSettings, screen: ChatScreen) -> Loaded:
-    """Load the models; print what the operator should look at."""
+def load(settings: EngineSettings, screen: ChatScreen, isolation: str = 'auto') -> Loaded:
+    """
+    Load the models; print what the operator should look at.
+
+    isolation: process, none, or auto = a process of their own for models that may crash it.
+    """
+    isolated = isolation == 'process' or isolation == 'auto' and find(settings.backend).isolated
     files: list[ModelFile] = []
 
     def end_of_step() -> None:
@@ -65,6 +73,16 @@ def load(settings: EngineSettings, screen: ChatScreen) -> Loaded:
             screen.note(str(event))
 
     with screen.busy('Loading the models'):
-        engine = load_engine(settings, progress)
+        engine = _engine(settings, isolated, progress, screen.note)
         end_of_step()
     return Loaded(engine, settings.backend, tuple(files))
+
+
+def _engine(
+    settings: EngineSettings, isolated: bool, progress: Progress, log: Callable[[str], None]
+) -> Engine:
+    if not isolated:
+        return load_engine(settings, progress)
+    engine = IsolatedEngine(settings, limits=StageLimits(), progress=progress, log=log)
+    engine.load()
+    return engine

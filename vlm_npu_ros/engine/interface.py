@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -155,6 +155,12 @@ class Engine(ABC):
         with self.generate(request) as generation:
             cancelled.add_callback(generation.cancel)
             yield from generation
+
+    def write_out(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
+        """Answer as `write` does, but end a cancelled answer with the model's own last chunk."""
+        return self.write(request, cancelled)
 
     def answer(self, request: GenerationRequest) -> str:
         """Generate the whole answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 import functools
 import itertools
@@ -143,6 +143,13 @@ class IsolatedEngine(Engine):
     def generate(self, request: GenerationRequest) -> Generation:
         """Let the child write an answer, as soon as a child is ready."""
         return StreamedGeneration(functools.partial(self._begin, request))
+
+    def write_out(
+        self, request: GenerationRequest, cancelled: Cancellation
+    ) -> Iterator[Chunk]:
+        chunks: Stream[Chunk] = Stream()
+        self._begin(request, chunks, cancelled, None)
+        yield from chunks
 
     def _begin(
         self,

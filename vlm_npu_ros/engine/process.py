@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation
-from vlm_npu_ros.engine.progress import Progress
+from vlm_npu_ros.engine.progress import Loading, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest
@@ -297,6 +297,8 @@ class EngineProcess:
             return
         self._heard = self._alive
         if kind == 'progress':
+            if isinstance(values[0], Loading):
+                self._loading.stage = f'loading the {values[0].describe()}'
             self._progress(values[0])
         elif kind in ('ready', 'failed'):
             del self._jobs[0]
@@ -350,9 +352,11 @@ class EngineProcess:
         self._logger.join()
         with self._lock:
             stages = ' and '.join(job.stage for job in self._jobs.values()) or 'it was idle'
+            restarted = '' if 0 in self._jobs else ', it is being restarted'
             self._end = self._end or BackendCrashedError(
-                f'The engine ended by {_described(status)} while {stages}, it is being restarted; '
-                f'its last words: {" | ".join(self._lines) or "none"}'
+                f'The engine ended by {_described(status)} while {stages}{restarted}; '
+                f'its last words: {" | ".join(self._lines) or "none"}',
+                'Run `vlm-npu doctor`: do runtime, models, driver and memory go together?',
             )
             for job in self._jobs.values():
                 job.told.end(copy(self._end))
@@ -368,5 +372,11 @@ def _shapes(request: GenerationRequest) -> list[tuple[int, ...]]:
 def _described(status: int) -> str:
     if status >= 0:
         return f'exit status {status}'
-    hint = ' (the kernel does this when memory runs out)' if -status == signal.SIGKILL else ''
-    return f'{signal.Signals(-status).name}{hint}'
+    number = signal.Signals(-status)
+    return number.name + _HINTS.get(number, '')
+
+
+_HINTS = {
+    signal.SIGKILL: ' (the kernel does this when memory runs out)',
+    signal.SIGILL: ' (an instruction that this CPU does not have)',
+}

@@ -27,12 +27,21 @@ class Caution(Event):
 
 @dataclass(frozen=True)
 class Loading(Event):
-    """A model file is about to be loaded; text: 'vision encoder' or 'language model'."""
+    """
+    A model file is about to be loaded.
+
+    text: 'vision encoder' or 'language model'. runtime: the library that loads it; '' = unnamed.
+    """
 
     path: Path
+    runtime: str = ''
+
+    def describe(self) -> str:
+        """Name the model, its file and what loads it."""
+        return f'{self.text} {self.path}' + (f' with {self.runtime}' if self.runtime else '')
 
     def __str__(self) -> str:
-        return f'Loading {self.text} {self.path}'
+        return f'Loading {self.describe()}'
 
 
 Progress = Callable[[Event], None]

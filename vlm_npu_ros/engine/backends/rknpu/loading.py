@@ -42,13 +42,13 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     runtime = identified(board, settings.options)
     progress(Event(f'Runtime {runtime.path}: version {runtime.version}, {runtime.evidence}'))
     _raise_file_limit()
-    progress(Loading('vision encoder', encoder_path))
+    progress(Loading('vision encoder', encoder_path, f'librknnrt.so {board.librknnrt}'))
     options = board.complete(settings.options)
     encoder = RknnEncoder(
         encoder_path, profile, platform=board.soc or '',
         core_mask=None if options.core_mask < 0 else options.core_mask,
     )
-    progress(Loading('language model', language_path))
+    progress(Loading('language model', language_path, f'librkllmrt.so {runtime.version}'))
     try:
         language_model = RkllmLanguageModel(
             RkllmLibrary(runtime), language_path, profile,
