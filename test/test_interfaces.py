@@ -7,6 +7,7 @@ import re
 
 ROOT = Path(__file__).parents[1]
 KNOWN = Path(__file__).parent / 'data' / 'interfaces.txt'
+FILES = sorted(p for kind in ('action', 'msg', 'srv') for p in (ROOT / kind).iterdir())
 
 
 def test_fields_types_and_constants_are_the_known_ones() -> None:
@@ -17,11 +18,17 @@ def test_fields_types_and_constants_are_the_known_ones() -> None:
     CHANGELOG.md: older programs cannot talk to a node with other types.
     """
     found = ''
-    for path in sorted(p for kind in ('action', 'msg', 'srv') for p in (ROOT / kind).iterdir()):
+    for path in FILES:
         text = re.sub(' *#.*', '', path.read_text())
         lines = (' '.join(line.split()) for line in text.splitlines())
         found += f'[{path.relative_to(ROOT)}]\n' + ''.join(f'{line}\n' for line in lines if line)
     assert found == KNOWN.read_text()
+
+
+def test_a_comment_is_in_the_line_of_its_field() -> None:
+    """`ros2 interface show` leaves comments out, but shows the later lines of long ones."""
+    for path in FILES:
+        assert not re.findall('^ +#.*', path.read_text(), re.MULTILINE), path.name
 
 
 def test_service_and_action_agree_in_all_but_feedback() -> None:

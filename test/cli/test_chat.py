@@ -246,7 +246,7 @@ def test_json(picture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert first['about'] == [str(picture)] and first['frame_seconds'] == []
     assert first['image_tokens'] == 64 < first['prompt_tokens']
     assert second['image_tokens'] == 0 < second['prompt_tokens'] < 32
-    for name in ('first_token_seconds', 'prefill_seconds', 'decode_seconds', 'memory_mb',
+    for name in ('first_token_seconds', 'prefill_seconds', 'decode_seconds', 'memory_bytes',
                  'prefill_tokens_per_second', 'decode_tokens_per_second', 'new_tokens'):
         assert first[name] > 0
     assert failed['error_code'] == 9503 and '/no.png' in failed['error']

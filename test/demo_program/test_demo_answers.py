@@ -31,7 +31,7 @@ def answer(**result: Any) -> DemoAnswer:
         answer='It is red.',
         header=Header(stamp=Time(sec=5, nanosec=10), frame_id='camera'),
         frame_age=Duration(sec=1, nanosec=250_000_000),
-        stats=GenerationStats(first_token_ms=31.4, tokens_per_second=99.6),
+        stats=GenerationStats(first_token_seconds=0.0314, tokens_per_second=99.6),
     )
     for name, value in result.items():
         setattr(response, name, value)

@@ -182,7 +182,7 @@ def test_typed_answer_ends_sooner_than_text(active_node: MakeNode, robot: Robot)
     text = robot.ask(question='is the path clear?')
     typed = robot.ask(question='is the path clear?', answer_type=1)
     assert (text.answer, typed.choice) == (said, 'yes')
-    assert text.stats.total_ms >= 3 * typed.stats.total_ms
+    assert text.stats.total_seconds >= 3 * typed.stats.total_seconds
 
 
 def test_sentences_are_published_as_they_end(active_node: MakeNode, robot: Robot) -> None:
@@ -237,7 +237,9 @@ def test_not_before_waits_for_the_frame(active_node: MakeNode, robot: Robot) -> 
     frame = robot.publish()
     outcome = robot.result_of(goal)()
     assert outcome.result.header.stamp == frame.header.stamp
-    assert outcome.result.stats.frame_wait_ms > 0
+    stats = outcome.result.stats
+    assert 0 < stats.frame_wait_seconds <= stats.first_token_seconds <= stats.total_seconds < 60
+    assert stats.memory_bytes > 2**20
 
 
 @timing
@@ -247,8 +249,8 @@ def test_cached_embedding_costs_the_question_nothing(active_node: MakeNode, robo
     feed = node._feeds['camera']
     wait_until(lambda: feed.frame is not None)
     stats = robot.ask(question='what?').stats
-    assert stats.encode_ms == stats.frame_wait_ms == 0.0
-    assert stats.first_token_ms < within(300)
+    assert stats.encode_seconds == stats.frame_wait_seconds == 0.0
+    assert stats.first_token_seconds < within(0.3)
 
 
 @timing

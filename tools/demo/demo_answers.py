@@ -59,7 +59,7 @@ class DemoAnswer:
     @property
     def first_token(self) -> str:
         """Time from the question to the first piece."""
-        return f'{self.result.stats["first_token_ms"]:.0f} ms'
+        return f'{1000 * self.result.stats["first_token_seconds"]:.0f} ms'
 
     @property
     def rate(self) -> str:

@@ -166,8 +166,8 @@ def _remarks(answer: Answer) -> list[str]:
     stats = answer.stats
     if stats['new_tokens']:
         lines.append(
-            f'first token {stats["first_token_ms"]:.0f} ms, {stats["new_tokens"]} tokens, '
-            f'{stats["tokens_per_second"]:.0f} tokens/s'
+            f'first token {1000 * stats["first_token_seconds"]:.0f} ms, '
+            f'{stats["new_tokens"]} tokens, {stats["tokens_per_second"]:.0f} tokens/s'
         )
     if answer.dropped_turns:
         lines.append(f'turns forgotten: {answer.dropped_turns}')

@@ -118,7 +118,7 @@ class Dialogue:
             last.finish_reason or FinishReason.ERROR,
             first_token if text else None,
             last.figures,
-            memory_mb(self._engine.memory),
+            memory_bytes(self._engine.memory),
         )
 
 
@@ -129,7 +129,7 @@ class ChatAnswer:
 
     first_token_seconds: from the question to the first piece of text; None if there was no text.
     figures: None if it ended without any.
-    memory_mb: of all processes; None = unknown.
+    memory_bytes: of all processes; None = unknown.
     """
 
     question: str
@@ -137,7 +137,7 @@ class ChatAnswer:
     finish_reason: FinishReason
     first_token_seconds: float | None
     figures: GenerationFigures | None
-    memory_mb: float | None = None
+    memory_bytes: int | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -155,8 +155,8 @@ class ChatAnswer:
             prefill, decode = rates(self.figures)
             parts.append(f'{self.figures.prompt_tokens} tokens read at {prefill:.0f}/s')
             parts.append(f'{self.figures.new_tokens} written at {decode:.0f}/s')
-        if self.memory_mb is not None:
-            parts.append(f'memory {self.memory_mb:.0f} MB')
+        if self.memory_bytes is not None:
+            parts.append(f'memory {self.memory_bytes / 1e6:.0f} MB')
         return ', '.join(parts)
 
     def record(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class ChatAnswer:
             'answer': self.text,
             'finish_reason': self.finish_reason.value,
             'first_token_seconds': self.first_token_seconds,
-            'memory_mb': self.memory_mb,
+            'memory_bytes': self.memory_bytes,
         }
         if self.figures:
             prefill, decode = rates(self.figures)
@@ -182,9 +182,9 @@ def rates(figures: GenerationFigures) -> tuple[float, float]:
     return prefill, decode
 
 
-def memory_mb(others: int) -> float | None:
+def memory_bytes(others: int) -> int | None:
     """
-    Return the memory that this process holds (RSS), in 10^6 bytes; None without psutil.
+    Return the memory that this process holds (RSS), in bytes; None without psutil.
 
     others: bytes of other processes that count, too.
     """
@@ -192,4 +192,4 @@ def memory_mb(others: int) -> float | None:
         import psutil
     except ImportError:
         return None
-    return float((psutil.Process().memory_info().rss + others) / 1e6)
+    return int(psutil.Process().memory_info().rss) + others

@@ -284,21 +284,21 @@ def statistics(ask: Ask, backend: str, engine: Engine, memory: int) -> Generatio
     stats = GenerationStats(
         backend=source.backend,
         model=source.model,
-        frame_wait_ms=1000 * (ready - times.asked - times.encode),
-        encode_ms=1000 * times.encode,
-        queue_ms=1000 * (begun - ready),
-        total_ms=1000 * (ended - times.asked),
-        memory_mb=(engine.memory or memory) / 2**20,
+        frame_wait_seconds=ready - times.asked - times.encode,
+        encode_seconds=times.encode,
+        queue_seconds=begun - ready,
+        total_seconds=ended - times.asked,
+        memory_bytes=engine.memory or memory,
     )
     if times.first_piece:
-        stats.first_token_ms = 1000 * (times.first_piece - times.asked)
+        stats.first_token_seconds = times.first_piece - times.asked
     figures = ask.figures
     if figures:
         stats.image_tokens = figures.image_tokens
         stats.prompt_tokens = figures.prompt_tokens
         stats.new_tokens = figures.new_tokens
-        stats.prefill_ms = 1000 * figures.prefill_seconds
-        stats.decode_ms = 1000 * figures.decode_seconds
+        stats.prefill_seconds = figures.prefill_seconds
+        stats.decode_seconds = figures.decode_seconds
         if figures.prefill_seconds > 0:
             stats.prefill_tokens_per_second = figures.prompt_tokens / figures.prefill_seconds
         if figures.decode_seconds > 0 and figures.new_tokens > 1:
