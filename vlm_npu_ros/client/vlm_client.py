@@ -11,16 +11,23 @@ from typing import TYPE_CHECKING
 from lifecycle_msgs.srv import GetState
 import rclpy
 from rclpy.context import Context
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_default_context
-from rclpy.validate_full_topic_name import validate_full_topic_name
-from vlm_npu_ros.client.answer import Answer, AnswerFuture, AnswerStream, NodeUnavailableError
+from vlm_npu_ros.client.answer import (
+    Answer,
+    AnswerFuture,
+    AnswerStream,
+    NodeUnavailableError,
+    VlmClientError,
+)
 from vlm_npu_ros.client.ask_thread import AskThread
 from vlm_npu_ros.client.fields import AskFields
 from vlm_npu_ros.client.goal_ids import new_node_name
 from vlm_npu_ros.client.messages import Conversation, make_conversation, make_goal
+from vlm_npu_ros.client.names import full_name
+from vlm_npu_ros.client.start import explained
+from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.srv import Conversations
 
 if TYPE_CHECKING:
@@ -46,7 +53,7 @@ class NodeStatus:
 
 class VlmClient:
     """
-    Asks the node `node_name` in `namespace` what its cameras see; a context manager.
+    Asks a node what its cameras see; a context manager.
 
         with VlmClient() as vlm:
             vlm.wait_until_ready()
@@ -61,10 +68,11 @@ class VlmClient:
     callbacks of other nodes. Code that runs in its own thread (on_text of ask_async, callbacks of
     futures) must not call methods that wait: they raise RuntimeError there.
 
+    node_name, namespace: the node, `('vlm', 'robot1')` or `('/robot1/vlm')`.
     context: None = the default one if it is initialised, otherwise a new one.
     discovery_timeout: seconds to find the node and to have it accept a question, before
         NodeUnavailableError; on a busy machine DDS needs several.
-    Raises ValueError if the names cannot be those of a node.
+    Raises ValueError if the names cannot be those of a node, VlmClientError if ROS does not start.
     """
 
     def __init__(
@@ -74,28 +82,36 @@ class VlmClient:
         context: Context | None = None,
         discovery_timeout: float = 10.0,
     ) -> None:
-        self.name = '/' + '/'.join(part for part in (namespace.strip('/'), node_name) if part)
-        try:
-            validate_full_topic_name(self.name)
-        except InvalidTopicNameException as error:
-            raise ValueError(f'{self.name!r} cannot be the name of a node: {error}') from error
+        self.name = full_name(node_name, namespace)
         self._patience = discovery_timeout
         self._owns_context = context is None and not rclpy.ok()
         if self._owns_context:
             context = Context()
-            rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
         self._context = context or get_default_context()
-        # Names and remappings on the command line are for the program, not for this node.
-        self._node = Node(
-            new_node_name(), context=self._context,
-            use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
-        )
+        self._node = self._start()
         self._state = self._node.create_client(GetState, f'{self.name}/get_state')
         self._memory = self._node.create_client(Conversations, f'{self.name}/conversations')
         self._thread = AskThread(self._node, self.name, discovery_timeout, self._missing)
         self._closed = False
         # A daemon thread inside ROS code can crash the interpreter at exit.
         atexit.register(self.close)
+
+    def _start(self) -> Node:
+        try:
+            with explained():
+                if self._owns_context:
+                    rclpy.init(
+                        args=[], context=self._context,
+                        signal_handler_options=SignalHandlerOptions.NO,
+                    )
+                # Names and remappings on the command line are for the program, not for this node.
+                return Node(
+                    new_node_name(), context=self._context,
+                    use_global_arguments=False, enable_rosout=False,
+                    start_parameter_services=False,
+                )
+        except VlmError as error:
+            raise VlmClientError(str(error)) from error
 
     def __enter__(self) -> VlmClient:
         return self

@@ -19,8 +19,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
+from vlm_npu_ros.client.start import explained
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
 from vlm_npu_ros.demo.truth import scene_from_json, Truth
+from vlm_npu_ros.engine.errors import VlmError
 
 FRAME_ID = 'camera_optical_frame'
 _ENCODINGS = ('rgb8', 'bgr8')
@@ -144,16 +146,18 @@ def _jpeg(bgr: np.ndarray, encoding: str, header: Header) -> CompressedImage:
 def main() -> int:
     """Publish until SIGINT or SIGTERM."""
     stop = threading.Event()
-    # Our own handlers: rclpy's would cut the connections in the middle of a callback.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     try:
+        with explained():
+            # Our own handlers: rclpy's would cut the connections in the middle of a callback.
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+            camera = SceneCamera()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
         executor = SingleThreadedExecutor()
-        executor.add_node(SceneCamera())
+        executor.add_node(camera)
         while not stop.is_set():
             executor.spin_once(timeout_sec=0.2)
-    except (ParameterException, ValueError) as error:
+    except (ParameterException, ValueError, VlmError) as error:
         rclpy.logging.get_logger('scene_camera').fatal(str(error))
         return 1
     finally:

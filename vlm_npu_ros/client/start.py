@@ -1,0 +1,48 @@
+"""Why ROS does not start, in a sentence: for all programs of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import os
+from pathlib import Path
+
+from vlm_npu_ros.engine.errors import VlmError
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """
+    Raise VlmError, which says what is wrong, if rclpy cannot start.
+
+        with explained():
+            rclpy.init()
+            node = Node('camera')
+    """
+    try:
+        yield
+    except RuntimeError as error:  # rclpy has no public name for its RCLError
+        fault = _log_fault()
+        if fault:
+            raise VlmError(
+                f'ROS cannot write its log files: {fault}',
+                'Set ROS_LOG_DIR to a folder that this user may write',
+            ) from error
+        said = str(error).splitlines()[0].partition(', at /')[0]  # not where in rcl's source
+        raise VlmError(f'ROS does not start: {said}') from error
+
+
+def _log_fault() -> str:
+    """Say why the folder of ROS's log files cannot be used; '' if it can."""
+    folder = os.environ.get('ROS_LOG_DIR')
+    if not folder:
+        home = os.environ.get('HOME')
+        base = os.environ.get('ROS_HOME') or (home and f'{home}/.ros')
+        if not base:
+            return 'HOME is not set'
+        folder = f'{base}/log'
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f'{folder}: {error.strerror}'
+    return '' if os.access(folder, os.W_OK) else f'{folder}: this user may not write there'
