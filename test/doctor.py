@@ -25,7 +25,7 @@ class Doctor:
     def status_for(
         self, part: str, condition: Callable[[DiagnosticStatus], bool]
     ) -> DiagnosticStatus:
-        name = f'vlm: {part}'
+        name = f'/vlm: {part}'
         with self._changed:
             assert self._changed.wait_for(
                 lambda: name in self._newest and condition(self._newest[name]), PATIENCE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+import platform
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import psutil
@@ -16,11 +17,15 @@ from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
 from vlm_npu_ros.node.frames import NANOSECONDS
 
 _PERIOD = 1.0  # seconds
+_DEPTH = 10
 
 
 class Diagnostics:
     """
     Publishes a status for the engine, each of several backends and each camera, once a second.
+
+    Names begin with the full name of the node, as in `/robot1/vlm: camera front`, so that those of
+    several robots differ. hardware_id is the host name.
 
     ERROR: no question can be answered now. WARN: answers may be about an old view, missing, or not
     from the preferred backend.
@@ -45,7 +50,7 @@ class Diagnostics:
         self._max_age, self._dialogues = max_age, dialogues
         self._process = psutil.Process()
         self._last = {feed: CameraCounts() for feed in feeds}
-        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', _DEPTH)
         self._timer = node.create_timer(
             _PERIOD, self._publish, callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -144,8 +149,8 @@ class Diagnostics:
     ) -> DiagnosticStatus:
         return DiagnosticStatus(
             level=level,
-            name=f'{self._node.get_name()}: {part}',
+            name=f'{self._node.get_fully_qualified_name()}: {part}',
             message=text,
-            hardware_id=','.join(self._backends),
+            hardware_id=platform.node(),
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
