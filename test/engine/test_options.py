@@ -1,33 +1,57 @@
+"""What a setting objects to."""
+
 from __future__ import annotations
 
-from dataclasses import dataclass
+from array import array
 
-from vlm_npu_ros.engine.options import Option, option, options_of
-from vlm_npu_ros.engine.registry import all_backends
-
-
-@dataclass(frozen=True)
-class Settings:
-    wait: float = option(1.5, 'Seconds.', 0, 9, unit='s')
-    mode: str = option('fast', 'Which way.', choices=('fast', 'slow'))
-    inner: int = 3
+from vlm_npu_ros.engine.options import Option
 
 
-def test_fields_carry_their_options() -> None:
-    assert Settings() == Settings(1.5, 'fast', 3)
-    assert options_of(Settings) == {
-        'wait': Option(1.5, 'Seconds.', 0, 9, unit='s'),
-        'mode': Option('fast', 'Which way.', choices=('fast', 'slow')),
-    }
+def test_values_of_a_wrong_type_are_refused_with_what_to_write() -> None:
+    for default, value, objection in (
+        (1.5, 3, 'must be a number with a point, not 3: write 3.0'),
+        (1.5, '3', "must be a number with a point, not '3': write 3.0"),
+        (1.5, 'some', "must be a number with a point, not 'some'"),
+        (1.5, True, 'must be a number with a point, not true'),
+        (1.5, 10**400, 'must be a number with a point'),
+        (3, 4.0, 'must be a whole number, not 4.0: write 4'),
+        (3, 4.5, 'must be a whole number, not 4.5'),
+        (3, float('inf'), 'must be a whole number, not .inf'),
+        (3, False, 'must be a whole number, not false'),
+        (True, 'off', "must be true or false, not 'off': write false"),
+        (True, 1, 'must be true or false, not 1: write true'),
+        (True, 7, 'must be true or false, not 7'),
+        ('', 8, "must be text, not 8: put it in quotes, such as '8'"),
+        ('', True, "must be text, not true: put it in quotes, such as 'yes'"),
+        ('', ['a'], "must be text, not ['a']"),
+        ('', None, 'must be text, not nothing'),
+        (('',), 'left, right', "must be a list of texts, not 'left, right': "
+                               "write ['left', 'right']"),
+        (('',), array('q', [7]), "must be a list of texts, not [7]: write ['7']"),
+        (('',), [False, True], "must be a list of texts, not [false, true]: write ['no', 'yes']"),
+        (('',), None, 'must be a list of texts, not nothing'),
+    ):
+        assert Option(default, 'x').objection(value).startswith(objection), (default, value)
+    long = 'x' * 1000
+    assert len(Option(3, 'x').objection([long] * 1000)) < 300
 
 
-def test_options_of_all_backends_are_sound() -> None:
-    for backend in all_backends():
-        for name, known in options_of(backend.settings).items():
-            where = f'{backend.name}.{name}'
-            assert known.about.endswith('.'), where
-            assert type(known.default) in (bool, int, float, str, tuple), where
-            assert (known.low is None) == (known.high is None), where
-            if known.low is not None and known.high is not None:
-                assert known.low <= known.default <= known.high, where
-            assert not known.choices or known.default in known.choices, where
+def test_right_values_are_taken() -> None:
+    for default, value in (
+        (1.5, 3.0), (3, 4), (True, False), ('', 'a'), (('',), ['a', 'b']), (['a'], ('b',)),
+        (('',), []), (('',), array('d')),
+    ):
+        assert Option(default, 'x').objection(value) == ''
+
+
+def test_limits_and_choices() -> None:
+    seconds = Option(1.0, 'x', 0.0, 60.0, least=0.01, unit='s')
+    assert seconds.objection(61.0) == 'must be from 0 to 60 s, not 61.0'
+    assert seconds.objection(0.001) == 'must be 0 or at least 0.01 s, not 0.001'
+    assert seconds.objection(float('nan')) == 'must be a finite number, not .nan'
+    assert seconds.objection(0.0) == seconds.objection(0.01) == seconds.objection(60.0) == ''
+    side = Option('left', 'x', choices=('left', 'right', 'both'))
+    assert side.objection('LEFT') == "must be left, right or both, not 'LEFT'"
+    sides = Option(('left',), 'x', choices=('left', 'right'))
+    assert sides.objection(['right', 'up']) == "must be left or right, not 'up'"
+    assert sides.objection(['', 'right']) == ''

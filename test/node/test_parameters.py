@@ -11,6 +11,8 @@ from rclpy.parameter import Parameter
 from vlm_npu_ros.node.vlm_node import VlmNode
 import yaml
 
+MakeNode = Callable[..., VlmNode]
+
 CONFIG = Path(__file__).parents[2] / 'config' / 'vlm.yaml'
 ROS_OWN = ('use_sim_time', 'start_type_description_service', 'qos_overrides')
 
@@ -25,9 +27,7 @@ def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     return flat
 
 
-def test_config_file_shows_every_parameter_with_its_default(
-    make_node: Callable[..., VlmNode],
-) -> None:
+def test_config_file_shows_every_parameter_with_its_default(make_node: MakeNode) -> None:
     shown = _flat(yaml.safe_load(CONFIG.read_text())['/**']['ros__parameters'])
     node = make_node(backend='onnx')
     node.parameters.cameras()
@@ -39,7 +39,7 @@ def test_config_file_shows_every_parameter_with_its_default(
     assert shown == declared
 
 
-def test_every_parameter_is_described(make_node: Callable[..., VlmNode]) -> None:
+def test_every_parameter_is_described(make_node: MakeNode) -> None:
     node = make_node()
     node.parameters.cameras()
     for name in node.get_parameters_by_prefix(''):
@@ -47,47 +47,120 @@ def test_every_parameter_is_described(make_node: Callable[..., VlmNode]) -> None
             assert node.describe_parameter(name).description.endswith('.'), name
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'),
-    [
-        ('max_age', -1.0),
-        ('max_age', float('nan')),
-        ('timeout', float('inf')),
-        ('encode_rate', 1e6),
-        ('queue_size', -1),
-        ('max_new_tokens', 0),
-        ('max_new_tokens', 'many'),
-        ('image_reliability', 'sometimes'),
-        ('autostart', False),
-    ],
-)
-def test_wrong_value_is_refused(
-    make_node: Callable[..., VlmNode], name: str, value: object
-) -> None:
-    node = make_node()
-    before = node.get_parameter(name).value
-    (result,) = node.set_parameters([Parameter(name, value=value)])
-    assert not result.successful
-    assert result.reason
-    assert node.get_parameter(name).value == before
+def test_wrong_value_is_refused_with_what_to_write(make_node: MakeNode) -> None:
+    node = make_node(cameras=['front'], standing_questions=['door'])
+    node.parameters.cameras()
+    node.parameters.standing()
+    for name, value, reason in (
+        ('max_age', -1.0, '-1.0'),
+        ('max_age', float('nan'), 'nan'),
+        ('timeout', float('inf'), 'inf'),
+        ('timeout', 9, 'timeout must be a number with a point, not 9: write 9.0'),
+        ('encode_rate', 1e6, '1000000.0'),
+        ('temperature', 1e-6, 'temperature must be 0 or at least 0.001, not 1e-06'),
+        ('queue_size', -1, '-1'),
+        ('queue_size', 3.0, 'write 3'),
+        ('max_new_tokens', 'many', "must be a whole number, not 'many'"),
+        ('image_reliability', 'sometimes', 'must be best_effort or reliable'),
+        ('autostart', False, 'read once, at start'),
+        ('autostart', 'on', 'write true'),
+        ('backend', 'abacus', 'must be onnx, rknpu, openai'),
+        ('backends', ['onnx', 'abacus'], "not 'abacus'"),
+        ('backends', ['onnx', 'onnx'], 'once'),
+        ('backends', 'onnx,rknpu', "write ['onnx', 'rknpu']"),
+        ('model', 'abacus', "no model profile 'abacus'"),
+        ('cameras', ['a b'], 'letters'),
+        ('cameras', ['front', 'front'], 'different'),
+        ('cameras', ['backend'], 'different'),
+        ('front.topic', 'a b', 'topic name must not'),
+        ('front.topic', 12, "'12'"),
+        ('front.transport', 'theora', 'must be raw or compressed'),
+        ('standing.door.answer_type', 'maybe', 'must be yes_no, choice or text'),
+        ('standing.door.choices', [True, False], "write ['yes', 'no']"),
+        ('standing.door.expected', False, "put it in quotes, such as 'no'"),
+        ('standing.door.expected', None, 'must be text'),
+    ):
+        before, described = node.get_parameter(name).value, node.describe_parameter(name).type
+        (result,) = node.set_parameters([Parameter(name, value=value)])
+        assert not result.successful, (name, value)
+        assert reason in result.reason and '\n' not in result.reason
+        assert node.get_parameter(name).value == before
+        assert node.describe_parameter(name).type == described
 
 
-def test_loading_parameters_are_locked_while_configured(
-    active_node: Callable[..., VlmNode],
-) -> None:
-    node = active_node()
-    results = node.set_parameters(
-        [Parameter('backend', value='onnx'), Parameter('max_age', value=2.0)]
-    )
-    assert [r.successful for r in results] == [False, True]
-    assert 'clean' in results[0].reason
+def test_loading_parameters_are_locked_while_configured(active_node: MakeNode) -> None:
+    node = active_node(standing_questions=['door'], standing__door__question='is it open?')
+    changes = [
+        Parameter('backend', value='onnx'),
+        Parameter('camera.topic', value='/elsewhere'),
+        Parameter('camera.transport', value='compressed'),
+        Parameter('standing.door.period', value=2.0),
+    ]
+    for result in node.set_parameters(changes):
+        assert not result.successful and 'clean' in result.reason
+    (result,) = node.set_parameters([Parameter('max_age', value=2.0)])
+    assert result.successful
     node.trigger_deactivate()
     node.trigger_cleanup()
-    (result,) = node.set_parameters([Parameter('backend', value='onnx')])
-    assert result.successful
+    assert all(result.successful for result in node.set_parameters(changes))
 
 
-def test_each_camera_has_a_topic_and_a_transport(make_node: Callable[..., VlmNode]) -> None:
+def test_a_dump_can_be_loaded_into_the_node_it_is_of(active_node: MakeNode) -> None:
+    node = active_node(cameras=['front', 'rear'])
+    dump = [p for n, p in node.get_parameters_by_prefix('').items() if not n.startswith(ROS_OWN)]
+    assert len(dump) > 40
+    for result in node.set_parameters(dump):
+        assert result.successful, result.reason
+
+
+def test_an_empty_list_means_none(active_node: MakeNode, make_node: MakeNode) -> None:
+    # As rcl gives it from a file, without a type; and as clients send it, with any.
+    nothing = dict.fromkeys(('backends', 'standing_questions'))
+    node = active_node(backend='scripted', **nothing)
+    assert node.state == 'active' and node.parameters.backends == ('scripted',)
+    for kind in (Parameter.Type.BOOL_ARRAY, Parameter.Type.DOUBLE_ARRAY):
+        (result,) = node.set_parameters([Parameter('backends', kind, [])])
+        assert result.successful, result.reason
+        assert node.parameters.backends == ('scripted',)
+    with pytest.raises(ValueError, match='cameras must name at least one camera'):
+        make_node(cameras=None).parameters.cameras()
+
+
+def test_names_without_effect_are_told_at_start(
+    make_node: MakeNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_node(
+        cameras=['left'], left__topik='/x', right__topic='/y', watchdig=2.0, colour='red',
+        standing__door__question='open?', openai__base_ulr='http://x', left__topic='/z',
+        qos_overrides__x='y', use_sim_time=False,
+    )
+    told = capfd.readouterr().err
+    assert told.splitlines()[0].partition('Parameters without effect: ')[2].split('; ') == [
+        'left.topik (did you mean left.topic?)',
+        'right.topic (cameras does not name right)',
+        'watchdig (did you mean watchdog?)',
+        'colour (there is no such parameter)',
+        'standing.door.question (standing_questions does not name door)',
+        'openai.base_ulr (did you mean openai.base_url?)',
+    ]
+    make_node(left__topic='/x', cameras=['left'])
+    assert 'without effect' not in capfd.readouterr().err
+
+
+def test_allowed_texts_are_described(make_node: MakeNode) -> None:
+    node = make_node()
+    node.parameters.cameras()
+    for name, allowed in (
+        ('busy', 'queue, reject or interrupt'),
+        ('openai.typed', 'logprobs'),
+        ('camera.transport', 'raw or compressed'),
+        ('backends', 'onnx, rknpu'),
+        ('temperature', '0 or at least 0.001'),
+    ):
+        assert allowed in node.describe_parameter(name).additional_constraints
+
+
+def test_each_camera_has_a_topic_and_a_transport(make_node: MakeNode) -> None:
     node = make_node(cameras=['front', 'rear'], rear__topic='/rear', rear__transport='compressed')
     front, rear = node.parameters.cameras()
     assert (front.topic, front.transport) == ('front/image_raw', 'raw')
@@ -95,7 +168,7 @@ def test_each_camera_has_a_topic_and_a_transport(make_node: Callable[..., VlmNod
 
 
 def test_files_belong_to_the_first_backend_that_is_not_a_server(
-    make_node: Callable[..., VlmNode]
+    make_node: MakeNode
 ) -> None:
     node = make_node(
         backends=['openai', 'onnx', 'scripted'], model='mine', encoder_path='see', context=512,
@@ -112,7 +185,7 @@ def test_files_belong_to_the_first_backend_that_is_not_a_server(
     assert {settings.threads for settings in (openai, onnx, scripted)} == {3}
 
 
-def test_a_server_needs_no_process_of_its_own(make_node: Callable[..., VlmNode]) -> None:
+def test_a_server_needs_no_process_of_its_own(make_node: MakeNode) -> None:
     parameters = make_node(backends=['openai', 'onnx'], isolation='process').parameters
     assert [parameters.isolated(name) for name in parameters.backends] == [False, True]
     parameters = make_node(backend='rknpu').parameters

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+import math
+import reprlib
 from typing import Any
+
+_KINDS = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number with a point',
+    str: 'text',
+    tuple: 'a list of texts',
+}
+_WORDS = {
+    'true': True, 'yes': True, 'on': True, '1': True,
+    'false': False, 'no': False, 'off': False, '0': False,
+}
+_LONGEST = 4  # items of a list in a sentence
 
 
 @dataclass(frozen=True)
@@ -16,7 +32,7 @@ class Option:
     about: a sentence that explains it.
     low, high: range of a number, inclusive; None = any number.
     least: smallest number allowed besides 0, so that division by it stays finite.
-    choices: allowed texts; () = any text.
+    choices: allowed texts, or items of a list; () = any text.
     unit: of a number, such as s or tokens/s.
     flag: option of `vlm-npu` that sets it, such as --library; '' = none.
     """
@@ -29,6 +45,44 @@ class Option:
     choices: tuple[str, ...] = ()
     unit: str = ''
     flag: str = ''
+
+    @property
+    def kind(self) -> type:
+        """Type of its values; tuple for lists."""
+        return tuple if isinstance(self.default, (list, tuple)) else type(self.default)
+
+    def objection(self, value: Any) -> str:
+        """
+        Say why it cannot have a value, and what to write instead; '' if it can.
+
+            option(1.5, 'Seconds.').objection(5)  # must be a number with a point, not 5: write 5.0
+
+        Every list may be empty, whatever type an empty list was given.
+        """
+        if not self._is_kind(value):
+            remedy = _remedy(value, self.kind)
+            said = f'must be {_KINDS[self.kind]}, not {_yaml(value)}'
+            return f'{said}: {remedy}' if remedy else said
+        if self.choices:
+            for text in filter(None, value) if self.kind is tuple else [value]:
+                if text not in self.choices:
+                    return f'must be {alternatives(self.choices)}, not {_yaml(text)}'
+        return self._objection_to_number(value) if self.kind in (int, float) else ''
+
+    def _is_kind(self, value: Any) -> bool:
+        if self.kind is tuple:
+            return isinstance(value, (list, tuple, array)) and all(type(v) is str for v in value)
+        return type(value) is self.kind
+
+    def _objection_to_number(self, value: float) -> str:
+        unit = self.unit and f' {self.unit}'
+        if not math.isfinite(value):
+            return f'must be a finite number, not {_yaml(value)}'
+        if self.low is not None and self.high is not None and not self.low <= value <= self.high:
+            return f'must be from {self.low:g} to {self.high:g}{unit}, not {value}'
+        if self.least and 0 < value < self.least:
+            return f'must be 0 or at least {self.least:g}{unit}, not {value}'
+        return ''
 
 
 def option(
@@ -48,3 +102,52 @@ def option(
 def options_of(settings: Any) -> Mapping[str, Option]:
     """Return the options of a settings dataclass by name, without its other fields."""
     return {f.name: f.metadata[Option] for f in fields(settings) if Option in f.metadata}
+
+
+def alternatives(choices: tuple[str, ...]) -> str:
+    """Join them: 'raw or compressed'."""
+    *others, last = choices
+    return f'{", ".join(others)} or {last}' if others else last
+
+
+def _yaml(value: Any) -> str:
+    """Show the value of a parameter as it is written in a file, shortened."""
+    if value is None or isinstance(value, bool):
+        return {None: 'nothing', True: 'true', False: 'false'}[value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return '.nan' if math.isnan(value) else '-.inf' if value < 0 else '.inf'
+    if isinstance(value, (list, tuple, array)):
+        more = ', ...' if len(value) > _LONGEST else ''
+        return f'[{", ".join(map(_yaml, value[:_LONGEST]))}{more}]'
+    return reprlib.repr(value)
+
+
+def _remedy(value: Any, kind: type) -> str:
+    """Say what to write for a value of a wrong type; '' if that is not known."""
+    if value is None:
+        return ''
+    if kind is tuple:
+        items = value.split(',') if isinstance(value, str) else value
+        items = items if isinstance(items, (list, tuple, array)) else [items]
+        return f'write {_yaml([_text(item) for item in items])}'
+    if isinstance(value, (list, tuple, array)):
+        return ''
+    if kind in (int, float) and isinstance(value, bool):
+        return ''
+    if kind is str:
+        return f'put it in quotes, such as {_yaml(_text(value))}'
+    meant = _number(value, kind) if kind in (int, float) else _WORDS.get(str(value).lower())
+    return '' if meant is None else f'write {_yaml(meant)}'
+
+
+def _text(value: Any) -> str:
+    """Return the text that a value was probably meant to be: YAML reads yes as true."""
+    return ('no', 'yes')[value] if isinstance(value, bool) else str(value).strip()
+
+
+def _number(value: Any, kind: type) -> float | None:
+    try:
+        number = float(value)
+        return kind(number) if kind is float or number.is_integer() else None
+    except (ValueError, OverflowError):
+        return None

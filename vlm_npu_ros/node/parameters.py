@@ -6,8 +6,9 @@ Backends describe their own. config/vlm.yaml lists the same parameters; a test k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+import difflib
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -16,13 +17,14 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vlm_npu_ros.engine.backends.backend import Backend
+from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.fallback import FallbackSettings
-from vlm_npu_ros.engine.options import Option, option, options_of
-from vlm_npu_ros.engine.registry import all_backends, find
+from vlm_npu_ros.engine.models import AUTO, load_profile
+from vlm_npu_ros.engine.options import alternatives, Option, option, options_of
+from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
 from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
@@ -36,16 +38,49 @@ S = TypeVar('S')
 
 @dataclass(frozen=True)
 class _Spec(Option):
-    """A parameter; `live` ones may be set at any time, others take effect at configure."""
+    """
+    A parameter.
+
+    live: it may be set at any time; others take effect at configure.
+    read_only: only its value at start counts.
+    check: raises VlmError or ValueError for a value that cannot be used, at configure and when it
+        is set.
+    """
 
     live: bool = False
     read_only: bool = False
+    check: Callable[[Any], object] | None = None
+
+    def complaint(self, value: Any) -> str:
+        """Say what `check` has against a value; '' = nothing."""
+        try:
+            if self.check:
+                self.check(value)
+        except (VlmError, ValueError, RuntimeError) as error:  # the last one is rclpy's
+            return str(error)
+        return ''
+
+    @property
+    def type_(self) -> int:
+        """Type of its values, as in rcl_interfaces/msg/ParameterType."""
+        return int(Parameter.Type.from_parameter_value(self.default).value)
 
     @property
     def descriptor(self) -> ParameterDescriptor:
-        """Make the ROS descriptor."""
-        when = '' if self.live or self.read_only else ' Takes effect at configure.'
-        descriptor = ParameterDescriptor(description=self.about + when, read_only=self.read_only)
+        """
+        Make the ROS descriptor.
+
+        Its types are dynamic and it is never read-only, because NodeParameters checks both: a set
+        that changes nothing is accepted, as is any empty list, and reasons say what to write.
+        """
+        when = '' if self.live else ' Takes effect at configure.'
+        if self.read_only:
+            when = ' Read once, at start.'
+        descriptor = ParameterDescriptor(description=self.about + when, dynamic_typing=True)
+        if self.choices:
+            descriptor.additional_constraints = f'Must be {alternatives(self.choices)}.'
+        elif self.least:
+            descriptor.additional_constraints = f'Must be 0 or at least {self.least:g}.'
         if self.low is not None and self.high is not None:
             if isinstance(self.default, int):
                 limits = IntegerRange(from_value=int(self.low), to_value=int(self.high))
@@ -56,15 +91,18 @@ class _Spec(Option):
         return descriptor
 
 
+def _refuse_repeated(backends: Sequence[str]) -> None:
+    given = [name for name in backends if name]
+    if len(set(given)) < len(given):
+        raise ValueError(f'each must be given once, not {", ".join(given)}')
+
+
 _SPECS = {
     'autostart': _Spec(True, 'Configure and activate at startup.', read_only=True),
-    'backends': _Spec(
-        [''],
-        'Several backends instead of `backend`, in order of preference: if one fails, the next '
-        'one answers. Empty = only `backend`.',
-    ),
     'model': _Spec(
-        'demo', 'Name of a model profile, or path of a profile .yaml; auto = found from the files.'
+        'demo',
+        'Name of a model profile, or path of a profile .yaml; auto = found from the files.',
+        check=lambda model: model == AUTO or load_profile(model),
     ),
     'encoder_path': _Spec('', 'Vision encoder file; empty = that of the profile.'),
     'language_model_path': _Spec('', 'Language model file; empty = that of the profile.'),
@@ -143,11 +181,19 @@ def _specs_for(backends: Sequence[Backend]) -> dict[str, _Spec]:
     """Return all parameters except those of cameras and standing questions."""
     *others, last = (f'{backend.name} ({backend.summary})' for backend in backends)
     isolated = ', '.join(backend.name for backend in backends if backend.isolated)
+    backend_names = tuple(names())  # broken ones, too: configure says what is wrong with them
     groups = {'fallback': FallbackSettings, **{b.name: b.settings for b in backends}}
     return {
         **_SPECS,
         'backend': _Spec(
-            EngineSettings.backend, f'What runs the models: {", ".join(others)} or {last}.'
+            EngineSettings.backend, f'What runs the models: {", ".join(others)} or {last}.',
+            choices=backend_names,
+        ),
+        'backends': _Spec(
+            [''],
+            'Several backends instead of `backend`, in order of preference: if one fails, the '
+            'next one answers. Empty = only `backend`.',
+            choices=backend_names, check=_refuse_repeated,
         ),
         'isolation': _Spec(
             'auto',
@@ -168,8 +214,10 @@ class CameraSettings:
     """One camera of the parameter `cameras`."""
 
     name: str
-    topic: str
-    transport: str  # raw or compressed
+    topic: str = option('', 'Image topic of this camera.')
+    transport: str = option(
+        'raw', 'raw (sensor_msgs/Image) or compressed (CompressedImage).', choices=TRANSPORTS
+    )
 
 
 @dataclass(frozen=True)
@@ -179,7 +227,9 @@ class StandingSettings:
     name: str
     question: str = option('', 'The question.')
     camera: str = option('', 'A name in cameras, or several: front,rear; empty = the first one.')
-    answer_type: str = option('yes_no', 'yes_no, choice or text.')
+    answer_type: str = option(
+        'yes_no', 'yes_no, choice or text.', choices=('yes_no', 'choice', 'text')
+    )
     choices: tuple[str, ...] = option(('',), 'The allowed answers of the type choice.')
     expected: str = option(
         '', 'The choice for which the service succeeds; empty = yes, or the first one.'
@@ -197,18 +247,38 @@ class StandingSettings:
     )
 
 
-class NodeParameters:
-    """Declares the parameters on a node and reads them in the units of the code."""
+# Parameters that list names; prefix and settings of what is named.
+_LISTED = (
+    ('cameras', '', CameraSettings),
+    ('standing_questions', 'standing.', StandingSettings),
+)
 
-    def __init__(self, node: Node) -> None:
+
+class NodeParameters:
+    """
+    Declares the parameters on a node and reads them in the units of the code.
+
+    overrides: values at start that the node was created with, beside those of the command line.
+    Raises ValueError, which says what to write, if a value given at start is wrong. Names given
+    at start that no parameter has are logged.
+    """
+
+    def __init__(self, node: Node, overrides: Iterable[Parameter] = ()) -> None:
         self._node = node
         self.locked = False  # true while a change could not take effect
+        with node.handle:
+            given = node.handle.get_parameters(Parameter)
+        self._given = {**given, **{override.name: override for override in overrides}}
         backends = all_backends(lambda error: node.get_logger().warning(str(error)))
-        self._backends = {backend.name: backend for backend in backends}
-        self._specs = _specs_for(backends)
-        node.add_on_set_parameters_callback(self._check)  # also checks values given at startup
-        for name, spec in self._specs.items():
-            node.declare_parameter(name, spec.default, spec.descriptor)
+        self._specs: dict[str, _Spec] = {}
+        node.add_on_set_parameters_callback(self._check)
+        specs = _specs_for(backends)
+        for name, _, _ in _LISTED:
+            specs[name] = replace(specs[name], check=self._check_names)
+        self._declare(specs)
+        unused = list(self._unused())
+        if unused:
+            node.get_logger().warning(f'Parameters without effect: {"; ".join(unused)}')
 
     def __getitem__(self, name: str) -> Any:
         """Read a parameter by its full name: parameters['rknpu.library']."""
@@ -216,16 +286,8 @@ class NodeParameters:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """List the backends in order of preference; ValueError for unknown or repeated ones."""
-        names = tuple(filter(None, self['backends']))
-        if not names:
-            return (self['backend'],)
-        if len(set(names)) < len(names) or not self._backends.keys() >= set(names):
-            raise ValueError(
-                'The parameter backends must be different ones of '
-                f'{", ".join(self._backends)}, not {", ".join(names)}'
-            )
-        return names
+        """List the backends in order of preference; ValueError for repeated ones."""
+        return self._checked('backends') or (self['backend'],)
 
     def isolated(self, name: str) -> bool:
         """Tell whether a backend gets a process of its own; raise ValueError if it cannot."""
@@ -282,72 +344,93 @@ class NodeParameters:
 
     def cameras(self) -> list[CameraSettings]:
         """Declare the parameters of new cameras and read all; raise ValueError if one is wrong."""
-        names = self._names('cameras')
-        if not names:
+        cameras = self._checked('cameras')
+        if not cameras:
             raise ValueError('The parameter cameras must name at least one camera')
-        return [self._camera(name) for name in names]
-
-    def _camera(self, name: str) -> CameraSettings:
-        topic = self._declared(
-            f'{name}.topic', _Spec(f'{name}/image_raw', 'Image topic of this camera.')
-        )
-        transport = self._declared(
-            f'{name}.transport',
-            _Spec('raw', 'raw (sensor_msgs/Image) or compressed (CompressedImage).'),
-        )
-        if transport not in TRANSPORTS:
-            raise ValueError(f'{name}.transport must be one of {TRANSPORTS}, not {transport!r}')
-        if not topic:
-            raise ValueError(f'{name}.topic is empty')
-        try:
-            self._node.resolve_topic_name(topic)
-        except RuntimeError as error:
-            raise ValueError(f'{name}.topic: {error}') from error
-        return CameraSettings(name, topic, transport)
+        check = self._node.resolve_topic_name
+        return [
+            self._read(
+                name, CameraSettings, {'topic': {'default': f'{name}/image_raw', 'check': check}},
+                name=name,
+            )
+            for name in cameras
+        ]
 
     def standing(self) -> list[StandingSettings]:
         """Declare the parameters of new questions and read all; raise ValueError like cameras."""
-        read = [
-            self._read(f'standing.{name}', StandingSettings, name=name)
-            for name in self._names('standing_questions')
-        ]
         return [
-            replace(each, choices=tuple(choice for choice in each.choices if choice))
-            for each in read
+            self._read(f'standing.{name}', StandingSettings, name=name)
+            for name in self._checked('standing_questions')
         ]
 
-    def _names(self, parameter: str) -> list[str]:
-        names = [name for name in self[parameter] if name]
-        if len(set(names)) < len(names) or not all(map(self._is_name, names)):
-            raise ValueError(
-                f'The parameter {parameter} must be different names of letters, digits and _, '
-                f'not {names}'
+    def _read(
+        self,
+        group: str,
+        settings: Callable[..., S],
+        changes: Mapping[str, Mapping[str, Any]] = {},
+        **more: object,
+    ) -> S:
+        """
+        Read a settings dataclass, each option of which is a parameter of that group.
+
+        changes: fields of _Spec that differ from those of an option. more: fields of the
+        dataclass that are no options.
+        """
+        specs = {
+            name: _Spec(**{**vars(known), **changes.get(name, {})})
+            for name, known in options_of(settings).items()
+        }
+        self._declare({f'{group}.{name}': spec for name, spec in specs.items()})
+        return settings(**more, **{name: self._checked(f'{group}.{name}') for name in specs})
+
+    def _declare(self, specs: Mapping[str, _Spec]) -> None:
+        """Declare those that are new; raise ValueError if a value given at start is wrong."""
+        new = {name: s for name, s in specs.items() if not self._node.has_parameter(name)}
+        given = {name: self._given[name] for name in new if name in self._given}
+        # rcl gives an empty list neither a type nor a value.
+        empty = {
+            name for name, parameter in given.items()
+            if new[name].kind is tuple and parameter.type_ is Parameter.Type.NOT_SET
+        }
+        wrong = [
+            f'{name} {reason}' for name in given.keys() - empty
+            if (reason := new[name].objection(given[name].value))
+        ]
+        if wrong:
+            raise ValueError('; '.join(sorted(wrong)))
+        self._specs |= new
+        for name, spec in new.items():
+            self._node.declare_parameter(
+                name,
+                [''] if name in empty else spec.default,
+                spec.descriptor,
+                ignore_override=name in empty,
             )
-        return names
+
+    def _checked(self, name: str) -> Any:
+        """Read a parameter, a list as a tuple without empty texts; raise ValueError if wrong."""
+        value, spec = self[name], self._specs[name]
+        if reason := spec.complaint(value):
+            raise ValueError(f'{name}: {reason}')
+        return tuple(filter(None, value)) if spec.kind is tuple else value
+
+    def _check_names(self, given: Sequence[str]) -> None:
+        """Raise ValueError unless they are different names that no parameter has."""
+        given = [name for name in given if name]
+        if len(set(given)) < len(given) or not all(map(self._is_name, given)):
+            raise ValueError(
+                f'must be different names of letters, digits and _, not {", ".join(given)}'
+            )
 
     def _is_name(self, name: str) -> bool:
         return name.isidentifier() and name.isascii() and name not in self._specs
 
-    def _read(self, group: str, settings: Callable[..., S], **more: object) -> S:
-        """Read a settings dataclass, each option of which is a parameter of that group."""
-        values = {
-            name: self._declared(f'{group}.{name}', _Spec(**vars(known)))
-            for name, known in options_of(settings).items()
-        }
-        return settings(**more, **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.items()
-        })
-
-    def _declared(self, name: str, spec: _Spec) -> Any:
-        if not self._node.has_parameter(name):
-            try:
-                self._node.declare_parameter(name, spec.default, spec.descriptor)
-            except ParameterException as error:
-                raise ValueError(str(error)) from error
-        return self[name]
-
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
+        for change in changes:
+            # rclpy has noted the type of the new value, even if it is refused.
+            if change.name in self._specs and self._node.has_parameter(change.name):
+                descriptor = self._node.describe_parameter(change.name)
+                descriptor.type = self._specs[change.name].type_
         reason = next(filter(None, map(self._objection, changes)), '')
         return SetParametersResult(successful=not reason, reason=reason)
 
@@ -356,10 +439,44 @@ class NodeParameters:
         name, value, spec = change.name, change.value, self._specs.get(change.name)
         if spec is None:
             return ''
+        if reason := spec.objection(value):
+            return f'{name} {reason}'
+        if not self._node.has_parameter(name) or self._is_present(name, value):
+            return ''
+        if spec.read_only:
+            return f'{name} is read once, at start'
         if self.locked and not spec.live:
-            return f'{name} takes effect at configure: call cleanup first'
-        if spec.choices and value not in spec.choices:
-            return f'{name} must be one of {spec.choices}, not {value!r}'
-        if spec.least and 0 < value < spec.least:
-            return f'{name} must be 0 or at least {spec.least}, not {value}'
-        return ''
+            return f'{name} takes effect at configure: clean the node up first'
+        reason = spec.complaint(value)
+        return f'{name}: {reason}' if reason else ''
+
+    def _is_present(self, name: str, value: Any) -> bool:
+        """Tell whether a parameter has this value already."""
+        if self._specs[name].kind is tuple:
+            return [text for text in value if text] == [text for text in self[name] if text]
+        return bool(value == self[name])
+
+    def _unused(self) -> Iterator[str]:
+        """Describe the parameters that were given at start and that do not exist."""
+        listed = [
+            f'{prefix}{item}.{name}'
+            for parameter, prefix, settings in _LISTED
+            for item in self[parameter]
+            for name in options_of(settings)
+        ]
+        known = [*self._specs, *listed]
+        for given in self._given:
+            if given in known or given.startswith('qos_overrides.'):
+                continue
+            if not self._node.has_parameter(given):  # not one of rclpy's own
+                yield f'{given} ({self._explained(given, known)})'
+
+    def _explained(self, given: str, known: Sequence[str]) -> str:
+        """Say why a parameter does not exist, or what was probably meant."""
+        owner, _, option_name = given.rpartition('.')
+        for parameter, prefix, settings in _LISTED:
+            item = owner.removeprefix(prefix)
+            if option_name in options_of(settings) and self._is_name(item):
+                return f'{parameter} does not name {item}'
+        close = difflib.get_close_matches(given, known, n=1)
+        return f'did you mean {close[0]}?' if close else 'there is no such parameter'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 import functools
 import itertools
@@ -18,10 +18,13 @@ from typing import Any
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.logging import get_logger
+from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
+from vlm_npu_ros.client.start import explained
 from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.conversation import Conversations
-from vlm_npu_ros.engine.errors import InactiveError
+from vlm_npu_ros.engine.errors import InactiveError, VlmError
 from vlm_npu_ros.engine.fallback import FallbackEngine
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
@@ -42,6 +45,7 @@ from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import CachedFrame
 from vlm_npu_ros.node.io_node import IoNode, SpinThread
 from vlm_npu_ros.node.lifecycle import ManagedNode, transition
+from vlm_npu_ros.node.parameter_files import for_others
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
@@ -64,9 +68,9 @@ class VlmNode(ManagedNode):
     VlmNode must spin it, and destroy it at the end.
     """
 
-    def __init__(self, **node_options: object) -> None:
-        super().__init__('vlm', **node_options)
-        self.parameters = NodeParameters(self)
+    def __init__(self, parameter_overrides: Sequence[Parameter] = (), **more: object) -> None:
+        super().__init__('vlm', parameter_overrides=list(parameter_overrides), **more)
+        self.parameters = NodeParameters(self, parameter_overrides)
         self._io = IoNode(self)
         self._ended = threading.Event()
         self._may_come = False  # what configure failed for: it is on another machine
@@ -308,10 +312,18 @@ def _frames_changed(queue: AskQueue, evaluations: Evaluations) -> None:
 def main() -> int:
     """Run the node until SIGINT or SIGTERM."""
     stop = _stop_signals()
-    # No handlers of rclpy, which close the connections before the open questions end.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        with explained():
+            # No handlers of rclpy, which close the connections before the open questions end.
+            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+            node = VlmNode()
+    except (VlmError, ValueError) as error:
+        get_logger('vlm').fatal(str(error))
+        rclpy.try_shutdown()
+        return 1
+    for unused in for_others(sys.argv, node.get_fully_qualified_name()):
+        node.get_logger().warning(unused)
     sys.setswitchinterval(_SWITCH)
-    node = VlmNode()
     executor = MultiThreadedExecutor(_THREADS)
     executor.add_node(node)
     spinning = SpinThread(executor, node, 'spin')

@@ -1,0 +1,30 @@
+"""Parameter files that are for other nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vlm_npu_ros.node.parameter_files import for_others
+
+
+def test_files_for_other_nodes_are_told(tmp_path: Path) -> None:
+    file = tmp_path / 'robot.yaml'
+    arguments = ['vlm_node', '--ros-args', '-r', '__ns:=/left', '--params-file', str(file)]
+    for names, is_for_us in (
+        ('/**', True), ('/left/vlm', True), ('/*/vlm', True), ('/**/vlm', True), ('left/vlm', True),
+        ('vlm', False), ('/vlm', False), ('vlm_node', False), ('/*', False), ('/right/vlm', False),
+    ):
+        file.write_text(f'{names}:\n  ros__parameters:\n    max_age: 1.0\n')
+        told = list(for_others(arguments, '/left/vlm'))
+        assert bool(told) is not is_for_us, names
+    assert told == [f'{file} has parameters of /right/vlm, none of /left/vlm']
+
+
+def test_namespaces_may_be_blocks(tmp_path: Path) -> None:
+    file = tmp_path / 'robot.yaml'
+    block = 'ros__parameters: {max_age: 1.0}'
+    file.write_text(f'left:\n  vlm:\n    {block}\n  eye:\n    {block}\n')
+    arguments = ['--params-file', str(file)]
+    assert not list(for_others(arguments, '/left/vlm'))
+    (told,) = for_others(arguments, '/vlm')
+    assert told.endswith('has parameters of /left/vlm, /left/eye, none of /vlm')

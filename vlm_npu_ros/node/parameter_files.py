@@ -1,0 +1,46 @@
+"""Parameter files on the command line that have nothing for this node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from pathlib import Path
+import re
+from typing import Any
+
+import yaml
+
+_WILDCARDS = {'**': r'(/\w+)*', '*': r'/\w+'}
+
+
+def for_others(arguments: Sequence[str], node: str) -> Iterator[str]:
+    """
+    Describe the parameter files that are for other nodes only: rcl ignores them without a word.
+
+    arguments: of the program. node: its fully qualified name.
+    """
+    for flag, path in itertools.pairwise(arguments):
+        if flag == '--params-file':
+            try:
+                names = list(_nodes(yaml.safe_load(Path(path).read_text(encoding='utf-8')), ''))
+            except yaml.YAMLError:  # rcl reads what PyYAML does not
+                continue
+            if names and not any(_matches(name, node) for name in names):
+                yield f'{path} has parameters of {", ".join(names)}, none of {node}'
+
+
+def _nodes(content: Any, prefix: str) -> Iterator[str]:
+    """List the names of nodes, which may be nested in namespaces."""
+    if not isinstance(content, Mapping):
+        return
+    for key, value in content.items():
+        if key == 'ros__parameters':
+            yield prefix
+        else:
+            yield from _nodes(value, f'{prefix}/{str(key).strip("/")}')
+
+
+def _matches(name: str, node: str) -> bool:
+    tokens = name.strip('/').split('/')
+    pattern = ''.join(_WILDCARDS.get(token, f'/{re.escape(token)}') for token in tokens)
+    return re.fullmatch(pattern, node) is not None
