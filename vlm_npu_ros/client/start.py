@@ -1,4 +1,4 @@
-"""Why ROS does not start, in a sentence: for all programs of this package."""
+"""Starts ROS, and says in a sentence why that fails: for all programs of this package."""
 
 from __future__ import annotations
 
@@ -6,28 +6,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 import os
 from pathlib import Path
+import sys
 
+import rclpy
+from rclpy.context import Context
+from rclpy.signals import SignalHandlerOptions
 from vlm_npu_ros.engine.errors import VlmError
+
+_NO_LOG_FILES = '--disable-external-lib-logs'  # an argument of ROS
+
+
+def start_ros(args: list[str] | None = None, context: Context | None = None) -> None:
+    """
+    Call rclpy.init; raise VlmError, which says what is wrong, if ROS cannot start.
+
+    It sets no signal handlers: our programs have their own, because rclpy's cut the connections
+    before what is open has ended.
+    """
+    arguments = sys.argv if args is None else args
+    # Before rclpy finds it out, and prints several lines.
+    fault = '' if _NO_LOG_FILES in arguments else _log_fault()
+    if fault:
+        raise VlmError(
+            f'ROS cannot write its log files: {fault}',
+            'Set ROS_LOG_DIR to a folder that this user may write',
+        )
+    with explained():
+        rclpy.init(args=args, context=context, signal_handler_options=SignalHandlerOptions.NO)
 
 
 @contextmanager
 def explained() -> Iterator[None]:
     """
-    Raise VlmError, which says what is wrong, if rclpy cannot start.
+    Raise VlmError, which says what is wrong, if a node cannot be made.
 
+        start_ros()
         with explained():
-            rclpy.init()
             node = Node('camera')
     """
     try:
         yield
     except RuntimeError as error:  # rclpy has no public name for its RCLError
-        fault = _log_fault()
-        if fault:
-            raise VlmError(
-                f'ROS cannot write its log files: {fault}',
-                'Set ROS_LOG_DIR to a folder that this user may write',
-            ) from error
         said = str(error).splitlines()[0].partition(', at /')[0]  # not where in rcl's source
         raise VlmError(f'ROS does not start: {said}') from error
 

@@ -12,7 +12,6 @@ from lifecycle_msgs.srv import GetState
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import get_default_context
 from vlm_npu_ros.client.answer import (
     Answer,
@@ -26,7 +25,7 @@ from vlm_npu_ros.client.fields import AskFields
 from vlm_npu_ros.client.goal_ids import new_node_name
 from vlm_npu_ros.client.messages import Conversation, make_conversation, make_goal
 from vlm_npu_ros.client.names import full_name
-from vlm_npu_ros.client.start import explained
+from vlm_npu_ros.client.start import explained, start_ros
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.srv import Conversations
 
@@ -98,12 +97,9 @@ class VlmClient:
 
     def _start(self) -> Node:
         try:
+            if self._owns_context:
+                start_ros([], self._context)
             with explained():
-                if self._owns_context:
-                    rclpy.init(
-                        args=[], context=self._context,
-                        signal_handler_options=SignalHandlerOptions.NO,
-                    )
                 # Names and remappings on the command line are for the program, not for this node.
                 return Node(
                     new_node_name(), context=self._context,

@@ -16,10 +16,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
-from vlm_npu_ros.client.start import explained
+from vlm_npu_ros.client.start import explained, start_ros
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
 from vlm_npu_ros.demo.truth import scene_from_json, Truth
 from vlm_npu_ros.engine.errors import VlmError
@@ -147,9 +146,8 @@ def main() -> int:
     """Publish until SIGINT or SIGTERM."""
     stop = threading.Event()
     try:
+        start_ros()
         with explained():
-            # Our own handlers: rclpy's would cut the connections in the middle of a callback.
-            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             camera = SceneCamera()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())

@@ -20,8 +20,7 @@ from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
-from vlm_npu_ros.client.start import explained
+from vlm_npu_ros.client.start import explained, start_ros
 from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.errors import InactiveError, VlmError
@@ -313,9 +312,8 @@ def main() -> int:
     """Run the node until SIGINT or SIGTERM."""
     stop = _stop_signals()
     try:
+        start_ros()
         with explained():
-            # No handlers of rclpy, which close the connections before the open questions end.
-            rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
             node = VlmNode()
     except (VlmError, ValueError) as error:
         get_logger('vlm').fatal(str(error))

@@ -11,10 +11,11 @@ import sys
 
 import rclpy
 from rclpy.exceptions import InvalidTopicNameException
-from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rclpy.validate_topic_name import validate_topic_name
 from vlm_npu_ros.client import NodeUnavailableError, VlmClient
+from vlm_npu_ros.client.start import start_ros
+from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.mission import load_mission, Mission, MissionFileError
 from vlm_npu_ros.nav.patrol.files import save
@@ -53,13 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
         args.output.mkdir(parents=True, exist_ok=True)  # now, not after the mission
     except OSError as error:
         return _fail(f'the report cannot be written: {error}', FAULT)
-    # Our own handlers: rclpy's would cut the connections before anything is cancelled.
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        start_ros(arguments)
         return _drive(mission, args)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except NodeUnavailableError as error:
+    except (NodeUnavailableError, VlmError) as error:
         return _fail(str(error), FAULT)
     finally:
         rclpy.try_shutdown()
