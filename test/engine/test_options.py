@@ -55,3 +55,11 @@ def test_limits_and_choices() -> None:
     sides = Option(('left',), 'x', choices=('left', 'right'))
     assert sides.objection(['right', 'up']) == "must be left or right, not 'up'"
     assert sides.objection(['', 'right']) == ''
+    angle = Option(0, 'x', choices=(0, 45))
+    assert angle.objection(45) == ''
+    assert angle.objection(30) == 'must be 0 or 45, not 30'
+    span = Option('all', 'x', choices=('all', 'none'), pair=True)
+    for value in 'none', [1, 2], array('d', [-1.0, 2.5]):
+        assert span.objection(value) == ''
+    for value in 'some', [2, 1], [1], [1, 2, 3], ['a', 'b'], [], [float('nan'), 1.0]:
+        assert span.objection(value).startswith('must be all, none or [low, high], not ')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 import math
 import reprlib
@@ -32,7 +32,8 @@ class Option:
     about: a sentence that explains it.
     low, high: range of a number, inclusive; None = any number.
     least: smallest number allowed besides 0, so that division by it stays finite.
-    choices: allowed texts, or items of a list; () = any text.
+    choices: allowed texts, numbers, or items of a list; () = any.
+    pair: two numbers, the lower one first, are allowed as well: [0.0, 255.0].
     unit: of a number, such as s or tokens/s.
     flag: option of `vlm-npu` that sets it, such as --library; '' = none.
     """
@@ -42,9 +43,16 @@ class Option:
     low: float | None = None
     high: float | None = None
     least: float = 0.0
-    choices: tuple[str, ...] = ()
+    choices: tuple[Any, ...] = ()
+    pair: bool = False
     unit: str = ''
     flag: str = ''
+
+    @property
+    def allowed(self) -> str:
+        """Show the choices: 'raw or compressed'."""
+        *others, last = [*map(str, self.choices), *['[low, high]'] * self.pair]
+        return f'{", ".join(others)} or {last}' if others else last
 
     @property
     def kind(self) -> type:
@@ -59,19 +67,21 @@ class Option:
 
         Every list may be empty, whatever type an empty list was given.
         """
+        if self.pair and _is_list(value):
+            return '' if _is_pair(value) else f'must be {self.allowed}, not {_yaml(value)}'
         if not self._is_kind(value):
             remedy = _remedy(value, self.kind)
             said = f'must be {_KINDS[self.kind]}, not {_yaml(value)}'
             return f'{said}: {remedy}' if remedy else said
         if self.choices:
-            for text in filter(None, value) if self.kind is tuple else [value]:
-                if text not in self.choices:
-                    return f'must be {alternatives(self.choices)}, not {_yaml(text)}'
+            for each in filter(None, value) if self.kind is tuple else [value]:
+                if each not in self.choices:
+                    return f'must be {self.allowed}, not {_yaml(each)}'
         return self._objection_to_number(value) if self.kind in (int, float) else ''
 
     def _is_kind(self, value: Any) -> bool:
         if self.kind is tuple:
-            return isinstance(value, (list, tuple, array)) and all(type(v) is str for v in value)
+            return _is_list(value) and all(type(item) is str for item in value)
         return type(value) is self.kind
 
     def _objection_to_number(self, value: float) -> str:
@@ -104,10 +114,15 @@ def options_of(settings: Any) -> Mapping[str, Option]:
     return {f.name: f.metadata[Option] for f in fields(settings) if Option in f.metadata}
 
 
-def alternatives(choices: tuple[str, ...]) -> str:
-    """Join them: 'raw or compressed'."""
-    *others, last = choices
-    return f'{", ".join(others)} or {last}' if others else last
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple, array))  # rclpy gives numbers as an array
+
+
+def _is_pair(value: Sequence[Any]) -> bool:
+    return (
+        len(value) == 2 and all(type(item) in (int, float) for item in value)
+        and value[0] < value[1]
+    )
 
 
 def _yaml(value: Any) -> str:
@@ -116,7 +131,7 @@ def _yaml(value: Any) -> str:
         return {None: 'nothing', True: 'true', False: 'false'}[value]
     if isinstance(value, float) and not math.isfinite(value):
         return '.nan' if math.isnan(value) else '-.inf' if value < 0 else '.inf'
-    if isinstance(value, (list, tuple, array)):
+    if _is_list(value):
         more = ', ...' if len(value) > _LONGEST else ''
         return f'[{", ".join(map(_yaml, value[:_LONGEST]))}{more}]'
     return reprlib.repr(value)
@@ -128,9 +143,9 @@ def _remedy(value: Any, kind: type) -> str:
         return ''
     if kind is tuple:
         items = value.split(',') if isinstance(value, str) else value
-        items = items if isinstance(items, (list, tuple, array)) else [items]
+        items = items if _is_list(items) else [items]
         return f'write {_yaml([_text(item) for item in items])}'
-    if isinstance(value, (list, tuple, array)):
+    if _is_list(value):
         return ''
     if kind in (int, float) and isinstance(value, bool):
         return ''

@@ -23,7 +23,7 @@ from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.fallback import FallbackSettings
 from vlm_npu_ros.engine.models import AUTO, load_profile
-from vlm_npu_ros.engine.options import alternatives, Option, option, options_of
+from vlm_npu_ros.engine.options import Option, option, options_of
 from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
@@ -61,11 +61,6 @@ class _Spec(Option):
         return ''
 
     @property
-    def type_(self) -> int:
-        """Type of its values, as in rcl_interfaces/msg/ParameterType."""
-        return int(Parameter.Type.from_parameter_value(self.default).value)
-
-    @property
     def descriptor(self) -> ParameterDescriptor:
         """
         Make the ROS descriptor.
@@ -78,7 +73,7 @@ class _Spec(Option):
             when = ' Read once, at start.'
         descriptor = ParameterDescriptor(description=self.about + when, dynamic_typing=True)
         if self.choices:
-            descriptor.additional_constraints = f'Must be {alternatives(self.choices)}.'
+            descriptor.additional_constraints = f'Must be {self.allowed}.'
         elif self.least:
             descriptor.additional_constraints = f'Must be 0 or at least {self.least:g}.'
         if self.low is not None and self.high is not None:
@@ -254,6 +249,11 @@ _LISTED = (
 )
 
 
+def _plain(value: Any) -> Any:
+    """Make a tuple of a list, without the empty text that stands for none."""
+    return value if isinstance(value, (bool, int, float, str)) else tuple(v for v in value if v != '')
+
+
 class NodeParameters:
     """
     Declares the parameters on a node and reads them in the units of the code.
@@ -412,7 +412,7 @@ class NodeParameters:
         value, spec = self[name], self._specs[name]
         if reason := spec.complaint(value):
             raise ValueError(f'{name}: {reason}')
-        return tuple(filter(None, value)) if spec.kind is tuple else value
+        return _plain(value)
 
     def _check_names(self, given: Sequence[str]) -> None:
         """Raise ValueError unless they are different names that no parameter has."""
@@ -426,12 +426,12 @@ class NodeParameters:
         return name.isidentifier() and name.isascii() and name not in self._specs
 
     def _check(self, changes: list[Parameter]) -> SetParametersResult:
-        for change in changes:
-            # rclpy has noted the type of the new value, even if it is refused.
-            if change.name in self._specs and self._node.has_parameter(change.name):
-                descriptor = self._node.describe_parameter(change.name)
-                descriptor.type = self._specs[change.name].type_
         reason = next(filter(None, map(self._objection, changes)), '')
+        for change in changes if reason else ():
+            if self._node.has_parameter(change.name):
+                # rclpy has noted the type of the new value.
+                present = self._node.get_parameter(change.name).type_.value
+                self._node.describe_parameter(change.name).type = present
         return SetParametersResult(successful=not reason, reason=reason)
 
     def _objection(self, change: Parameter) -> str:
@@ -452,9 +452,7 @@ class NodeParameters:
 
     def _is_present(self, name: str, value: Any) -> bool:
         """Tell whether a parameter has this value already."""
-        if self._specs[name].kind is tuple:
-            return [text for text in value if text] == [text for text in self[name] if text]
-        return bool(value == self[name])
+        return bool(_plain(value) == _plain(self[name]))
 
     def _unused(self) -> Iterator[str]:
         """Describe the parameters that were given at start and that do not exist."""
