@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TYPE_CHECKING
 
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.pip import pip_install
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -48,7 +49,7 @@ def _load(path: Path) -> ModelProto:
     except ImportError as error:
         raise BackendUnavailableError(
             f'{path} is an ONNX file, which the Python package onnx reads: {error}',
-            "Install it: pip install onnx, or the whole converter: pip install '.[convert]'",
+            f'Install it: `{pip_install("onnx")}` (extra: vlm_npu_ros[convert])',
         ) from error
     try:
         model = onnx.load(path, load_external_data=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.pip import pip_install
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -24,7 +25,7 @@ def open_session(path: Path, threads: int) -> InferenceSession:
     except ImportError as error:
         raise BackendUnavailableError(
             f'The backend onnx needs onnxruntime: {error}',
-            'Install it: `pip install onnxruntime` or `pip install vlm_npu_ros[onnx]`',
+            f'Install it: `{pip_install("onnxruntime")}` (extra: vlm_npu_ros[onnx])',
         ) from error
     if not os.path.isfile(path):  # unlike Path.is_file, never an error
         raise ModelFileError(f'There is no model file {path}')

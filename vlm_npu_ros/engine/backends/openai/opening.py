@@ -12,6 +12,7 @@ from vlm_npu_ros.engine.backends.openai.api_key import read_key
 from vlm_npu_ros.engine.backends.openai.encoder import JpegEncoder
 from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.pip import pip_install
 from vlm_npu_ros.engine.progress import Caution, Event, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 
@@ -45,7 +46,7 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(
             f'The backend openai needs the package {error.name}',
-            "Install it: `pip install 'vlm_npu_ros[openai]'`",
+            f'Install it: `{pip_install("openai")}` (extra: vlm_npu_ros[openai])',
         ) from error
     try:
         server = Server(settings, key, lambda line: progress(Event(line)))

@@ -20,6 +20,7 @@ from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import ModelProfile
+from vlm_npu_ros.engine.pip import pip_install
 from vlm_npu_ros.engine.settings import EngineSettings
 
 OLDEST_DRIVER = (0, 9, 6)  # that can load a model
@@ -143,7 +144,8 @@ def _python(board: Board) -> Iterator[Check]:
     if there:
         yield Check('rknn-toolkit-lite2', 'ok', 'installed')
         return
-    found, remedy = 'not installed', '`pip install rknn-toolkit-lite2` (made for aarch64 only)'
+    found, command = 'not installed', pip_install('rknn-toolkit-lite2')
+    remedy = f'`{command}` (made for aarch64 only)'
     if not board.is_foreign and not _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
         found += f', and this is Python {platform.python_version()}'
         low, high = ('.'.join(map(str, version)) for version in _PYTHONS)

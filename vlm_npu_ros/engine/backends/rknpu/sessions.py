@@ -17,6 +17,7 @@ from vlm_npu_ros.engine.errors import (
     UnsupportedRuntimeError,
 )
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
+from vlm_npu_ros.engine.pip import pip_install
 
 if TYPE_CHECKING:
     from rknnlite.api import RKNNLite
@@ -51,7 +52,7 @@ def open_rknn(path: Path, core_mask: int, file: RknnFile | None) -> RKNNLite:
             f'The backend rknpu needs rknn-toolkit-lite2, which cannot be imported: {error}. It is'
             f' made for aarch64 and Python 3.7 to 3.12, this is {platform.machine()} and Python '
             f'{sys.version_info.major}.{sys.version_info.minor}',
-            'Install it: `pip install rknn-toolkit-lite2`',
+            f'Install it: `{pip_install("rknn-toolkit-lite2")}`',
         ) from error
     rknn, failure = RKNNLite(), None
     with native_log() as lines:
