@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 
 ARGUMENTS = {
     'robots': ('2', 'Number of robots'),
@@ -25,20 +24,20 @@ ARGUMENTS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    params_file = PathJoinSubstitution([FindPackageShare('vlm_npu_ros'), 'config', 'vlm.yaml'])
     return LaunchDescription([
         *[
             DeclareLaunchArgument(name, default_value=default, description=about)
             for name, (default, about) in ARGUMENTS.items()
         ],
         DeclareLaunchArgument(
-            'params_file', default_value=params_file, description='Parameters of all nodes'
+            'params_file', default_value='', description='Parameters of all (empty: defaults)'
         ),
         OpaqueFunction(function=_start),
     ])
 
 
 def _start(context: LaunchContext) -> list[Node]:
+    params_file = LaunchConfiguration('params_file').perform(context)
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     first, count = int(given['first']), int(given['robots'])
     return [
@@ -47,7 +46,7 @@ def _start(context: LaunchContext) -> list[Node]:
             executable='vlm_node',
             name='vlm',
             namespace=f'robot{number}',
-            parameters=[LaunchConfiguration('params_file'), _parameters(given)],
+            parameters=[*filter(None, [params_file]), _parameters(given)],
             output='screen',
             emulate_tty=True,
         )

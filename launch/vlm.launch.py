@@ -11,10 +11,9 @@ from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
 from vlm_npu_ros.engine.registry import names
 
 # Argument: node parameter, its type, description. An empty argument leaves it to params_file.
@@ -33,12 +32,11 @@ PARAMETERS = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    params_file = PathJoinSubstitution([FindPackageShare('vlm_npu_ros'), 'config', 'vlm.yaml'])
     return LaunchDescription([
         DeclareLaunchArgument('name', default_value='vlm', description='Name of the node'),
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node'),
         DeclareLaunchArgument(
-            'params_file', default_value=params_file, description='Parameters of the node'
+            'params_file', default_value='', description='Parameters of the node (empty: defaults)'
         ),
         *[
             DeclareLaunchArgument(
@@ -58,14 +56,14 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context: LaunchContext) -> list[Node]:
     params_file = LaunchConfiguration('params_file').perform(context)
-    if not Path(params_file).is_file():  # launch_ros would only warn
+    if params_file and not Path(params_file).is_file():  # launch_ros would only warn
         raise FileNotFoundError(f'There is no params_file {params_file}')
     return [Node(
         package='vlm_npu_ros',
         executable='vlm_node',
         name=LaunchConfiguration('name'),
         namespace=LaunchConfiguration('namespace'),
-        parameters=[params_file, _given(context)],
+        parameters=[*filter(None, [params_file]), _given(context)],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         respawn=LaunchConfiguration('respawn'),
         respawn_delay=2.0,
