@@ -32,7 +32,7 @@ def test_config_file_shows_every_parameter_with_its_default(make_node: MakeNode)
     node = make_node(backend='onnx')
     node.parameters.cameras()
     declared = {
-        name: list(p.value) if p.type_ is Parameter.Type.STRING_ARRAY else p.value
+        name: [t for t in p.value if t] if p.type_ is Parameter.Type.STRING_ARRAY else p.value
         for name, p in node.get_parameters_by_prefix('').items()
         if not name.startswith(ROS_OWN)
     }
