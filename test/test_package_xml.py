@@ -1,0 +1,40 @@
+"""package.xml declares what the package imports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+import sys
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[1]
+KEYS = {
+    'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'psutil': 'python3-psutil',
+    'rich': 'python3-rich', 'yaml': 'python3-yaml',
+}
+# Imported where they are used, with an error that says how to install them; for type checks only.
+OPTIONAL = {
+    'bond', 'google', 'nav2_msgs', 'nav2_simple_commander', 'onnx', 'onnxruntime', 'openai',
+    'rknnlite', 'ros2cli', 'typing_extensions',
+}
+
+
+def test_what_is_imported_is_declared() -> None:
+    paths = [*(ROOT / 'launch').glob('*.py'), *(ROOT / 'vlm_npu_ros').rglob('*.py')]
+    imported = set()
+    for path in paths:
+        if 'convert' in path.parts:  # not in the ROS package
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition('.')[0])
+    needed = imported - sys.stdlib_module_names - OPTIONAL - {'vlm_npu_ros'}
+    declared = {
+        element.text for element in ElementTree.parse(ROOT / 'package.xml').getroot()
+        if element.tag in ('depend', 'exec_depend')
+    }
+    assert {KEYS.get(name, name) for name in needed} <= declared
+    # What pip installs cannot be a dependency of a Debian package, which bloom makes.
+    assert not [name for name in declared if name and name.endswith('-pip')]
