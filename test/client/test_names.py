@@ -23,8 +23,9 @@ def test_a_node_is_named_with_or_without_its_namespace() -> None:
 
 def test_other_names_are_refused_in_a_sentence() -> None:
     for node, namespace in (
-        ('', ''), ('', 'left'), ('/', ''), ('//eye', ''), ('eye/', ''), ('an eye', ''), ('1eye', ''),
-        ('eye', 'bad space'), ('left//eye', ''), ('~/eye', ''), ('auge\n', ''), ('\u00e9ye', ''),
+        ('', ''), ('', 'left'), ('/', ''), ('//eye', ''), ('eye/', ''), ('an eye', ''),
+        ('1eye', ''), ('eye', 'bad space'), ('left//eye', ''),
+        ('~/eye', ''), ('auge\n', ''), ('\u00e9ye', ''),
         ('x' * 10_000, ''), ('/eye', 'left'), ('/left/eye', 'left'),
     ):
         with pytest.raises(ValueError) as caught:

@@ -154,7 +154,7 @@ def test_wrong_path_is_an_error_that_names_it(setting: str, path: str, folder: P
 
 def test_without_onnxruntime_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
-    with pytest.raises(BackendUnavailableError, match=r'pip install onnxruntime.*vlm_npu_ros\[onnx\]'):
+    with pytest.raises(BackendUnavailableError, match=r'pip install onnxruntime.*s\[onnx\]'):
         load_engine(EngineSettings())
 
 

@@ -11,7 +11,8 @@ def test_files_for_other_nodes_are_told(tmp_path: Path) -> None:
     file = tmp_path / 'robot.yaml'
     arguments = ['vlm_node', '--ros-args', '-r', '__ns:=/left', '--params-file', str(file)]
     for names, is_for_us in (
-        ('/**', True), ('/left/vlm', True), ('/*/vlm', True), ('/**/vlm', True), ('left/vlm', True),
+        ('/**', True), ('/left/vlm', True), ('/*/vlm', True), ('/**/vlm', True),
+        ('left/vlm', True),
         ('vlm', False), ('/vlm', False), ('vlm_node', False), ('/*', False), ('/right/vlm', False),
     ):
         file.write_text(f'{names}:\n  ros__parameters:\n    max_age: 1.0\n')

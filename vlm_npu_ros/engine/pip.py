@@ -12,7 +12,7 @@ def pip_install(packages: str) -> str:
     Give the command that installs packages for this Python, such as `pip install onnxruntime`.
 
     Since Ubuntu 24.04 and Debian 12, pip refuses to do so outside of a virtual environment (PEP
-    668) unless it is told to. It is told by the environment, because older versions have no option.
+    668) unless it is told to: by the environment here, because older versions have no option.
     """
     marker = Path(sysconfig.get_path('stdlib')) / 'EXTERNALLY-MANAGED'
     outside = sys.prefix == sys.base_prefix and marker.exists()

@@ -251,7 +251,9 @@ _LISTED = (
 
 def _plain(value: Any) -> Any:
     """Make a tuple of a list, without the empty text that stands for none."""
-    return value if isinstance(value, (bool, int, float, str)) else tuple(v for v in value if v != '')
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    return tuple(item for item in value if item != '')
 
 
 class NodeParameters:

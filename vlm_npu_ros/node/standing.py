@@ -169,10 +169,6 @@ def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> 
     prefix = f'standing.{settings.name}'
     if not settings.question.strip():
         raise ValueError(f'{prefix}.question is empty')
-    if settings.answer_type not in _TYPES:
-        raise ValueError(
-            f'{prefix}.answer_type must be one of {tuple(_TYPES)}, not {settings.answer_type!r}'
-        )
     # Its max_age is for the cached answer, not for a question.
     request = shared_fields(settings, 'answer_type', 'max_age')
     request.answer_type = _TYPES[settings.answer_type]

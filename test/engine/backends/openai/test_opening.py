@@ -160,7 +160,7 @@ def test_missing_package_is_named(
     for name in ('failures', 'language_model', 'server'):
         monkeypatch.delitem(sys.modules, f'vlm_npu_ros.engine.backends.openai.{name}')
     monkeypatch.setitem(sys.modules, 'openai', None)
-    with pytest.raises(BackendUnavailableError, match=r'pip install openai.*vlm_npu_ros\[openai\]'):
+    with pytest.raises(BackendUnavailableError, match=r'pip install openai.*s\[openai\]'):
         make_engine()
 
 
