@@ -65,6 +65,7 @@ class AskThread:
 
     def __init__(self, node: Node, name: str, patience: float, missing: Callable[[], str]) -> None:
         self._node = node
+        self._node_name = node.get_name()  # not later: the node may have been closed
         self._name = name
         self._patience = patience
         self._missing = missing
@@ -91,7 +92,7 @@ class AskThread:
         """Send a goal as soon as the node is found; raise VlmClientError if closed."""
         future = AnswerFuture(self._request_cancel)
         deadline = time.monotonic() + self._patience
-        goal_id = UUID(uuid=list(new_goal_id(self._node.get_name())))
+        goal_id = UUID(uuid=list(new_goal_id(self._node_name)))
         with self._lock:
             self._refuse_closed()
             self._questions.append(_Question(goal, on_text, check, future, deadline, goal_id))
