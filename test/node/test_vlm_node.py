@@ -369,7 +369,6 @@ def test_cleanup_removes_the_interfaces_and_configure_brings_them_back(
 @pytest.mark.parametrize(
     'parameters',
     [
-        {'backend': 'nothing'},
         {'backend': 'onnx', 'model': 'unknown'},
         {'backend': 'onnx', 'encoder_path': '/nowhere.onnx'},
         {'cameras': ['a', 'a']},
