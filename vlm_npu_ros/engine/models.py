@@ -240,7 +240,8 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         raise ValueError(f'{where} holds what no text can hold: {reprlib.repr(value)}')
     if kind is Path and isinstance(value, str):
         return Path(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
+    plain = isinstance(kind, type) and not arguments  # in Python 3.10 dict[int, int] is a type
+    if plain and isinstance(value, kind) and not isinstance(value, bool):
         return value
     names = {str: 'text, in quotes if necessary', int: 'a whole number', float: 'a number',
              tuple: 'a list', dict: 'a mapping'}
