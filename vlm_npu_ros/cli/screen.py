@@ -59,9 +59,10 @@ class ChatScreen:
         if self._quiet or not self._err or count < 2:
             yield lambda: None
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TimeRemainingColumn
 
-        columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        counts = '{task.completed:.0f}/{task.total:.0f}'
+        columns = ('{task.description}', BarColumn(), counts, TimeRemainingColumn())
         with Progress(*columns, console=self._err, transient=True) as progress:
             task = progress.add_task(doing, total=count)
             yield lambda: progress.advance(task)
