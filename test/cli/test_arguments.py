@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 
 import pytest
-from vlm_npu_ros.cli.arguments import engine_settings, longest_answer, Positional, told_apart
+from vlm_npu_ros.cli.arguments import (
+    CommandParser,
+    engine_settings,
+    longest_answer,
+    Positional,
+    told_apart,
+)
+from vlm_npu_ros.cli.chat import add_parsers
+from vlm_npu_ros.cli.main import main
 
 
 @pytest.mark.parametrize('arguments, found', [
@@ -21,6 +29,37 @@ from vlm_npu_ros.cli.arguments import engine_settings, longest_answer, Positiona
 ])
 def test_arguments_are_told_apart(arguments: str, found: Positional) -> None:
     assert told_apart(arguments.split()) == found
+
+
+def test_addresses_are_no_files() -> None:
+    addresses = ['rtsp://camera:554/stream', 'http://camera/a.onnx', 'file:///b.png']
+    assert told_apart(addresses).others == [*addresses[:2], Path('/b.png')]
+
+
+@pytest.mark.parametrize('arguments', [
+    'v.rknn l.rkllm a.png b.png --frames 3 --context 9 -q what',
+    'v.rknn --context 9 l.rkllm a.png --frames 3 b.png -q what',
+    '--frames 3 v.rknn -q what l.rkllm --context 9 a.png b.png',
+    '-q what --frames 3 --context 9 -- v.rknn l.rkllm a.png b.png',
+])
+def test_options_may_stand_between_arguments(arguments: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_parsers(parser.add_subparsers(parser_class=CommandParser))
+    args = parser.parse_args(['video', *arguments.split()])
+    assert args.arguments == ['v.rknn', 'l.rkllm', 'a.png', 'b.png']
+    assert (args.frames, args.context, args.question) == (3, 9, ['what'])
+
+
+@pytest.mark.parametrize('command', ['chat a.png --nothing b.png', 'models --nothing',
+                                     'inspect a.rknn --nothing b.rknn', 'ask what --nothing'])
+def test_unknown_options_are_told_with_the_usage_of_the_command(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(command.split())
+    err = capsys.readouterr().err
+    assert err.startswith(f'usage: vlm-npu {command.split()[0]} ')
+    assert 'unrecognized arguments: --nothing' in err
 
 
 def test_named_encoder_leaves_the_language_model() -> None:

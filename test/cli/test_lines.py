@@ -27,13 +27,19 @@ def test_lines(text: str, question: str, found: str, path: str | None) -> None:
     assert read_line(text) == line
 
 
+def test_addresses() -> None:
+    line = read_line('<image> http://camera/snapshot?channel=1 what is there?')
+    assert line.source == 'http://camera/snapshot?channel=1'
+    assert line.question == 'what is there?'
+
+
 def test_a_file_needs_no_known_ending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert read_line('<image> snapshot what?').path is None
+    assert read_line('<image> snapshot what?').source is None
     (tmp_path / 'snapshot').touch()
-    assert read_line('<image> snapshot what?').path == Path('snapshot')
+    assert read_line('<image> snapshot what?').source == Path('snapshot')
 
 
 def test_home_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('HOME', str(tmp_path))
-    assert read_line('<image> ~/b.png').path == tmp_path / 'b.png'
+    assert read_line('<image> ~/b.png').source == tmp_path / 'b.png'

@@ -46,8 +46,9 @@ def test_reads_questions_from_a_pipe(picture: Path) -> None:
     ('arguments', 'words'),
     [
         (['chat', '/nowhere.png'], '/nowhere.png cannot be read'),
-        (['chat', '/dev/null'], 'JPEG'),
-        (['chat', '{large}'], '1 to 64000000 pixels'),
+        (['chat', '/dev/null'], '/dev/null is not a picture'),
+        (['chat', '/dev/zero'], '/dev/zero is not a picture'),
+        (['chat', '{large}'], 'up to 256000000 pixels'),
         (['chat', '{broken}'], 'cut short'),
         (['chat', '{picture}', '--model', 'unknown'], "no model profile 'unknown'"),
         (['chat', '{picture}', '-q', 'what?', '--new-tokens', '0'], 'max_new_tokens'),

@@ -56,8 +56,8 @@ def test_on_a_simulated_board(vlm_npu: Run, video: Path, board: list[str]) -> No
 
 @pytest.mark.parametrize('arguments, words', [
     (['/nowhere.mp4'], '/nowhere.mp4 cannot be read'),
-    (['{broken}'], 'broken.avi is not a video that OpenCV can read'),
-    (['{video}', '{video}'], 'Give it alone'),
+    (['{broken}'], 'broken.avi is not a picture, and not a video that OpenCV can read'),
+    (['{video}', '{video}'], 'Give a video alone'),
     (['{video}', '--frames', '0'], '0 frames'),
 ])
 def test_errors_are_sentences(

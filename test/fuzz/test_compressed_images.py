@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage
-from vlm_npu_ros.engine.images import MAX_PIXELS
+from vlm_npu_ros.engine.image_files import MAX_PIXELS
 
 LARGE_SIDE = int(MAX_PIXELS ** 0.5) if FULL else 2000
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.models import AUTO, load_profile
 from vlm_npu_ros.engine.options import options_of
 from vlm_npu_ros.engine.registry import all_backends, find
 from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.sources import Source, source_of
 from vlm_npu_ros.engine.types import Sampling
 
 # From here on there is room for the longest answer that the known programs allow by default.
@@ -20,9 +22,11 @@ _LARGE_CONTEXT, _LONG_ANSWER = 4096, 2048
 _EPILOG = """\
 Arguments are told apart by how they end: .rknn is an encoder, .rkllm a language model, of two
 .onnx the first is the encoder and the second the language model; whole numbers after both are
-NEW_TOKENS and CONTEXT; everything else is looked at. Without models the demo model answers, which
-knows synthetic scenes only. With models of a board (.rknn, .rkllm) the profile is found from the
-files; --model names it where that fails.
+NEW_TOKENS and CONTEXT; everything else is looked at: a file, or an address such as
+http://camera/snapshot.jpg or rtsp://camera/stream. Options may stand between them.
+
+Without models the demo model answers, which knows synthetic scenes only. With models of a board
+(.rknn, .rkllm) the profile is found from the files; --model names it where that fails.
 
 In the dialogue, alone or within a question:
   <image> [PATH]  look at the picture or video again, or at another one, and start over; quote a
@@ -34,6 +38,28 @@ Ctrl-C ends an answer early; at the prompt it ends the program.
 Answers go to standard output, everything else to standard error. Exit code: 0 all questions
 were answered, 1 an error, 2 wrong use, 130 Ctrl-C.
 """
+
+
+class CommandParser(argparse.ArgumentParser):
+    """
+    Parser of a command: options may stand between arguments without a name.
+
+    What it does not know is an error with the usage of this command.
+    """
+
+    _mixes = True
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does; if something is left over, with options in between."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest and self._mixes:
+            self._mixes = False  # it calls this method
+            with contextlib.suppress(TypeError):  # of a command that takes all that follows
+                found, rest = self.parse_known_intermixed_args(args, namespace)
+            self._mixes = True
+            if rest:
+                self.error(f'unrecognized arguments: {" ".join(rest)}')
+        return found, rest
 
 
 def add_ask_parser(
@@ -103,12 +129,12 @@ def backend_settings(args: argparse.Namespace, backend: Backend) -> object:
 
 @dataclass
 class Positional:
-    """Arguments without a name; others are pictures or videos."""
+    """Arguments without a name; others are pictures, videos, or addresses of them."""
 
     encoder: str = ''
     language_model: str = ''
     numbers: list[int] = field(default_factory=list)
-    others: list[Path] = field(default_factory=list)
+    others: list[Source] = field(default_factory=list)
 
 
 def told_apart(arguments: Sequence[str], encoder: str = '') -> Positional:
@@ -119,7 +145,8 @@ def told_apart(arguments: Sequence[str], encoder: str = '') -> Positional:
     """
     found = Positional(encoder)
     for argument in arguments:
-        suffix = Path(argument).suffix.lower()
+        source = source_of(argument)
+        suffix = source.suffix.lower() if isinstance(source, Path) else ''
         if suffix == '.rknn' or (suffix == '.onnx' and not found.encoder):
             if found.encoder:
                 raise ValueError(f'two encoders: {found.encoder} and {argument}')
@@ -131,13 +158,13 @@ def told_apart(arguments: Sequence[str], encoder: str = '') -> Positional:
         elif argument.isdecimal() and found.encoder and found.language_model:
             found.numbers.append(int(argument))
         else:
-            found.others.append(Path(argument))
+            found.others.append(source)
     if len(found.numbers) > 2:
         raise ValueError(f'two numbers at most: NEW_TOKENS and CONTEXT, not {found.numbers}')
     return found
 
 
-def complete(args: argparse.Namespace) -> list[Path]:
+def complete(args: argparse.Namespace) -> list[Source]:
     """Set the options that came without their name; return the pictures or videos."""
     try:
         found = told_apart(args.arguments, args.encoder)

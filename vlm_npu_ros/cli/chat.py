@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 import json
-from pathlib import Path
 import sys
 
 from vlm_npu_ros.cli.arguments import add_ask_parser, complete, engine_settings, longest_answer
@@ -16,6 +15,7 @@ from vlm_npu_ros.cli.loaded import load
 from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.cli.views import read
 from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, RequestError, VlmError
+from vlm_npu_ros.engine.sources import shown, Source
 from vlm_npu_ros.engine.types import FinishReason
 
 _FRAMES = 8
@@ -38,23 +38,23 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _chat(args: argparse.Namespace) -> int:
-    paths = complete(args)
-    if len(paths) > 1:
-        args.wrong_use(f'one picture at a time, not {", ".join(map(str, paths))}')
-    return _talk(args, paths)
+    sources = complete(args)
+    if len(sources) > 1:
+        args.wrong_use(f'one picture at a time, not {", ".join(map(shown, sources))}')
+    return _talk(args, sources)
 
 
 def _video(args: argparse.Namespace) -> int:
-    paths = complete(args)
-    if not paths:
+    sources = complete(args)
+    if not sources:
         args.wrong_use('name a video, or pictures')
-    return _talk(args, paths)
+    return _talk(args, sources)
 
 
-def _talk(args: argparse.Namespace, paths: Sequence[Path]) -> int:
+def _talk(args: argparse.Namespace, sources: Sequence[Source]) -> int:
     screen = ChatScreen(args.quiet or args.json, hide_answers=args.json)
     # Before the models, which may take long, so that a missing picture is an error at once.
-    pictures = read(paths, args.frames) if paths else None
+    pictures = read(sources, args.frames) if sources else None
     settings = engine_settings(args)
     loaded = load(settings, screen, args.isolation)
     engine = loaded.engine
@@ -115,7 +115,8 @@ class _Session:
     def _tell(self, answer: ChatAnswer) -> None:
         if self._as_json:
             view = self._dialogue.view
-            about = {'about': [str(path) for path in view.paths], 'frame_seconds': view.seconds}
+            sources = [shown(source) for source in view.sources]
+            about = {'about': sources, 'frame_seconds': view.seconds}
             print(json.dumps({**answer.record(), **about}), flush=True)
         stopped = answer.finish_reason is FinishReason.CANCELLED
         self._screen.note('Stopped' * stopped + ', ' * stopped + answer.describe())

@@ -55,10 +55,10 @@ class Dialogue:
         Raises VlmError; an ImageError leaves the dialogue as it was.
         """
         if 'image' in line.found:
-            paths = (line.path,) if line.path else self.view.paths
-            if not paths:
+            sources = (line.source,) if line.source else self.view.sources
+            if not sources:
                 raise RequestError('There is nothing to look at', 'Name it: <image> PATH')
-            self.show(read(paths, self._frames))
+            self.show(read(sources, self._frames))
         if 'clear' in line.found:
             self._turns = ()
             self._screen.note('Forgot what was said')

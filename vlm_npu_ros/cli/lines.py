@@ -12,6 +12,7 @@ import sys
 
 from vlm_npu_ros.cli.views import is_viewable
 from vlm_npu_ros.engine.conversation import commands
+from vlm_npu_ros.engine.sources import Source, source_of
 
 _IMAGE = re.compile(r'<image>\s*(?:"([^"]+)"|\'([^\']+)\'|(\S+))')
 _BARE_WORDS = ('clear', 'exit')
@@ -25,31 +26,32 @@ class Line:
 
     question: without commands; may be ''.
     found: commands: image, clear, exit.
-    path: named by <image>; None = what is looked at already.
+    source: named by <image>; None = what is looked at already.
     """
 
     question: str
     found: frozenset[str] = frozenset()
-    path: Path | None = None
+    source: Source | None = None
 
 
 def read_line(text: str) -> Line:
     """
     Take a line apart.
 
-    What follows <image> is a path if it is quoted, ends as pictures and videos do or is a file.
+    What follows <image> is meant by it if it is quoted, an address or a file, or ends as pictures
+    and videos do.
     """
     if text.strip() in _BARE_WORDS:
         return Line('', frozenset([text.strip()]))
-    path = None
+    source = None
     match = _IMAGE.search(text)
     if match:
-        named = Path(match[1] or match[2] or match[3]).expanduser()
+        named = source_of(os.path.expanduser(match[1] or match[2] or match[3]))
         if match[3] is None or is_viewable(named):
-            path = named
+            source = named
             text = f'{text[:match.start()]}<image>{text[match.end():]}'
     question, found = commands(text)
-    return Line(question.strip(), found, path)
+    return Line(question.strip(), found, source)
 
 
 def is_typed() -> bool:

@@ -8,6 +8,7 @@ import sys
 from typing import TextIO
 
 from vlm_npu_ros.cli import ask, chat, doctor, inspect, models, parameters
+from vlm_npu_ros.cli.arguments import CommandParser
 from vlm_npu_ros.engine.errors import NotSupportedError, VlmError
 from vlm_npu_ros.engine.share import version
 
@@ -49,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='vlm-npu', description=__doc__)
     release = version() or 'of a ROS workspace'
     parser.add_argument('--version', action='version', version=f'vlm-npu {release}')
-    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+    of_command: type[argparse.ArgumentParser] = CommandParser
+    commands = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=of_command)
     chat.add_parsers(commands)
     ask.add_parser(commands)
     models.add_parser(commands)

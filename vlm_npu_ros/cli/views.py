@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-import os
 from pathlib import Path
 
 import numpy as np
 from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import read_image
+from vlm_npu_ros.engine.image_files import read_if_image
 from vlm_npu_ros.engine.interface import Engine
+from vlm_npu_ros.engine.sources import is_web, shown, Source
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.engine.video import frames_of
 
-_PICTURES = ('.jpg', '.jpeg', '.png')
-_VIDEOS = ('.mp4', '.avi', '.mov', '.mkv', '.m4v', '.mpg', '.webm')
+_ENDINGS = frozenset(f'.{ending}' for ending in (
+    'jpg jpeg png webp gif bmp tif tiff avif heic heif jp2 pgm ppm '
+    'mp4 avi mov mkv m4v mpg mpeg webm ts mts m2ts flv 3gp wmv').split())
 
 
 @dataclass(frozen=True)
 class Pictures:
     """
-    Pictures that were read from files.
+    Pictures that were read from files or addresses.
 
     rgb: (height, width, 3) uint8 each.
     seconds: of each since the start of its video; () if they are not from a video file.
     """
 
-    paths: tuple[Path, ...]
+    sources: tuple[Source, ...]
     rgb: list[np.ndarray]
     seconds: tuple[float, ...] = ()
 
@@ -37,7 +38,7 @@ class Pictures:
 class View:
     """Pictures as the language model reads them; a view may be empty."""
 
-    paths: tuple[Path, ...] = ()
+    sources: tuple[Source, ...] = ()
     images: tuple[ImageEmbedding, ...] = ()
     seconds: tuple[float, ...] = ()
 
@@ -49,39 +50,45 @@ class View:
     def keep(self, indices: Sequence[int]) -> View:
         """Make a view of some of the images."""
         seconds = tuple(self.seconds[i] for i in indices) if self.seconds else ()
-        return View(self.paths, tuple(self.images[i] for i in indices), seconds)
+        return View(self.sources, tuple(self.images[i] for i in indices), seconds)
 
     def describe(self) -> str:
         """Describe the view in a line."""
-        name = self.paths[0].name
+        name = Path(self.sources[0]).name
         if self.seconds:
             name += f': {len(self.images)} frames from {self.seconds[0]:.1f} s to '
             name += f'{self.seconds[-1]:.1f} s'
         elif self.video:
-            name += f' to {self.paths[-1].name}: {len(self.images)} frames'
+            name += f' to {Path(self.sources[-1]).name}: {len(self.images)} frames'
         tokens = sum(image.tokens for image in self.images)
         took = sum(image.encode_seconds for image in self.images)
         return f'{name}, encoded in {took:.2f} s, {tokens} tokens'
 
 
-def is_viewable(path: Path) -> bool:
-    """Return whether the path is that of a picture or video, existing or not, or of any file."""
-    return path.suffix.lower() in _PICTURES + _VIDEOS or os.path.isfile(path)
+def is_viewable(source: Source) -> bool:
+    """Return whether it is an address, any file, or ends as pictures and videos do."""
+    return isinstance(source, str) or source.suffix.lower() in _ENDINGS or source.is_file()
 
 
-def read(paths: Sequence[Path], frames: int) -> Pictures:
+def read(sources: Sequence[Source], frames: int) -> Pictures:
     """
     Read a picture, a video, or pictures that are its frames.
 
-    frames: how many to take from a video file. Raises ImageError.
+    What it is shows in its first bytes. An address that is not of a picture is a stream.
+
+    frames: how many to take from a video. Raises ImageError.
     """
-    videos = [path for path in paths if path.suffix.lower() in _VIDEOS]
-    if videos and len(paths) > 1:
-        raise ImageError(f'{videos[0]} is a video', 'Give it alone, or only pictures')
-    if videos:
-        seconds, rgb = zip(*frames_of(videos[0], frames), strict=True)
-        return Pictures(tuple(paths), list(rgb), seconds)
-    return Pictures(tuple(paths), [read_image(path) for path in paths])
+    rgb: list[np.ndarray] = []
+    for source in sources:
+        picture = None if isinstance(source, str) and not is_web(source) else read_if_image(source)
+        if picture is None and len(sources) > 1:
+            raise ImageError(
+                f'{shown(source)} is no picture', 'Give a video alone, or only pictures')
+        if picture is None:
+            seconds, of_video = zip(*frames_of(source, frames), strict=True)
+            return Pictures(tuple(sources), list(of_video), seconds)
+        rgb.append(picture)
+    return Pictures(tuple(sources), rgb)
 
 
 def encoded(engine: Engine, pictures: Pictures, screen: ChatScreen) -> View:
@@ -91,4 +98,4 @@ def encoded(engine: Engine, pictures: Pictures, screen: ChatScreen) -> View:
         for rgb in pictures.rgb:
             images.append(engine.encode(rgb))
             one_more()
-    return View(pictures.paths, tuple(images), pictures.seconds)
+    return View(pictures.sources, tuple(images), pictures.seconds)

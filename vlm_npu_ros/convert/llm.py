@@ -27,7 +27,8 @@ from vlm_npu_ros.convert.pictures import pictures_in
 from vlm_npu_ros.convert.recipes import recipe_of
 from vlm_npu_ros.convert.stages import Progress, run_stage
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.images import letterbox, read_image
+from vlm_npu_ros.engine.image_files import read_image
+from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
 from vlm_npu_ros.engine.models import ChatTemplate, ModelProfile
 

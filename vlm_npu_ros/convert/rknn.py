@@ -23,7 +23,8 @@ import numpy as np
 from vlm_npu_ros.convert.errors import CheckFailedError, ConversionError, ToolkitMissingError
 from vlm_npu_ros.convert.metadata import custom_string
 from vlm_npu_ros.engine.errors import VlmError
-from vlm_npu_ros.engine.images import letterbox, read_image
+from vlm_npu_ros.engine.image_files import read_image
+from vlm_npu_ros.engine.images import letterbox
 
 if TYPE_CHECKING:
     from vlm_npu_ros.convert.prologue import Picture

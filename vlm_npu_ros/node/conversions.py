@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import decode_image
+from vlm_npu_ros.engine.image_files import decode_image
 
 
 def to_rgb(msg: Image | CompressedImage) -> np.ndarray:

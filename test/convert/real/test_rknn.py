@@ -27,7 +27,8 @@ from vlm_npu_ros.convert.prologue import Picture
 from vlm_npu_ros.convert.stages import run_stage
 from vlm_npu_ros.convert.vision import convert_vision, VisionJob
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.images import letterbox, read_image
+from vlm_npu_ros.engine.image_files import read_image
+from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from vlm_npu_ros.engine.backends.openai.encoder import JpegEncoder, JpegImage
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import decode_image
+from vlm_npu_ros.engine.image_files import decode_image
 
 
 def test_large_picture_is_shrunk_with_its_proportions() -> None:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import jpeg_size, shrink
+from vlm_npu_ros.engine.image_formats import jpeg_size
+from vlm_npu_ros.engine.images import shrink
 from vlm_npu_ros.engine.types import ImageEmbedding
 
 _PATCH = 28  # pixels of a token's side in Qwen-VL models; others differ
@@ -31,7 +32,7 @@ class JpegImage(ImageEmbedding):
     @property
     def tokens(self) -> int:
         """About how many tokens it takes; only the server knows exactly."""
-        width, height, _ = jpeg_size(self.data[:_HEADER].tobytes())
+        width, height = jpeg_size(self.data[:_HEADER].tobytes())
         return ceil(width / _PATCH) * ceil(height / _PATCH)
 
 

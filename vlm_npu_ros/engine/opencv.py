@@ -1,0 +1,23 @@
+"""What differs between the versions of OpenCV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cv2
+
+_SILENT = 0  # LOG_LEVEL_SILENT
+# These functions moved in OpenCV 5.
+_logging = getattr(cv2.utils, 'logging', cv2)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep OpenCV from printing about what is reported as an error anyway."""
+    level = _logging.getLogLevel()
+    _logging.setLogLevel(_SILENT)
+    try:
+        yield
+    finally:
+        _logging.setLogLevel(level)
