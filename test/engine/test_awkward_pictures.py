@@ -156,6 +156,7 @@ NOT_EVERYWHERE = {'GIF', 'AVIF', 'WEBP animated'}
 OURS_ALONE = {'JPEG last bytes', 'JPEG2000 twice'}
 
 
+@pytest.mark.filterwarnings('ignore')  # Pillow's, of what is damaged
 def test_pictures_are_seen_as_pillow_sees_them_or_a_sentence_says_why_not() -> None:
     whole = {name: outcome(data) for name, data in whole_files()}
     damaged = {name: outcome(data) for name, data in damaged_files()}

@@ -16,9 +16,9 @@ RANDOM = np.random.default_rng(0).bytes(1 << 20)
 _LONGEST_MESSAGE = 1000  # characters
 _REASONS = (
     'is not known', 'depth image', 'pixels or more', 'needs a step', 'bytes of data',
-    'shares its colour', 'neither JPEG nor PNG', 'cut short', 'says that it is', 'is damaged',
-    'no header chunk', 'no frame header', 'holds no picture', 'is animated', 'scans',
-    'cannot be decoded', 'cannot be converted',
+    'shares its colour', 'no known format', 'not read here', 'cut short', 'says that it is',
+    'holds no picture', 'scans', 'grey and transparent', 'cannot be decoded',
+    'cannot be converted',
 )
 
 

@@ -116,20 +116,23 @@ def _rgb(form: Format, facts: Facts, data: bytes, flags: int) -> np.ndarray:
 
 # More than one unit of pixels, and nothing that a decoder would make of no data.
 _NOISE = b'\xa5\x5a\xc3' * 50
-_JPEG_END = b'\xff\xd9'
+_JPEG_END, _PROGRESSIVE = b'\xff\xd9', b'\xff\xc2'
 
 
 def _open_ended(form: Format, data: bytes, flags: int) -> np.ndarray:
-    """Decode a JPEG without an end marker. It is whole if what follows changes nothing."""
+    """Decode a JPEG without an end marker; raise ImageError if more is missing than that."""
     data = data.rstrip(b'\0')  # which fills a file whose end was never written
     data += b'\0' * data.endswith(b'\xff')
     try:
-        bgr, other = (_decoded(form, data + more + _JPEG_END, flags) for more in (b'', _NOISE))
+        bgr = _decoded(form, data + _JPEG_END, flags)
+        # What is missing is left grey, or coarse in a progressive one.
+        doubtful = _PROGRESSIVE in data or not np.ptp(bgr[-8:, -8:], axis=(0, 1)).any()
+        # If all is there, nothing that follows changes it.
+        if not doubtful or np.array_equal(bgr, _decoded(form, data + _NOISE + _JPEG_END, flags)):
+            return bgr
     except ImageError as error:
         raise form.cut_short(data) from error
-    if not np.array_equal(bgr, other):
-        raise form.cut_short(data)
-    return bgr
+    raise form.cut_short(data)
 
 
 def _on_white(form: Format, facts: Facts, data: bytes, reduction: int) -> np.ndarray | None:

@@ -265,11 +265,12 @@ _TURNED_AND_MIRRORED = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
 def _jpeg_2000(data: bytes) -> Facts:
-    header = data.find(b'ihdr')
-    if header < 0 or b'\xff\xd9' not in data:
+    """Read the image size segment (ITU-T T.800, A.5.1) of the code, which ends with a marker."""
+    start = data.find(b'\xff\x4f\xff\x51')
+    if start < 0 or data.find(b'\xff\xd9', start) < 0:
         raise JPEG_2000.cut_short(data)
-    height, width = struct.unpack_from('>II', data, header + 4)
-    return Facts(width, height, transparent=True)
+    right, bottom, left, top = struct.unpack_from('>4I', data, start + 8)
+    return Facts(right - left, bottom - top, transparent=True)
 
 
 def _pnm(data: bytes) -> Facts:
