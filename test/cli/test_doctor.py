@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+import platform
+import re
 import shutil
 
 import pytest
@@ -27,9 +29,23 @@ def prepare(folder: Path, **facts: object) -> list[str]:
 
 def test_healthy_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(prepare(tmp_path)) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert all(line.startswith('ok ') for line in lines)
-    assert any('NPU driver' in line and '0.9.8' in line for line in lines)
+    table, report = capsys.readouterr().out.split('\n\n')
+    assert all(line.startswith('ok ') for line in table.splitlines())
+    assert re.search('NPU driver +0.9.8', table)
+    title, fence, machine, *facts, end = report.splitlines()
+    assert (title, fence, end) == ('For a bug report:', '```', '```')
+    assert platform.python_version() in machine and platform.machine() in machine
+    assert 'ok   NPU driver: 0.9.8 (kernel 6.1.84-vendor)' in facts
+    assert len(facts) == len(table.splitlines())
+
+
+def test_report_does_not_tell_who_uses_the_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    assert main(prepare(tmp_path)) == 0
+    report = capsys.readouterr().out.split('For a bug report')[1]
+    assert str(tmp_path) not in report and '~/models/demo.rknn' in report
 
 
 @pytest.mark.parametrize('facts, name, remedy', [

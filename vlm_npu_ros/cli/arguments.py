@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_npu_ros.engine.backends.backend import Backend
+from vlm_npu_ros.engine.model_files.other_npus import refuse_rknn3
 from vlm_npu_ros.engine.models import AUTO, load_profile
 from vlm_npu_ros.engine.options import options_of
 from vlm_npu_ros.engine.registry import all_backends, find
@@ -145,6 +146,7 @@ def told_apart(arguments: Sequence[str], encoder: str = '') -> Positional:
     """
     found = Positional(encoder)
     for argument in arguments:
+        refuse_rknn3(Path(argument))
         source = source_of(argument)
         suffix = source.suffix.lower() if isinstance(source, Path) else ''
         if suffix == '.rknn' or (suffix == '.onnx' and not found.encoder):

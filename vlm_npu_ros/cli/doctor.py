@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import asdict
 import json
 import os
 from pathlib import Path
+import platform
 import sys
 import textwrap
 
@@ -15,6 +17,7 @@ from vlm_npu_ros.engine.backends.backend import Check
 from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.registry import all_backends
 from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.share import version
 
 _COLOURS = {'ok': 32, 'warn': 33, 'fail': 31}
 
@@ -66,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(listed, indent=2))
     else:
         _print_table(checks)
+        print('', *_report(checks), sep='\n')
     return int(any(check.level == 'fail' for check in checks))
 
 
@@ -82,3 +86,16 @@ def _print_table(checks: list[Check]) -> None:
                 check.remedy, 98, initial_indent=indent + '-> ', subsequent_indent=indent + '   ',
                 break_long_words=False, break_on_hyphens=False,
             ))
+
+
+def _report(checks: list[Check]) -> Iterator[str]:
+    """Yield what a bug report needs, as Markdown; the home folder shows who uses the machine."""
+    home = os.path.expanduser('~')
+    machine = f'{platform.system()} {platform.release()} {platform.machine()}'
+    python = platform.python_version()
+    yield 'For a bug report:'
+    yield '```'
+    yield f'vlm_npu_ros {version() or "of a workspace"}, Python {python}, {machine}'
+    for check in checks:
+        yield f'{check.level:4} {check.name}: {check.found}'.replace(f'{home}/', '~/')
+    yield '```'

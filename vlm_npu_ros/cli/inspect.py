@@ -96,6 +96,8 @@ def _rknn(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _rkllm(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield 'shapes', 'not known: the format is not published'
+    if facts['toolkit']:
+        yield 'toolkit', f'rkllm-toolkit {facts["toolkit"]}'
 
 
 def _onnx(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

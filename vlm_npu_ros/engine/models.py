@@ -93,6 +93,19 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """
+    What is known to go wrong with language models that one converter made.
+
+    toolkit: version of rkllm-toolkit, or its beginning. what: what they do. remedy: a sentence.
+    """
+
+    toolkit: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class ModelProfile:
     """
     A file config/models/<name>.yaml; its fields have the same names.
@@ -105,6 +118,7 @@ class ModelProfile:
     stop: texts that end an answer if the runtime misses the end token.
     repeat_penalty: of a token that was used already; 1 = none.
     min_runtime: oldest runtime that can run the model.
+    faults: what is known to go wrong with files of some converters.
     inferred: fields that no source states, such as image.dim.
     instructions: how the model is asked for one of several answers.
     """
@@ -127,6 +141,7 @@ class ModelProfile:
     repeat_penalty: float = 1.1
     min_runtime: str = ''
     published: Published | None = None
+    faults: tuple[Fault, ...] = ()
     inferred: tuple[str, ...] = ()
     instructions: Instructions = Instructions()
 

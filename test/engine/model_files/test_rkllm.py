@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from vlm_npu_ros.engine.errors import ModelFileError
-from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
+from vlm_npu_ros.engine.model_files.rkllm import check_rkllm, toolkit_of
 
 
 @pytest.mark.parametrize('content, what', [
@@ -35,3 +35,13 @@ def test_other_content_passes(tmp_path: Path) -> None:
     path = tmp_path / 'model.rkllm'
     path.write_bytes(b'\1\2\3\4' * 100)
     assert check_rkllm(path) == 400
+
+
+@pytest.mark.parametrize('end, toolkit', [
+    (b'rkllm-toolkit version: 1.3.1', '1.3.1'), (b'', ''),
+    (b'rkllm-toolkit version: 1.2.1b1\0' + bytes(5000), '1.2.1b1'),
+])
+def test_end_of_a_file_tells_its_toolkit(end: bytes, toolkit: str, tmp_path: Path) -> None:
+    path = tmp_path / 'model.rkllm'
+    path.write_bytes(b'\1\2\3\4' * 50_000 + end)
+    assert toolkit_of(path) == toolkit

@@ -13,6 +13,7 @@ from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 
 Models = tuple[VisionEncoder, LanguageModel]
+Level = Literal['ok', 'warn', 'fail']
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Check:
     """
 
     name: str
-    level: Literal['ok', 'warn', 'fail']
+    level: Level
     found: str
     remedy: str = ''
     error: type[BackendError] = UnsupportedRuntimeError

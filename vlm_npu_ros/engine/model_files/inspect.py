@@ -10,8 +10,9 @@ from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.model_files.agreement import agrees
 from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of, ONNX, RKNN
 from vlm_npu_ros.engine.model_files.onnx_graph import read_onnx
+from vlm_npu_ros.engine.model_files.other_npus import refuse_rknn3
 from vlm_npu_ros.engine.model_files.profiles import find_model, is_named, labels_of, npu_profiles
-from vlm_npu_ros.engine.model_files.rkllm import check_rkllm
+from vlm_npu_ros.engine.model_files.rkllm import check_rkllm, toolkit_of
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import AUTO, known_models, load_profile
 
@@ -57,6 +58,7 @@ def inspect_file(path: Path) -> Inspected:
     Raises ModelFileError if it is none of the three kinds or damaged, and BackendUnavailableError
     for an .onnx file where the package onnx is not installed.
     """
+    refuse_rknn3(path)
     try:
         with open(path, 'rb') as file:
             head = file.read(ENOUGH)
@@ -101,7 +103,7 @@ def _rkllm(path: Path) -> Inspected:
     return Inspected(path, 'rkllm', size, models, matched, _memory(
         size, 'size of the file; the key-value cache, which grows with the context, comes on top',
         models,
-    ), {'shapes': None})
+    ), {'shapes': None, 'toolkit': toolkit_of(path)})
 
 
 def _onnx(path: Path) -> Inspected:

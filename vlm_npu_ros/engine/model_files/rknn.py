@@ -24,6 +24,7 @@ from typing import Any
 
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.model_files.kinds import kind_of, SWAPPED
+from vlm_npu_ros.engine.model_files.other_npus import refuse_rknn3
 
 _HEADER = 64  # bytes
 _ENCRYPTED = (b'CYPTRKNN', b'RKCE')
@@ -89,10 +90,12 @@ class RknnFile:
     @classmethod
     def try_read(cls, path: Path) -> RknnFile | None:
         """Do as `read`, but return None if the file is whole and its description unreadable."""
+        refuse_rknn3(path)
         with _open(path) as data:
             if not _is_whole(path, data):
                 return None
             texts = _root_texts(data)
+        refuse_rknn3(path, texts.get(_PLATFORM, ''))
         try:
             (layout,) = json.loads(texts[_INPUT_LAYOUTS]).values()
             return cls.from_attributes(

@@ -326,3 +326,180 @@ def test_board_is_looked_at_without_models(tree: Tree) -> None:
     checks = examine(tree(), settings(encoder='', language_model=''))
     assert not failures(checks)
     assert next(c for c in checks if c.name == 'model files').level == 'warn'
+
+
+def _mainline(root: Path, kernel: str = '6.18.3-edge', rknpu: str = '') -> None:
+    """Turn a tree into one with a mainline kernel; rknpu: version of a module built for it."""
+    shutil.rmtree(root / 'sys/kernel/debug/rknpu')
+    shutil.rmtree(root / 'sys/class/devfreq')
+    write(root / 'proc/sys/kernel/osrelease', f'{kernel}\n'.encode())
+    write(root / 'sys/bus/platform/drivers/rocket/bind', b'')
+    write(root / 'dev/accel/accel0', b'')
+    (root / 'dev/dri/renderD129').rename(root / 'dev/dri/renderD128')
+    if rknpu:
+        write(root / 'sys/module/rknpu/version', f'{rknpu}\n'.encode())
+
+
+def _linked(root: Path) -> None:
+    _mainline(root)
+    (root / 'dev/rknpu').symlink_to('accel/accel0')
+
+
+def _hidden_driver(root: Path) -> None:
+    shutil.rmtree(root / 'sys/kernel')
+    write(root / 'sys/bus/platform/drivers/RKNPU/bind', b'')
+
+
+def _librknnrt(version: str) -> Callable[[Path], None]:
+    data = f'\x7fELF\0librknnrt version: {version} (abc@2024)\0'.encode()
+    return lambda root: write(root / 'usr/lib/librknnrt.so', data)
+
+
+def _lite(version: str) -> Callable[[Path], None]:
+    name = f'usr/lib/python3/dist-packages/rknn_toolkit_lite2-{version}.dist-info'
+    return lambda root: (root / name).mkdir()
+
+
+def _made_by(toolkit: str) -> Callable[[Path], None]:
+    """Let the language model end as rkllm-toolkit lets its files end."""
+    data = b'\1' * 2_000_000 + f'\0rkllm-toolkit version: {toolkit}\0\0'.encode()
+    return lambda root: write(root / 'models/demo.rkllm', data)
+
+
+def _rkllm(version: str, toolkit: str = '') -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        board_tree(root, runtime=version)
+        if toolkit:
+            _made_by(toolkit)(root)
+    return change
+
+
+def _beside(name: str) -> Callable[[Path], None]:
+    return lambda root: write(root / 'models' / name, b'\0')
+
+
+def _nothing(root: Path) -> None:
+    pass
+
+
+# The tree: facts about the board, what is changed in it. What the doctor says: the check, its
+# level, words of what it found and of what it advises.
+TREES = {
+    'rock 5b': ({}, _nothing, 'NPU driver', 'ok', '0.9.8 (kernel 6.1.84-vendor)', ''),
+    'rock 5b, cpus': ({}, _nothing, 'CPUs', 'ok', '4 5 6 7 for 3 NPU cores', ''),
+    'rk3576': ({'soc': 'rk3576'}, _nothing, 'board', 'ok', '(rk3576)', ''),
+    'rk3576, file of rk3588': (
+        {'soc': 'rk3576'}, _nothing, 'vision encoder', 'fail', 'made for rk3588', 'convert',
+    ),
+    'rk3566': ({'soc': 'rk3566'}, _nothing, 'board', 'fail', 'runs no language model', 'openai'),
+    'rk3568': ({'soc': 'rk3568'}, _nothing, 'board', 'fail', 'runs no language model', 'openai'),
+    'rk3572': ({'soc': 'rk3572'}, _nothing, 'board', 'fail', 'RKNN3', 'rkllm3-server'),
+    'rk3399': ({'soc': 'rk3399'}, _nothing, 'board', 'fail', '(rk3399)', 'another board'),
+    'mainline kernel': (
+        {}, _mainline, 'NPU driver', 'fail', 'rocket, that of the mainline', 'vendor kernel',
+    ),
+    'mainline kernel, link': (
+        {}, _linked, 'NPU driver', 'fail', 'dev/rknpu is only a link', 'vendor kernel',
+    ),
+    'mainline kernel, own module': (
+        {}, lambda root: _mainline(root, '7.0.2', '0.9.8'), 'NPU driver', 'ok', '0.9.8', '',
+    ),
+    'mainline kernel, old module': (
+        {}, lambda root: _mainline(root, '7.0.2', '0.9.3'), 'NPU driver', 'fail', '0.9.3', '0.9.8',
+    ),
+    'not root': ({}, _hidden_driver, 'NPU driver', 'warn', 'no file tells', 'debugfs'),
+    'no librknnrt': (
+        {}, lambda root: (root / 'usr/lib/librknnrt.so').unlink(), 'librknnrt.so', 'fail',
+        'the driver 0.9.8 is there', 'rknn-toolkit2',
+    ),
+    'librknnrt of 1.x': (
+        {}, _librknnrt('1.5.2'), 'runtime for the encoder', 'fail',
+        'librknnrt.so 1.5.2', 'Install librknnrt.so 2.3.2 or later',
+    ),
+    'librknnrt of 1.x, its words': (
+        {}, _librknnrt('1.5.2'), 'runtime for the encoder', 'fail',
+        'encoder of rknn-toolkit2 2.3.2: it refuses', 'with rknn-toolkit2 1.5.2',
+    ),
+    'librknnrt a little older': (
+        {}, _librknnrt('2.1.0'), 'runtime for the encoder', 'warn', 'is newer', '2.3.2',
+    ),
+    'librknnrt newer': ({}, _librknnrt('2.5.0'), 'runtime for the encoder', 'ok', '2.5.0', ''),
+    'lite newer than librknnrt': (
+        {}, _lite('2.5.0'), 'rknn-toolkit-lite2', 'warn', 'newer than librknnrt.so 2.3.2', 'same',
+    ),
+    'lite as librknnrt': ({}, _lite('2.3.2'), 'rknn-toolkit-lite2', 'ok', '2.3.2', ''),
+    'model newer than librkllmrt': (
+        {}, _made_by('1.3.1'), 'runtime for the model', 'fail',
+        'file of rkllm-toolkit 1.3.1) needs', 'Install librkllmrt.so 1.3.1 (',
+    ),
+    '1.3.0 with an old model': (
+        {}, _rkllm('1.3.0', '1.2.2'), 'runtime for the model', 'warn', 'misses the end of answers',
+        '1.2.3, the careful choice, or 1.3.1',
+    ),
+    '1.3.0 with its own model': (
+        {}, _rkllm('1.3.0', '1.3.0'), 'runtime for the model', 'warn', 'did not load', '1.3.1',
+    ),
+    '1.3.1 with an old model': (
+        {}, _rkllm('1.3.1', '1.2.3'), 'runtime for the model', 'ok', 'suited: 1.2.3, the', '',
+    ),
+    '1.3.1 with its own model': (
+        {}, _rkllm('1.3.1', '1.3.1'), 'runtime for the model', 'ok', 'suited: 1.3.1', '',
+    ),
+    'weights beside the encoder': (
+        {}, _beside('demo.weight'), 'vision encoder', 'fail', 'RKNN3', 'rkllm3-server',
+    ),
+    'embeddings beside the model': (
+        {}, _beside('demo.embed.bin'), 'vision encoder', 'fail', 'demo.embed.bin', 'openai',
+    ),
+}
+
+
+@pytest.mark.parametrize('tree_name', TREES)
+def test_prepared_tree(tree_name: str, tree: Tree) -> None:
+    facts, change, name, level, found, remedy = TREES[tree_name]
+    board = tree(**facts)
+    change(board.root)
+    check = named(board, name)
+    told = check.level, found in check.found, remedy in check.remedy
+    assert told == (level, True, True), check
+    assert check.remedy.strip('.') or level == 'ok'
+    if check.name == 'NPU driver' and level == 'fail' and 'link' not in tree_name:
+        assert board.driver or 'device files' not in {c.name for c in examine(board, settings())}
+
+
+@pytest.mark.parametrize('soc, mask, level, found', [
+    ('rk3588', 0x30, 'warn', '4 5 for 3 NPU cores'), ('rk3588', 0x0F, 'warn', 'slow ones'),
+    ('rk3588', 0x70, 'ok', '4 5 6'), ('rk3576', 0x30, 'ok', '4 5 for 2'),
+    ('rk3562', 1, 'ok', '0 for 1'),
+])
+def test_cpus_of_the_runtime(soc: str, mask: int, level: str, found: str, tree: Tree) -> None:
+    wanted = EngineSettings('rknpu', options=RknpuSettings(cpu_mask=mask))
+    (check,) = (c for c in examine(tree(soc=soc), wanted) if c.name == 'CPUs')
+    assert check.level == level and found in check.found
+    assert ('rknpu.cpu_mask' in check.remedy) == (level == 'warn')
+
+
+@pytest.mark.parametrize('name', [
+    'vision-RK1828.rknn', 'model_rk3572.rkllm', 'qwen.weight', 'qwen.tokenizer.gguf',
+])
+def test_files_of_other_npus_are_refused_by_name(name: str, tree: Tree) -> None:
+    board = tree()
+    write(board.root / 'models' / name, b'RKNN'.ljust(2_000_000, b'\0'))
+    for check in (
+        failures(examine(board, settings(encoder=f'/models/{name}')))['vision encoder'],
+        failures(examine(board, settings(language_model=f'/models/{name}')))['language model'],
+    ):
+        assert 'RK1820, RK1828 and RK3572' in check.found and 'rkllm3-server' in check.remedy
+
+
+def test_known_fault_of_a_toolkit_is_told(tree: Tree, tmp_path: Path) -> None:
+    board = tree()
+    _made_by('1.2.1')(board.root)
+    text = PROFILE.read_text() + "faults: [{toolkit: '1.2.1', what: fails, remedy: Try it.}]\n"
+    write(tmp_path / 'faulty.yaml', text.encode())
+    faulty = settings(str(tmp_path / 'faulty.yaml'))
+    (check,) = (c for c in examine(board, faulty) if c.name == 'known fault')
+    assert (check.level, check.remedy) == ('warn', 'Try it.')
+    assert check.found == 'demo-rknpu (file of rkllm-toolkit 1.2.1) fails'
+    _made_by('1.2.2')(board.root)
+    assert 'known fault' not in {c.name for c in examine(board, faulty)}

@@ -28,19 +28,20 @@ class Platform:
     What the backend needs to know about a chip.
 
     base_domain_id: the address space of the language model; the encoder always
-        takes 0. fast_cpus: bit 0 = CPU 0.
+        takes 0. fast_cpus: bit 0 = CPU 0. npu_cores: of which a model may use all.
     """
 
     base_domain_id: int
     fast_cpus: int
+    npu_cores: int
 
 
 # As in Rockchip's demos: domain 1 on the chips with a large NPU, and big cores if there are any.
 PLATFORMS = {
-    'rk3588': Platform(1, 0xF0),
-    'rk3576': Platform(1, 0xF0),
-    'rk3562': Platform(0, 0x0F),
-    'rv1126b': Platform(0, 0x0F),
+    'rk3588': Platform(1, 0xF0, 3),
+    'rk3576': Platform(1, 0xF0, 2),
+    'rk3562': Platform(0, 0x0F, 1),
+    'rv1126b': Platform(0, 0x0F, 1),
 }
 
 
@@ -93,6 +94,33 @@ class Board:
     def driver(self) -> str | None:
         versions = (_VERSION.search(self._text(name)) for name in _DRIVER_FILES)
         return next((found[1] for found in versions if found), None)
+
+    @property
+    def has_rknpu(self) -> bool:
+        """Whether there is a trace of the vendor's NPU driver, which the runtimes need."""
+        return self.driver is not None or self._has(
+            'sys/kernel/debug/rknpu', 'sys/module/rknpu', 'sys/bus/platform/drivers/RKNPU'
+        )
+
+    @property
+    def rocket(self) -> Path | None:
+        """Find a trace of the mainline kernel's NPU driver, which only Mesa can use."""
+        traces = [
+            self.root / 'sys/bus/platform/drivers/rocket', self.root / 'sys/module/rocket',
+            *self._glob('dev/accel', 'accel*'),
+        ]
+        return next((path for path in reversed(traces) if os.path.lexists(path)), None)
+
+    @property
+    def lacks_driver(self) -> bool:
+        """Whether it is certain that the kernel has no driver that the runtimes can use."""
+        return not self.has_rknpu and bool(self.rocket or self.linked_device)
+
+    @property
+    def linked_device(self) -> Path | None:
+        """Find the device file /dev/rknpu if it is only a link to something else."""
+        path = self.root / 'dev/rknpu'
+        return path if path.is_symlink() else None
 
     @property
     def hides_driver(self) -> bool:
@@ -172,7 +200,8 @@ class Board:
     @property
     def npu_devices(self) -> list[Path]:
         """Device files, one of which is the NPU; the GPU's may be among them."""
-        return [*self._glob('dev/dri', 'renderD*'), *self._glob('dev', 'rknpu')]
+        own = [] if self.linked_device else self._glob('dev', 'rknpu')
+        return [*self._glob('dev/dri', 'renderD*'), *own]
 
     @property
     def dma_heaps(self) -> list[Path]:
@@ -185,6 +214,17 @@ class Board:
         debian = 'lib/python3*/dist-packages'
         places = (('usr', debian), ('usr/local', debian), ('opt', '*/lib/python3*/site-packages'))
         return [path for place in places for path in self._glob(*place)]
+
+    @property
+    def rknnlite(self) -> str | None:
+        """Version of rknn-toolkit-lite2 on that machine: '' if not told, None if not there."""
+        found = None
+        for folder in self.python_packages:
+            for path in (folder / 'rknnlite', *folder.glob('rknn_toolkit_lite2-*.dist-info')):
+                if path.is_dir():
+                    version = _VERSION.search(path.name)
+                    found = version[1] if version else found or ''
+        return found
 
     def complete(self, settings: RknpuSettings) -> RknpuSettings:
         """Fill in this platform's values where the settings leave the choice."""
@@ -201,6 +241,9 @@ class Board:
         """Find the highest number in a file and convert it to MHz; 0 if there is no number."""
         numbers = map(int, re.findall(r'\d+', self._text(name)))
         return max(numbers, default=0) // per_mhz
+
+    def _has(self, *names: str) -> bool:
+        return any(os.path.lexists(self.root / name) for name in names)
 
     def _text(self, name: str | Path) -> str:
         try:
