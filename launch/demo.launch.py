@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch import LaunchContext, LaunchDescription
+from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+from vlm_npu_ros.launching.actions import declared, given, node, typed, vlm_node
+from vlm_npu_ros.launching.arguments import CAMERA, NODE
 
-# Argument and camera parameter: its type, default and description.
-PARAMETERS = {
-    'width': (int, '640', 'Width of the images in pixels'),
-    'height': (int, '480', 'Height of the images in pixels'),
-    'rate': (float, '10.0', 'Images per second'),
-    'scene_period': (float, '5.0', 'Seconds between scenes; 0 = only on request'),
-}
+# What the camera publishes, by transport.
+TOPICS = {'raw': 'camera/image_raw', 'compressed': 'camera/image_raw/compressed'}
 
 
 def generate_launch_description() -> LaunchDescription:
-    vlm = PathJoinSubstitution([FindPackageShare('vlm_npu_ros'), 'launch', 'vlm.launch.py'])
-    return LaunchDescription([
-        *[
-            DeclareLaunchArgument(name, default_value=default, description=about)
-            for name, (_, default, about) in PARAMETERS.items()
-        ],
-        IncludeLaunchDescription(PythonLaunchDescriptionSource(vlm)),
-        Node(
-            package='vlm_npu_ros',
-            executable='scene_camera',
-            namespace=LaunchConfiguration('namespace'),
-            parameters=[{
-                name: ParameterValue(LaunchConfiguration(name), value_type=kind)
-                for name, (kind, _, _) in PARAMETERS.items()
-            }],
-            output='screen',
-            emulate_tty=True,
+    return LaunchDescription([*declared((*NODE, *CAMERA)), OpaqueFunction(function=_start)])
+
+
+def _start(context: LaunchContext) -> list[Node]:
+    values = given(context, (*NODE, *CAMERA))
+    transport = values.get('transport', 'raw')
+    topic = TOPICS[transport]
+    parameters = {argument.name: values[argument.name] for argument in CAMERA}
+    if 'use_sim_time' in values:
+        parameters['use_sim_time'] = values['use_sim_time']
+    if transport == 'compressed':
+        parameters['compressed'] = True
+        values.setdefault('image_topic', topic)
+    remappings = [(topic, values['image_topic'])] if 'image_topic' in values else []
+    return [
+        vlm_node(context, values),
+        node(
+            values, 'scene_camera', 'scene_camera', [typed(parameters)], remappings=remappings
         ),
-    ])
+    ]

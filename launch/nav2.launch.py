@@ -9,12 +9,12 @@ the node and its heartbeat there.
 from __future__ import annotations
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import OpaqueFunction
+from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
+from vlm_npu_ros.launching.actions import declared, given, node, vlm_node
+from vlm_npu_ros.launching.arguments import NODE
 
 # Parameters of the manager.
 MANAGER = {
@@ -30,47 +30,26 @@ MANAGER = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    share = FindPackageShare('vlm_npu_ros')
-    vlm = PathJoinSubstitution([share, 'launch', 'vlm.launch.py'])
     return LaunchDescription([
-        DeclareLaunchArgument('name', default_value='vlm', description='Name of the node'),
-        DeclareLaunchArgument(
-            'namespace', default_value='', description='Namespace of node and manager'
-        ),
-        DeclareLaunchArgument(
-            'params_file',
-            default_value=PathJoinSubstitution([share, 'config', 'nav2.yaml']),
-            description='Parameters of the node',
-        ),
-        DeclareLaunchArgument(
-            'autostart', default_value='true', description='Let the manager start the node'
-        ),
-        DeclareLaunchArgument(
-            'respawn', default_value='true', description='Restart the node if it dies'
-        ),
-        DeclareLaunchArgument(
-            'use_sim_time', default_value='', description='Take the time from the topic /clock'
-        ),
-        OpaqueFunction(function=_manager),
-        # Last, because the included file sets autostart, and its arguments stay set afterwards.
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(vlm), launch_arguments={'autostart': 'false'}.items()
-        ),
+        *declared(NODE, autostart='true', respawn='true'), OpaqueFunction(function=_start)
     ])
 
 
-def _manager(context: LaunchContext) -> list[Node]:
-    given = [n for n in ('autostart', 'use_sim_time') if LaunchConfiguration(n).perform(context)]
-    return [Node(
-        package='nav2_lifecycle_manager',
-        executable='lifecycle_manager',
-        name='lifecycle_manager_vlm',
-        namespace=LaunchConfiguration('namespace'),
-        parameters=[{
-            **MANAGER,
-            'node_names': [LaunchConfiguration('name').perform(context)],
-            **{n: ParameterValue(LaunchConfiguration(n), value_type=bool) for n in given},
-        }],
-        output='screen',
-        emulate_tty=True,
-    )]
+def _start(context: LaunchContext) -> list[Node]:
+    values = given(context, NODE)
+    parameters = {**MANAGER, 'node_names': [values['name']], 'autostart': values['autostart']}
+    if 'use_sim_time' in values:
+        parameters['use_sim_time'] = values['use_sim_time']
+    share = FindPackageShare('vlm_npu_ros')
+    defaults = [PathJoinSubstitution([share, 'config', 'nav2.yaml'])]
+    return [
+        # First: where Nav2 is missing, nothing must have been started.
+        node(
+            values, 'lifecycle_manager', 'lifecycle_manager_vlm', [parameters],
+            package='nav2_lifecycle_manager',
+        ),
+        # The manager starts the node: autostart is its own.
+        vlm_node(
+            context, values, () if 'params_file' in values else defaults, autostart=False
+        ),
+    ]

@@ -1,8 +1,7 @@
-"""The load script against a real server on loopback, and the launch file of a fleet."""
+"""The load script against a real server on loopback."""
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import os
@@ -10,11 +9,9 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
-from typing import Any
 
 from chat_server import chat_server, ChatServer, Exchange, say_words
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LOAD = ROOT / 'tools' / 'fleet' / 'load.py'
@@ -136,26 +133,3 @@ def test_no_server_is_said_in_a_line() -> None:
 def test_wrong_numbers_are_refused() -> None:
     with chat_server() as server:
         assert run(server, '--yes-no', '2')[0] == 2
-
-
-def test_launch_file_starts_a_node_for_each_robot() -> None:
-    pytest.importorskip('launch_ros')
-    from launch import LaunchContext
-
-    spec = importlib.util.spec_from_file_location('fleet', ROOT / 'launch' / 'fleet.launch.py')
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    description = module.generate_launch_description()
-    names = {argument.name for argument in description.get_launch_arguments()}
-    assert names == {*module.ARGUMENTS, 'params_file'}
-    context = LaunchContext()
-    given = {name: default for name, (default, _) in module.ARGUMENTS.items()}
-    given.update(robots='3', first='7', params_file='fleet.yaml')
-    context.launch_configurations.update(given)
-    assert len(module._start(context)) == 3
-    config: dict[str, Any] = yaml.safe_load((ROOT / 'config' / 'vlm.yaml').read_text())
-    known = config['/**']['ros__parameters']
-    for name in module._parameters(given):
-        group, _, rest = name.partition('.')
-        assert rest in known[group] if rest else group in known
