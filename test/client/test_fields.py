@@ -18,7 +18,8 @@ DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
 
 
 def test_every_field_of_a_request_can_be_told() -> None:
-    told = {*FIELDS, 'conversation_id', 'question', 'answer_type'} - {'conversation', 'yes_no'}
+    told = {*FIELDS, 'conversation_id', 'question', 'answer_type', 'not_before_now'}
+    told -= {'conversation', 'yes_no'}
     assert told == Ask.Goal.get_fields_and_field_types().keys()
 
 
@@ -39,6 +40,7 @@ def test_fields_become_a_request() -> None:
     request = AskService.Request(question='what?')
     fill(request, {**fields, 'not_before': Time(sec=7)})
     assert request == AskService.Request(question='what?', **expected)
+    assert make_goal('what?', not_before='now') == Ask.Goal(question='what?', not_before_now=True)
     assert make_goal('what?', yes_no=True) == Ask.Goal(question='what?', answer_type=1)
     assert make_goal('what?', yes_no=False, choices=()) == Ask.Goal(question='what?')
 
@@ -78,6 +80,7 @@ def test_options_of_a_command_line() -> None:
         'not_before': 7.0, 'num_frames': 4, 'window': 10.0, 'timeout': 20.0, 'max_new_tokens': 8,
         'yes_no': True, 'min_confidence': 0.5, 'backend': 'onnx',
     }
+    assert given(parser.parse_args(['what?', '--not-before', 'now'])) == {'not_before': 'now'}
     assert given(parser.parse_args(['what?', '--choices', 'a, b'])) == {'choices': ['a', 'b']}
     for name, (_, option) in FIELDS.items():
         assert option.about in ' '.join(parser.format_help().split()), name

@@ -74,6 +74,9 @@ class FramesByHand(Views):
     def is_encoding(self, ask: Ask) -> bool:
         return False
 
+    def obstacle(self, ask: Ask) -> VlmError | None:
+        return None
+
     def complaint(self, ask: Ask) -> VlmError:
         return StaleFrameError('stale')
 

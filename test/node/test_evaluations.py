@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from bars import timing, within
+from clocks import SteadyClock
 import numpy as np
 import pytest
 from std_msgs.msg import Header
@@ -90,6 +91,9 @@ class Frames(Views):
     def is_encoding(self, ask: Ask) -> bool:
         return False
 
+    def obstacle(self, ask: Ask) -> VlmError | None:
+        return None
+
     def complaint(self, ask: Ask) -> VlmError:
         return NoFrameError('no frame')
 
@@ -126,7 +130,9 @@ class Bench:
         self.queue = AskQueue(
             LocalEngine(ScriptedEncoder(), self.model), self.frames, lambda: 8, Sampling, lambda: 0
         )
-        self.evaluations = Evaluations(self.queue, self.frames.feeds, lambda: self.rate)
+        self.evaluations = Evaluations(
+            self.queue, self.frames.feeds, SteadyClock(), lambda: self.rate
+        )
 
     def encode(self, stamp: int, camera: str = 'front') -> None:
         self.frames.feeds[camera].frame = CachedFrame(camera, Header(), stamp, EMBEDDING)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from std_msgs.msg import Header
-from vlm_npu_ros.engine.errors import NoFrameError, StaleFrameError
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.frames import (
     CachedFrame,
@@ -30,7 +31,7 @@ def frame_at(seconds: float) -> CachedFrame:
         (100, 101, 100, True),
         (100, 101, 100.001, False),
         (100, 99, 0, True),  # the camera's clock is ahead
-        (100, 94.9, 0, False),  # the clock was set back
+        (100, 94.9, 0, False),  # by too much
     ],
 )
 def test_admits(stamp: float, now: float, not_before: float, admitted: bool) -> None:
@@ -40,24 +41,6 @@ def test_admits(stamp: float, now: float, not_before: float, admitted: bool) -> 
 
 def test_no_frame_is_never_admitted() -> None:
     assert not Freshness(5 * NANOSECONDS).admits(None, 0)
-
-
-@pytest.mark.parametrize(
-    ('frame', 'not_before', 'error', 'words'),
-    [
-        (None, 0, NoFrameError, 'no usable frame yet'),
-        (frame_at(100), 0, StaleFrameError, '20.0 s old, 5.0 s are allowed'),
-        (frame_at(118), 119, NoFrameError, '1.0 s before the time asked for'),
-    ],
-)
-def test_complaint_names_camera_topic_and_age(
-    frame: CachedFrame | None, not_before: int, error: type[Exception], words: str
-) -> None:
-    freshness = Freshness(5 * NANOSECONDS, not_before * NANOSECONDS)
-    complaint = freshness.complaint('front', '/front/image', frame, 120 * NANOSECONDS)
-    assert type(complaint) is error
-    assert words in str(complaint)
-    assert "'front'" in str(complaint) and '/front/image' in str(complaint)
 
 
 SECOND = HistoryLimits(NANOSECONDS, 10 * NANOSECONDS, 1000)
@@ -89,8 +72,33 @@ def test_history_keeps_its_span_and_size() -> None:
     assert stamps(history(1, 2, 3, limits=none).spread(3, NANOSECONDS, NANOSECONDS)) == [3]
 
 
-def test_history_begins_anew_when_the_clock_is_set_back() -> None:
+def test_history_begins_anew_with_a_recording() -> None:
     assert stamps(history(5, 6, 7, 1).spread(4, 9 * NANOSECONDS, NANOSECONDS)) == [1]
+
+
+def test_frame_with_the_stamp_of_the_newest_one_replaces_it() -> None:
+    kept = history(1, 2, 3, 3, 4)
+    last = frame_at(4)
+    kept.add(last, SECOND)
+    assert stamps(kept.spread(4, 3 * NANOSECONDS, NANOSECONDS)) == [1, 2, 3, 4]
+    assert kept.newest is last
+
+
+def test_frame_that_was_overtaken_is_ignored() -> None:
+    kept = history(1, 2, 3, 2.4, 4, 3.1)
+    assert stamps(kept.spread(4, 3 * NANOSECONDS, NANOSECONDS)) == [1, 2, 3, 4]
+
+
+def test_frames_of_another_run_are_as_good_as_gone() -> None:
+    run = 0
+    kept = History(lambda frame: frame.run == run)
+    for second in (1, 2, 3):
+        kept.add(frame_at(second), SECOND)
+    run = 2
+    assert kept.newest is None and len(kept) == 0
+    assert kept.spread(4, 9 * NANOSECONDS, NANOSECONDS) == []
+    kept.add(replace(frame_at(2.5), run=2), SECOND)
+    assert stamps(kept.spread(4, 9 * NANOSECONDS, NANOSECONDS)) == [2.5]
 
 
 @pytest.mark.parametrize(('wanted', 'window', 'chosen'), [

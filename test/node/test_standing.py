@@ -78,7 +78,7 @@ def test_answers_are_about_what_is_seen(
         assert answer.frame_age.sec + answer.frame_age.nanosec > 0
         success, message = reader.trigger()
         assert success is (choice == 'yes')
-        assert message.startswith(f'{choice}: {answer.answer} (') and message.endswith(' s old)')
+        assert message.startswith(f'{choice}: {answer.answer} (') and message.endswith('s old)')
 
 
 def test_the_newest_answer_is_latched(active_node: MakeNode, robot: Robot, reader: Reader) -> None:
@@ -180,7 +180,7 @@ def test_text_succeeds_while_it_is_fresh(
     answer = reader.read()
     assert (answer.answer, answer.choice_index, answer.choice) == ('A red box.', -2, '')
     success, message = reader.trigger()
-    assert success and message.startswith('A red box. (0.')
+    assert success and message.startswith('A red box. (')
 
 
 @pytest.mark.parametrize('expected', ['unclear', 'no'])

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-import time
-from typing import Annotated, Any, get_args, get_type_hints, Protocol, TypedDict
+from typing import Annotated, Any, get_args, get_type_hints, Literal, Protocol, TypedDict
 
 from vlm_npu_ros.engine.options import Option
 
@@ -33,8 +32,8 @@ class AskFields(TypedDict, total=False):
     new_conversation: Annotated[bool, Option(False, 'forget that dialogue first')]
     max_age: Annotated[float, Option(0.0, 'oldest frame to answer from', unit='SECONDS')]
     not_before: Annotated[
-        float | Stamp,
-        Option(0.0, 'only a frame stamped at or after this: now (by the system clock), or a stamp '
+        float | Stamp | Literal['now'],
+        Option(0.0, "only a frame stamped at or after this: now (by the node's clock), or a stamp "
                'in seconds of ROS time', unit='{now,STAMP}'),
     ]
     num_frames: Annotated[int, Option(0, 'frames to look at, evenly spaced', unit='COUNT')]
@@ -76,6 +75,9 @@ def fill(request: Any, fields: AskFields) -> None:
         raise ValueError('yes_no and choices are both given')
     if yes_no or choices:
         request.answer_type = request.YES_NO if yes_no else request.CHOICE
+    if fields.get('not_before') == 'now':
+        request.not_before_now = True
+        fields = {**fields, 'not_before': request.not_before}
     types = request.get_fields_and_field_types()
     for name, value in fields.items():
         if name not in FIELDS:
@@ -118,9 +120,9 @@ def given(args: argparse.Namespace) -> AskFields:
     return fields
 
 
-def _moment(text: str) -> float:
-    """Parse a time on the command line: `now`, by the system clock, or seconds."""
-    return time.time() if text == 'now' else float(text)
+def _moment(text: str) -> float | str:
+    """Parse a time on the command line: `now`, or seconds."""
+    return text if text == 'now' else float(text)
 
 
 def _listed(text: str) -> list[str]:
@@ -129,5 +131,6 @@ def _listed(text: str) -> list[str]:
 
 
 _PARSERS: dict[Any, Any] = {
-    str: str, int: int, float: float, Sequence[str]: _listed, float | Stamp: _moment,
+    str: str, int: int, float: float, Sequence[str]: _listed,
+    float | Stamp | Literal['now']: _moment,
 }

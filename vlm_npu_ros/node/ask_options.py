@@ -10,6 +10,7 @@ from typing import Any
 from builtin_interfaces.msg import Duration, Time
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO
 from vlm_npu_ros.engine.conversation import commands
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import RequestError
 from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
@@ -51,12 +52,13 @@ def shared_fields(source: Any, *but: str) -> Ask.Request:
 
 
 def check_request(
-    request: Any, parameters: NodeParameters, cameras: Collection[str]
+    request: Any, parameters: NodeParameters, cameras: Collection[str], now: int
 ) -> AskOptions:
     """
     Check a request of the service or a goal of the action; raise RequestError.
 
     A field at zero takes the node's default. cameras: names of the node's cameras, default first.
+    now: by the clock of the stamps, nanoseconds.
     """
     _refuse_contradictions(request)
     question, found = commands(request.question.strip())
@@ -89,7 +91,10 @@ def check_request(
         cameras=chosen,
         freshness=Freshness(
             max_age=max_age or round(parameters['max_age'] * NANOSECONDS),
-            not_before=_nanoseconds('not_before', request.not_before),
+            not_before=max(
+                _nanoseconds('not_before', request.not_before),
+                now if request.not_before_now else 0,
+            ),
         ),
         timeout=timeout / NANOSECONDS or parameters['timeout'],
         num_frames=num_frames,
@@ -158,8 +163,8 @@ def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int
     kept = round(parameters['history_seconds'] * NANOSECONDS)
     if window > kept:
         raise RequestError(
-            f'window is {window / NANOSECONDS:.1f} s, but frames are kept for '
-            f'{kept / NANOSECONDS:.1f} s: raise the parameter history_seconds'
+            f'window is {in_words(window / NANOSECONDS)}, but frames are kept for '
+            f'{in_words(kept / NANOSECONDS)}: raise the parameter history_seconds'
         )
     return num_frames, window or kept
 

@@ -10,6 +10,7 @@ import threading
 import time
 from weakref import WeakSet
 
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BusyError,
@@ -103,6 +104,8 @@ class AskQueue:
             if self._running:
                 before = sum(other.stage is Stage.QUEUED for other in self._waiting[:place])
                 self._look(ask, before)
+                if ask.done:
+                    return
             self._waiting.insert(place, ask)
             self._changed.notify()
             if ask.deadline < self._next_deadline:
@@ -122,7 +125,7 @@ class AskQueue:
         """Update the waiting questions, because an encoding has begun or ended."""
         with self._lock:
             position = 0
-            for ask in self._waiting if self._running else ():
+            for ask in tuple(self._waiting) if self._running else ():
                 position += self._look(ask, position) is not None
             self._changed.notify()
 
@@ -179,14 +182,14 @@ class AskQueue:
         else:
             why = self._engine.failure or 'allow more time or ask for fewer tokens'
             error = AnswerTimeoutError(
-                f'The answer was not complete after {ask.options.timeout:.1f} s '
+                f'The answer was not complete after {in_words(ask.options.timeout)} '
                 f'(stage {ask.stage or Stage.QUEUED}): {why}'
             )
         self.end(ask, error)
 
     def _look(self, ask: Ask, position: int, is_next: bool = False) -> View | None:
         """
-        Return the view of a waiting question; set its stage and position.
+        Return the view of a waiting question; set its stage and position, or end it.
 
         While nothing is being answered, only the generate thread calls this.
         is_next: it takes the question.
@@ -196,6 +199,8 @@ class AskQueue:
             ask.frame_is_ready(view.newest)
             if not is_next:
                 ask.enter(Stage.QUEUED, position)
+        elif obstacle := self._views.obstacle(ask):
+            self.end(ask, obstacle)
         else:
             waiting = Stage.ENCODING if self._views.is_encoding(ask) else Stage.WAITING_FOR_FRAME
             ask.enter(waiting, position)
@@ -210,7 +215,7 @@ class AskQueue:
 
     def _take(self) -> tuple[Ask, View] | None:
         """Remove and return the first question that has a view, and the view."""
-        for ask in self._waiting:
+        for ask in tuple(self._waiting):
             view = self._look(ask, 0, is_next=True)  # those before it have no view
             if view and not ask.done:
                 self._waiting.remove(ask)

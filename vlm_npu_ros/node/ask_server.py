@@ -22,6 +22,7 @@ from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
 from vlm_npu_ros.node.ask import Ask, Piece
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
+from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.io_node import DEPTH, InFlight, IoNode, LAST_RESULTS
 from vlm_npu_ros.node.lifecycle import inactive_error
@@ -47,11 +48,12 @@ class AskServer:
         self,
         node: Node,
         io: IoNode,
+        clock: StampClock,
         check: Callable[[Any], AskOptions],
         backend: str,
         engine: Engine,
     ) -> None:
-        self._node, self._io = node, io
+        self._node, self._io, self._clock = node, io, clock
         self._check = check
         self._backend, self._engine = backend, engine
         self._queue: AskQueue | None = None
@@ -214,7 +216,7 @@ class AskServer:
         fill_choice(result, ask)
         if ask.frame:
             result.header = ask.frame.header
-            age = self._node.get_clock().now().nanoseconds - ask.frame.stamp
+            age = self._clock.now() - ask.frame.stamp
             result.frame_age = _duration(min(max(age, 0), _LONGEST))
 
 

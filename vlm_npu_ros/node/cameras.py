@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+import math
 import threading
-import time
 
+from builtin_interfaces.msg import Time
 import numpy as np
-from rclpy.clock import JumpHandle, JumpThreshold
-from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -20,6 +19,8 @@ from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import ImageError, VlmError
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import ImageEmbedding
+from vlm_npu_ros.node.arrivals import Arrival, Arrivals
+from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.conversions import to_rgb
 from vlm_npu_ros.node.frames import (
     CachedFrame,
@@ -48,25 +49,33 @@ class CameraFeed:
     """
     The newest message of one camera, still serialised, and its recent embeddings.
 
-    node: resolves the topic and has the clock. io: subscribes. Raises ValueError for an invalid
-        topic name.
+    node: resolves the topic. io: subscribes. clock: what stamps are compared with. Raises
+    ValueError for an invalid topic name.
 
-    A message is deserialised only when it is encoded: at 30 Hz, deserialising all of them would
-    cost more than everything else that is done to them.
+    Only the header of a message is deserialised when it comes, the rest when it is encoded: at
+    30 Hz, that would cost more than everything else that is done to them.
     """
 
-    def __init__(self, node: Node, io: IoNode, settings: CameraSettings, reliability: str) -> None:
+    def __init__(
+        self,
+        node: Node,
+        io: IoNode,
+        settings: CameraSettings,
+        reliability: str,
+        clock: StampClock,
+    ) -> None:
         self.settings = settings
         self.topic = node.resolve_topic_name(settings.topic)
         self.counts = CameraCounts()
-        self.history = History()
+        self.history = History(clock.holds)
+        self.arrivals = Arrivals(clock)
         self.wanted = False  # a question waits for a frame, so encode_rate does not apply
         self.lost = False  # the engine was restarted since the newest frame was encoded
         self.fault = ''  # why the last frame could not be read
         self.encoding = False
-        self.next_encoding = 0.0  # time.monotonic()
-        self._newest: deque[bytes] = deque(maxlen=1)
-        self._node, self._io = node, io
+        self.next_encoding = 0  # by the clock, nanoseconds
+        self._newest: deque[tuple[Arrival, bytes]] = deque(maxlen=1)
+        self._io, self._clock = io, clock
         self._arrived: Callable[[], None] = lambda: None
         self._subscription: Subscription | None = None
         self._type = _MESSAGE_TYPES[settings.transport]
@@ -81,7 +90,7 @@ class CameraFeed:
         """Subscribe; `arrived` is called for each message and must be quick."""
         self._arrived = arrived
         self._subscription = self._io.create_subscription(
-            self._type, self.topic, self._receive, self._qos, raw=True
+            self._type, self.topic, self.receive, self._qos, raw=True
         )
 
     def stop(self) -> None:
@@ -89,17 +98,18 @@ class CameraFeed:
         subscription, self._subscription = self._subscription, None
         if subscription:
             self._io.run(lambda: self._io.destroy_subscription(subscription))
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget the frames."""
         self._newest.clear()
         self.history.clear()
 
-    def _receive(self, message: bytes) -> None:
-        self._newest.append(message)
+    def receive(self, message: bytes) -> None:
+        """Take a message, serialised."""
+        stamp = deserialize_message(message, Header).stamp  # both types begin with a header
+        is_stamped = self.settings.stamp == 'header'
+        arrival = self.arrivals.add(nanoseconds(stamp) if is_stamped else 0)
         self.counts.received += 1
-        self._arrived()
+        if arrival:
+            self._newest.append((arrival, message))
+            self._arrived()
 
     @property
     def frame(self) -> CachedFrame | None:
@@ -109,19 +119,32 @@ class CameraFeed:
     @property
     def pending(self) -> bool:
         """Whether a message is waiting to be encoded."""
-        return bool(self._newest)
+        newest = tuple(self._newest)
+        return bool(newest) and self._clock.holds(newest[0][0])
+
+    def due(self, now: int, rate: float) -> int:
+        """Return when the message is to be encoded, at `rate` a second; times in nanoseconds."""
+        # What is further off than a tick was set before the clock was set back.
+        return self.next_encoding if self.next_encoding - now <= NANOSECONDS / rate else 0
 
     @property
     def is_urgent(self) -> bool:
         """Whether a question waits for the message."""
         return self.wanted and self.pending
 
-    def take(self) -> tuple[Header, np.ndarray]:
+    def take(self) -> tuple[Arrival, Header, np.ndarray]:
         """Remove the newest message and return its header and image; raise ImageError."""
-        message = deserialize_message(self._newest.popleft(), self._type)
-        if not (message.header.stamp.sec or message.header.stamp.nanosec):
-            message.header.stamp = self._node.get_clock().now().to_msg()
-        return message.header, to_rgb(message)
+        arrival, serialised = self._newest.popleft()
+        message = deserialize_message(serialised, self._type)
+        if nanoseconds(message.header.stamp) != arrival.stamp:
+            sec, nanosec = divmod(arrival.stamp, NANOSECONDS)
+            message.header.stamp = Time(sec=sec, nanosec=nanosec)
+        return arrival, message.header, to_rgb(message)
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Convert a stamp."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
 
 
 class FrameEncoder:
@@ -137,10 +160,11 @@ class FrameEncoder:
         node: Node,
         feeds: dict[str, CameraFeed],
         engine: Engine,
+        clock: StampClock,
         rate: Callable[[], float],
         limits: Callable[[], HistoryLimits],
     ) -> None:
-        self._node = node
+        self._node, self._clock = node, clock
         self._feeds = feeds
         self._engine = engine
         self._rate = rate
@@ -149,7 +173,6 @@ class FrameEncoder:
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name='encode', daemon=True)
-        self._jumps: JumpHandle | None = None
 
     def start(self, changed: Callable[[], None]) -> None:
         """
@@ -158,10 +181,6 @@ class FrameEncoder:
         changed: called when an encoding begins and when it has ended or failed.
         """
         self._changed = changed
-        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
-        self._jumps = self._node.get_clock().create_jump_callback(
-            backwards, post_callback=lambda jump: self._forget()
-        )
         self._thread.start()
         for feed in self._feeds.values():
             feed.start(self._notify)
@@ -172,18 +191,10 @@ class FrameEncoder:
             self._stopping = True
             self._wake.notify()
         self._engine.pause()
-        if self._jumps:
-            self._jumps.unregister()
         if self._thread.ident:
             self._thread.join()
         for feed in self._feeds.values():
             feed.stop()
-
-    def _forget(self) -> None:
-        """Forget all frames, which are from the future after simulated time was set back."""
-        for feed in self._feeds.values():
-            feed.forget()
-        self._node.get_logger().warning('The clock was set back: earlier frames are forgotten')
 
     def restore(self) -> None:
         """Encode the newest frames again, because the engine has lost their embeddings."""
@@ -205,8 +216,9 @@ class FrameEncoder:
 
     def admitted(self, feed: CameraFeed, freshness: Freshness) -> CachedFrame | None:
         """Return the camera's newest frame if it is fresh enough; otherwise request a new one."""
+        now = self._clock.now()  # before the frame, see StampClock
         frame = feed.frame
-        if freshness.admits(frame, self._node.get_clock().now().nanoseconds):
+        if now and freshness.admits(frame, now):  # without a time, nothing is known to be fresh
             return frame
         if not feed.encoding:  # otherwise that one may be fresh enough
             self.want(feed)
@@ -219,10 +231,10 @@ class FrameEncoder:
     def _run(self) -> None:
         while True:
             with self._wake:
-                feed, patience = self._next()
+                feed, until = self._next()
                 while feed is None and not self._stopping:
-                    self._wake.wait(patience)
-                    feed, patience = self._next()
+                    self._clock.wait(self._wake, until)
+                    feed, until = self._next()
             if self._stopping or feed is None:
                 return
             if feed.lost and not feed.is_urgent:
@@ -230,19 +242,18 @@ class FrameEncoder:
             else:
                 self._encode_one(feed)
 
-    def _next(self) -> tuple[CameraFeed | None, float | None]:
-        """Return the feed to encode now, or the seconds until there is one (None = unknown)."""
+    def _next(self) -> tuple[CameraFeed | None, float]:
+        """Return the feed to encode now, or the clock's time when there is one."""
         feeds = self._feeds.values()
         for feed in (*(f for f in feeds if f.is_urgent), *(f for f in feeds if f.lost)):
-            return feed, None
-        now, patience = time.monotonic(), None
-        for feed in sorted((f for f in feeds if f.pending), key=lambda f: f.next_encoding):
-            if self._rate() > 0 and feed.next_encoding <= now:
-                return feed, None
-            if self._rate() > 0:
-                wait = feed.next_encoding - now
-                patience = wait if patience is None else min(wait, patience)
-        return None, patience
+            return feed, 0
+        rate, now = self._rate(), self._clock.now()
+        pending = [feed for feed in feeds if feed.pending] if rate > 0 else []
+        if not pending:
+            return None, math.inf
+        first = min(pending, key=lambda f: f.due(now, rate))
+        due = first.due(now, rate)
+        return (first if due <= now else None), due
 
     def _restore_one(self, feed: CameraFeed) -> None:
         feed.lost = False
@@ -256,21 +267,23 @@ class FrameEncoder:
     def _encode_one(self, feed: CameraFeed) -> None:
         rate = self._rate()
         if rate > 0:
-            now = time.monotonic()
+            now, tick = self._clock.now(), round(NANOSECONDS / rate)
             # From tick to tick, not from end to start, so that kept frames are evenly spaced.
-            on_tick = 0 <= now - feed.next_encoding < 1 / rate
-            feed.next_encoding = (feed.next_encoding if on_tick else now) + 1 / rate
+            on_tick = 0 <= now - feed.next_encoding < tick
+            feed.next_encoding = (feed.next_encoding if on_tick else now) + tick
         feed.wanted = False
         feed.encoding = True
         self._changed()
         try:
-            header, picture = feed.take()
+            arrival, header, picture = feed.take()
             embedding = self._engine.encode(picture)
-            stamp = header.stamp.sec * NANOSECONDS + header.stamp.nanosec
-            if feed.frame is None:
+            if not feed.counts.encoded:
                 self._log_history(feed, embedding)
-            frame = CachedFrame(feed.settings.name, header, stamp, embedding)
-            feed.history.add(frame, self._limits())
+            frame = CachedFrame(
+                feed.settings.name, header, arrival.stamp, embedding, arrival.run, arrival.behind
+            )
+            if self._clock.holds(frame):  # else the clock was set back meanwhile
+                feed.history.add(frame, self._limits())
             feed.counts.encoded += 1
             feed.fault = ''
         except ImageError as error:

@@ -8,13 +8,17 @@ import platform
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 import psutil
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from vlm_npu_ros.engine.breaker import BreakerState
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.interface import Engine, EngineMember
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
-from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.node.clock import StampClock
+from vlm_npu_ros.node.complaints import obstacle
+from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 
 _PERIOD = 1.0  # seconds
 _DEPTH = 10
@@ -39,20 +43,24 @@ class Diagnostics:
         self,
         node: Node,
         backends: Sequence[str],
+        clock: StampClock,
         engine: Engine,
         queue: AskQueue,
         feeds: Iterable[CameraFeed],
         max_age: Callable[[], float],
         dialogues: Callable[[], int],
     ) -> None:
-        self._node, self._backends = node, backends
+        self._node, self._backends, self._clock = node, backends, clock
         self._engine, self._queue = engine, queue
         self._max_age, self._dialogues = max_age, dialogues
         self._process = psutil.Process()
         self._last = {feed: CameraCounts() for feed in feeds}
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', _DEPTH)
         self._timer = node.create_timer(
-            _PERIOD, self._publish, callback_group=MutuallyExclusiveCallbackGroup()
+            _PERIOD,
+            self._publish,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
 
     def close(self) -> None:
@@ -99,10 +107,10 @@ class Diagnostics:
         return self._status('engine', level, text, values)
 
     def _backend_status(self, member: EngineMember) -> DiagnosticStatus:
-        obstacle, breaker = member.obstacle, member.breaker
-        if not obstacle and breaker.state is BreakerState.HALF_OPEN:
-            obstacle = 'The next question tries it again'
-        level = DiagnosticStatus.WARN if obstacle else DiagnosticStatus.OK
+        blocked, breaker = member.obstacle, member.breaker
+        if not blocked and breaker.state is BreakerState.HALF_OPEN:
+            blocked = 'The next question tries it again'
+        level = DiagnosticStatus.WARN if blocked else DiagnosticStatus.OK
         if self._engine.failure:
             level = DiagnosticStatus.ERROR
         values: dict[str, object] = {
@@ -115,23 +123,27 @@ class Diagnostics:
             'answers': member.answered,
             'restarts': member.engine.restarts if member.engine else 0,
         }
-        return self._status(f'backend {member.name}', level, obstacle or 'Ready', values)
+        return self._status(f'backend {member.name}', level, blocked or 'Ready', values)
 
     def _camera_status(self, feed: CameraFeed) -> DiagnosticStatus:
         before, counts = self._last[feed], feed.counts
         self._last[feed] = CameraCounts(counts.received, counts.encoded, counts.bad)
         frame, age = feed.frame, None
         if frame:
-            age = (self._node.get_clock().now().nanoseconds - frame.stamp) / NANOSECONDS
+            age = (self._clock.now() - frame.stamp) / NANOSECONDS
         level, text = DiagnosticStatus.WARN, 'Frames arrive and are encoded'
-        if counts.received == before.received:
-            text = f'No frame arrives on {feed.topic}'
+        freshness = Freshness(round(self._max_age() * NANOSECONDS))
+        wrong = obstacle(feed, freshness, self._clock)
+        if wrong:
+            text = str(wrong)
+        elif counts.received == before.received:
+            text = f'No frame arrives on {feed.topic}{self._clock.remark}'
         elif counts.bad > before.bad:
             text = 'Frames arrive that cannot be read'
         elif age is None:
             text = 'No frame has been encoded yet'
         elif age > self._max_age():
-            text = f'The newest embedding is older than max_age, {self._max_age():.1f} s'
+            text = f'The newest embedding is older than max_age, {in_words(self._max_age())}'
         else:
             level = DiagnosticStatus.OK
         values = {

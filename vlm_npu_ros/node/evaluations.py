@@ -17,10 +17,12 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
-from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraFeed
+from vlm_npu_ros.node.clock import StampClock
+from vlm_npu_ros.node.frames import NANOSECONDS
 
 _RETRY = 1.0  # seconds from a failed question to the next one
 _LASTING = (RequestError, InactiveError)  # errors that would recur at the next look
@@ -30,7 +32,8 @@ class Subscriber(Protocol):
     """
     Receives the answers to a question; called in one thread, and must return quickly.
 
-    period: minimum seconds from one look to the next; 0 = look at each new embedding.
+    period: minimum seconds from one look to the next, by the clock of the stamps; 0 = look at
+        each new embedding.
     deadline: when it ends, time.monotonic(); infinite = never.
     """
 
@@ -47,13 +50,21 @@ class Subscriber(Protocol):
 class _Evaluation:
     """One question and its subscribers."""
 
-    def __init__(self, options: AskOptions) -> None:
+    def __init__(self, options: AskOptions, clock: StampClock) -> None:
         self.options = options
         self.subscribers: list[Subscriber] = []
         self.ask: Ask | None = None  # the open one
-        self.last = 0  # stamp of the newest frame that was looked at, nanoseconds
-        self.begun = -math.inf  # start of the last look, time.monotonic()
-        self.due = 0.0  # earliest time of the next one, time.monotonic()
+        self.retry = 0.0  # time.monotonic() until which it rests after an error
+        self._clock = clock
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was looked at: the time begins anew."""
+        self.run = self._clock.run
+        # By the clock of the stamps, nanoseconds:
+        self.last = 0  # stamp of the newest frame that was looked at
+        self.begun = -math.inf  # start of the last look
+        self.due = -math.inf  # earliest time of the next one
 
     def begin(self, on_done: Callable[[_Evaluation, Ask], None]) -> Ask:
         """Create the next question, about a frame newer than the last one."""
@@ -63,18 +74,24 @@ class _Evaluation:
         self.ask = Ask(
             replace(self.options, freshness=freshness),
             lambda ask, piece: None,
-            lambda ask: None,
+            self._notice,
             functools.partial(on_done, self),
         )
         return self.ask
 
-    def settle(self, ask: Ask, now: float) -> None:
+    def _notice(self, ask: Ask) -> None:
+        if ask.stage is Stage.PREFILL:
+            self.begun = self._clock.now()
+
+    def settle(self, ask: Ask) -> None:
         """Record the end of the question and schedule the next one."""
         self.ask = None
-        self.begun = ask.times.begun or now
-        self.due = self.begun + min((s.period for s in self.subscribers), default=0.0)
+        if ask.times.begun is None:
+            self.begun = self._clock.now()
+        period = min((s.period for s in self.subscribers), default=0.0)
+        self.due = self.begun + period * NANOSECONDS
         if ask.error:
-            self.due = max(self.due, ask.times.asked + _RETRY)
+            self.retry = ask.times.asked + _RETRY
         elif ask.frame:
             self.last = ask.frame.stamp
 
@@ -88,14 +105,20 @@ class Evaluations:
     encoded than encode_rate allows.
 
     feeds: the cameras by name.
+    clock: of periods and encode_rate; that of the stamps.
     rate: gives the parameter encode_rate.
     """
 
     def __init__(
-        self, queue: AskQueue, feeds: Mapping[str, CameraFeed], rate: Callable[[], float]
+        self,
+        queue: AskQueue,
+        feeds: Mapping[str, CameraFeed],
+        clock: StampClock,
+        rate: Callable[[], float],
     ) -> None:
         self._queue = queue
         self._feeds = feeds
+        self._clock = clock
         self._rate = rate
         # Held only briefly, and never while the queue is called.
         self._wake = threading.Condition()
@@ -115,9 +138,9 @@ class Evaluations:
         with self._wake:
             if not self._closed:
                 key = _key(options)
-                evaluation = self._evaluations.setdefault(key, _Evaluation(options))
+                evaluation = self._evaluations.setdefault(key, _Evaluation(options, self._clock))
                 evaluation.subscribers.append(subscriber)
-                evaluation.due = 0.0
+                evaluation.due, evaluation.retry = -math.inf, 0.0
                 self._wake.notify()
                 return
         subscriber.ended(InactiveError('The node is being deactivated'))
@@ -136,14 +159,8 @@ class Evaluations:
 
     def frames_changed(self) -> None:
         """Look at the newest frame, because one was encoded."""
-        outdated: list[Ask] = []
         with self._wake:
-            for evaluation in self._evaluations.values():
-                if self._went_back(evaluation):
-                    evaluation.last, evaluation.due = 0, 0.0
-                    outdated += _let_go(evaluation)
             self._wake.notify()
-        self._end(outdated, CancelledError('The clock was set back'))
 
     def close(self) -> None:
         """End all questions, and their subscribers with InactiveError."""
@@ -166,13 +183,16 @@ class Evaluations:
     def _run(self) -> None:
         while not self._closed:
             with self._wake:
-                now = time.monotonic()
+                outdated = self._restart()
                 ended, self._ended = self._ended, []
                 evaluations = list(self._evaluations.values())
+                now = self._clock.now()
                 begun = [e.begin(self._on_done) for e in evaluations if self._is_due(e, now)]
-                late = [s for e in evaluations for s in e.subscribers if s.deadline <= now]
-                if not (ended or begun or late or self._closed):
-                    self._wake.wait(self._patience(now))
+                steady = time.monotonic()
+                late = [s for e in evaluations for s in e.subscribers if s.deadline <= steady]
+                if not (outdated or ended or begun or late or self._closed):
+                    self._clock.wait(self._wake, self._next(now), self._patience(steady))
+            self._end(outdated, CancelledError('The clock was set back'))
             for ask in begun:
                 self._queue.submit(ask, background=True)
             for subscriber in late:
@@ -193,7 +213,7 @@ class Evaluations:
         with self._wake:
             if evaluation.ask is not ask:  # it was dropped
                 return
-            evaluation.settle(ask, time.monotonic())
+            evaluation.settle(ask)
             subscribers = list(evaluation.subscribers)
             error = ask.error if isinstance(ask.error, _LASTING) else None
             if error:
@@ -204,30 +224,43 @@ class Evaluations:
             else:
                 subscriber.looked(ask)
 
+    def _restart(self) -> list[Ask]:
+        """Restart evaluations for which the time begins anew; return their open questions."""
+        outdated: list[Ask] = []
+        for evaluation in self._evaluations.values():
+            if evaluation.run != self._clock.run or self._went_back(evaluation):
+                evaluation.restart()
+                outdated += _let_go(evaluation)
+        return outdated
+
     def _is_due(self, evaluation: _Evaluation, now: float) -> bool:
         """
         Return whether to ask now: there is a new frame, or it is time to request one.
 
         Frames that a question waits for are encoded at once, whatever encode_rate says.
         """
-        if evaluation.ask or now < evaluation.due:
+        if evaluation.ask or now < evaluation.due or time.monotonic() < evaluation.retry:
             return False
         return now >= self._wanting(evaluation) or self._has_new(evaluation)
 
     def _wanting(self, evaluation: _Evaluation) -> float:
-        """Return when to request a frame, time.monotonic()."""
+        """Return when to request a frame, nanoseconds."""
         rate = self._rate()
-        return evaluation.begun + (1 / rate if rate > 0 else 0.0)
+        return evaluation.begun + (NANOSECONDS / rate if rate > 0 else 0.0)
 
-    def _patience(self, now: float) -> float | None:
-        """Return the seconds until something is due by time alone; None = never."""
+    def _next(self, now: float) -> float:
+        """Return the clock's time at which a question is due by time alone; infinite = none."""
+        times = (
+            e.due if e.due > now else self._wanting(e)
+            for e in self._evaluations.values() if not e.ask
+        )
+        return min((each for each in times if each > now), default=math.inf)
+
+    def _patience(self, now: float) -> float:
+        """Return the seconds to the next deadline or retry; infinite = there is none."""
         times = [s.deadline for e in self._evaluations.values() for s in e.subscribers]
-        for evaluation in self._evaluations.values():
-            if not evaluation.ask:
-                later = evaluation.due > now
-                times.append(evaluation.due if later else self._wanting(evaluation))
-        first = min(times, default=math.inf)
-        return None if first == math.inf else min(max(first - now, 0.0), threading.TIMEOUT_MAX)
+        times += [e.retry for e in self._evaluations.values() if e.retry > now]
+        return max(min(times, default=math.inf) - now, 0.0)
 
     def _stamps(self, evaluation: _Evaluation) -> list[int]:
         """Return the stamps of the newest frames of its cameras; 0 = no frame."""
@@ -238,7 +271,7 @@ class Evaluations:
         return min(self._stamps(evaluation)) > evaluation.last
 
     def _went_back(self, evaluation: _Evaluation) -> bool:
-        """Return whether the clock was set back: the newest frames are older than the last."""
+        """Return whether a recording began anew: the newest frames are older than the last."""
         stamps = self._stamps(evaluation)
         return min(stamps) > 0 and max(stamps) < evaluation.last
 

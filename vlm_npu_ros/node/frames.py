@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from std_msgs.msg import Header
-from vlm_npu_ros.engine.errors import NoFrameError, StaleFrameError, VlmError
 from vlm_npu_ros.engine.types import ImageEmbedding, Turn
 
 NANOSECONDS = 1_000_000_000
+_OVERTAKEN = NANOSECONDS  # a frame that is further behind the newest one was not overtaken by it
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class CachedFrame:
     header: Header
     stamp: int  # nanoseconds since the epoch of the node's clock
     embedding: ImageEmbedding
+    run: int = 0  # this one and `behind` as in clock.Stamped
+    behind: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,30 +57,13 @@ class Freshness:
 
     def admits(self, frame: CachedFrame | None, now: int) -> bool:
         """
-        Return whether a question may be answered from this frame.
+        Return whether a question may be answered from this frame of the present run.
 
-        The clocks of camera and robot may differ a little; a frame that is further ahead than
-        max_age is from before the clock was set back.
+        The clocks of camera and robot may differ a little, in either direction.
         """
         if frame is None:
             return False
         return frame.stamp >= self.not_before and abs(now - frame.stamp) <= self.max_age
-
-    def complaint(self, camera: str, topic: str, frame: CachedFrame | None, now: int) -> VlmError:
-        """Return the error that says why this frame does not fit."""
-        if frame is None:
-            return NoFrameError(
-                f'Camera {camera!r} has delivered no usable frame yet: is {topic} published?'
-            )
-        age = (now - frame.stamp) / NANOSECONDS
-        newest = f'The newest frame of camera {camera!r} ({topic}) is {age:.1f} s old'
-        if abs(now - frame.stamp) > self.max_age:
-            allowed = self.max_age / NANOSECONDS
-            return StaleFrameError(
-                f'{newest}, {allowed:.1f} s are allowed: has the camera stopped?'
-            )
-        missing = (self.not_before - frame.stamp) / NANOSECONDS
-        return NoFrameError(f'{newest}, which is {missing:.1f} s before the time asked for')
 
 
 @dataclass(frozen=True)
@@ -98,27 +84,43 @@ class History:
     The recent frames of one camera, always including the newest one.
 
     One thread adds; others may read at any time, because the tuple is replaced, never changed.
+
+    holds: tells whether a frame is of the clock's present run; others are as good as gone.
     """
 
-    def __init__(self) -> None:
-        self._frames: tuple[CachedFrame, ...] = ()
+    def __init__(self, holds: Callable[[CachedFrame], bool] = lambda frame: True) -> None:
+        self._holds = holds
+        self._kept: tuple[CachedFrame, ...] = ()
         self._due = 0  # stamp of the next frame to keep
         self._passing = False  # the newest one is between two periods and will not be kept
 
     @property
     def newest(self) -> CachedFrame | None:
         """Give the newest frame; None = there is no frame."""
-        frames = self._frames
-        return frames[-1] if frames else None
+        kept = self._kept
+        return kept[-1] if kept and self._holds(kept[-1]) else None
+
+    @property
+    def _frames(self) -> list[CachedFrame]:
+        return [frame for frame in self._kept if self._holds(frame)]
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def add(self, frame: CachedFrame, limits: HistoryLimits) -> None:
-        """Add a frame, and drop those that exceed the limits."""
-        frames = list(self._frames)
-        if frames and frame.stamp <= frames[-1].stamp:
-            # The clock was set back, or a recording was restarted.
+        """
+        Add a frame, and drop those that exceed the limits.
+
+        One with the stamp of the newest frame replaces it. One that was overtaken is ignored.
+        """
+        frames = self._frames
+        behind = frames[-1].stamp - frame.stamp if frames else 0
+        if 0 < behind <= _OVERTAKEN:
+            return
+        if behind == 0 and frames:
+            self._kept = (*frames[:-1], frame)
+            return
+        if not frames or behind > 0:  # the time, or a recording, begins anew
             frames, self._due, self._passing = [], 0, False
         # Frames do not come exactly on the tick: the nearest one is kept, and the ticks stay.
         gap = frame.stamp - frames[-1].stamp if frames else 0
@@ -134,11 +136,11 @@ class History:
         while len(frames) > 1 and (frame.stamp - frames[0].stamp > limits.span
                                    or size > limits.size):
             size -= frames.pop(0).embedding.nbytes
-        self._frames = tuple(frames)
+        self._kept = tuple(frames)
 
     def clear(self) -> None:
         """Forget all frames."""
-        self._frames = ()
+        self._kept = ()
         self._due, self._passing = 0, False
 
     def spread(self, wanted: int, window: int, period: int) -> list[CachedFrame]:
@@ -153,7 +155,10 @@ class History:
             return list(frames[-1:])
         # Add a hundredth because of rounding to nanoseconds.
         step = max(int(window / (wanted - 1) / period + 0.01), 1) * period
-        newest, stamps = frames[-1].stamp, [frame.stamp for frame in frames]
+        newest = frames[-1].stamp
+        # Two frames may be half a period further apart than their ticks.
+        frames = [frame for frame in frames if newest - frame.stamp <= window + period // 2]
+        stamps = [frame.stamp for frame in frames]
         # No target lies before the oldest frame, however many are wanted.
         wanted = min(wanted, (newest - stamps[0]) // step + 2)
         chosen: list[CachedFrame] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
-from rclpy.clock import Clock
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import NANOSECONDS
 
 _LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
@@ -49,10 +49,10 @@ def said(ask: Ask) -> str:
     return UNCLEAR if index is None else ask.options.request.choices[index]
 
 
-def fill_look(message: Any, ask: Ask, clock: Clock) -> None:
+def fill_look(message: Any, ask: Ask, clock: StampClock) -> None:
     """Fill in answer, header and frame_age of a message."""
     message.answer = ask.answer
     if ask.frame:
         message.header = ask.frame.header
-        age = min(max(clock.now().nanoseconds - ask.frame.stamp, 0), _LONGEST)
+        age = min(max(clock.now() - ask.frame.stamp, 0), _LONGEST)
         message.frame_age = Duration(sec=age // NANOSECONDS, nanosec=age % NANOSECONDS)

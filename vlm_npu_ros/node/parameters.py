@@ -32,6 +32,7 @@ from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('best_effort', 'reliable')
 BUSY = ('queue', 'reject', 'interrupt')
+STAMPS = ('header', 'arrival')
 ISOLATIONS = ('auto', 'process', 'none')
 S = TypeVar('S')
 
@@ -212,6 +213,9 @@ class CameraSettings:
     topic: str = option('', 'Image topic of this camera.')
     transport: str = option(
         'raw', 'raw (sensor_msgs/Image) or compressed (CompressedImage).', choices=TRANSPORTS
+    )
+    stamp: str = option(
+        'header', 'When a frame was taken: header (its stamp) or arrival.', choices=STAMPS
     )
 
 

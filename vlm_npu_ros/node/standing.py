@@ -13,13 +13,15 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import RequestError, VlmError
 from vlm_npu_ros.msg import StandingAnswer
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice
+from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.evaluations import Evaluations
-from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS
 from vlm_npu_ros.node.lifecycle import inactive_error
 from vlm_npu_ros.node.looks import fill_look, Hysteresis, said
 from vlm_npu_ros.node.parameters import StandingSettings
@@ -49,12 +51,13 @@ class StandingQuestions:
     def __init__(
         self,
         node: Node,
+        clock: StampClock,
         settings: Sequence[StandingSettings],
         check: Callable[[Any], AskOptions],
     ) -> None:
         options = [_options(question, check) for question in settings]  # before anything exists
         self._questions = [
-            _StandingQuestion(node, *both) for both in zip(settings, options, strict=True)
+            _StandingQuestion(node, clock, *both) for both in zip(settings, options, strict=True)
         ]
 
     def use(self, evaluations: Evaluations | None) -> None:
@@ -71,16 +74,16 @@ class StandingQuestions:
 @dataclass
 class _Known:
     """
-    What was answered since the node was activated.
+    What was answered since the node was activated, or since the clock was set back.
 
     answer: the published message.
-    stamp: of the frame of the last answered look, nanoseconds; None = no answer yet.
+    frame: of the last answered look; None = no answer yet.
     words: text of the last answer that agrees with the confirmed one.
     """
 
     hysteresis: Hysteresis
     answer: StandingAnswer
-    stamp: int | None = None
+    frame: CachedFrame | None = None
     words: str = ''
 
 
@@ -89,8 +92,10 @@ class _StandingQuestion:
 
     deadline = math.inf
 
-    def __init__(self, node: Node, settings: StandingSettings, options: AskOptions) -> None:
-        self._node = node
+    def __init__(
+        self, node: Node, clock: StampClock, settings: StandingSettings, options: AskOptions
+    ) -> None:
+        self._node, self._clock = node, clock
         self._settings = settings
         self._options = options
         self._expected = _expected(settings, options.request.choices)
@@ -125,11 +130,12 @@ class _StandingQuestion:
         if ask.error:
             self.ended(ask.error)
             return
-        known, answer = self._known, self._known.answer
         with self._lock:
+            known = self._present()
+            answer = known.answer
             answer.error_code, answer.error_msg = 0, ''
-            fill_look(answer, ask, self._node.get_clock())
-            known.stamp = ask.frame.stamp if ask.frame else None
+            fill_look(answer, ask, self._clock)
+            known.frame = ask.frame
             known.hysteresis.add(said(ask), ask.header.stamp)
             if said(ask) == known.hysteresis.said:
                 fill_choice(answer, ask)
@@ -139,14 +145,20 @@ class _StandingQuestion:
 
     def ended(self, error: VlmError) -> None:
         """Store and publish why there is no newer answer."""
-        answer = self._known.answer
         with self._lock:
+            answer = self._present().answer
             answer.error_code, answer.error_msg = error.code, str(error)
         self._publisher.publish(answer)
 
+    def _present(self) -> _Known:
+        """Return what is known, after forgetting what was before the clock was set back."""
+        if self._known.frame and not self._clock.holds(self._known.frame):
+            self._known = self._nothing()
+        return self._known
+
     def _serve(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         with self._lock:
-            response.success, response.message = self._verdict(self._known)
+            response.success, response.message = self._verdict(self._present())
         return response
 
     def _verdict(self, known: _Known) -> tuple[bool, str]:
@@ -154,13 +166,13 @@ class _StandingQuestion:
         if not self._active:
             return False, str(inactive_error(self._node))
         error, confirmed = known.answer.error_msg, known.hysteresis.said
-        if known.stamp is None or confirmed is None:
+        if known.frame is None or confirmed is None:
             return False, error or 'no answer yet'
-        age = (self._node.get_clock().now().nanoseconds - known.stamp) / NANOSECONDS
-        if abs(age) > self._settings.max_age:  # it is negative when the clock was set back
-            return False, f'stale: last looked {age:.1f} s ago' + (error and f': {error}')
+        age = (self._clock.now() - known.frame.stamp) / NANOSECONDS
+        if abs(age) > self._settings.max_age:
+            return False, f'stale: last looked {in_words(age)} ago' + (error and f': {error}')
         choice = f'{confirmed}: ' if self._options.request.choices else ''
-        text = f'{choice}{known.words} ({max(age, 0.0):.1f} s old)'
+        text = f'{choice}{known.words} ({in_words(max(age, 0.0))} old)'
         return self._expected in ('', confirmed), text
 
 

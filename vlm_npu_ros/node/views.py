@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rclpy.node import Node
 from vlm_npu_ros.engine.conversation import Conversation, Conversations
-from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.engine.durations import in_words
+from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.types import Turn
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
+from vlm_npu_ros.node.clock import StampClock
+from vlm_npu_ros.node.complaints import complaint, obstacle
 from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS, View
 
 
@@ -18,12 +20,12 @@ class Views:
 
     def __init__(
         self,
-        node: Node,
+        clock: StampClock,
         feeds: Mapping[str, CameraFeed],
         encoder: FrameEncoder,
         conversations: Conversations[CachedFrame],
     ) -> None:
-        self._node = node
+        self._clock = clock
         self._feeds = feeds
         self._encoder = encoder
         self._conversations = conversations
@@ -48,7 +50,7 @@ class Views:
         if len(frames) < options.num_frames:
             note = (
                 f'{len(frames)} of {options.num_frames} frames: the cache has no more of the last '
-                f'{options.window / NANOSECONDS:.1f} s'
+                f'{in_words(options.window / NANOSECONDS)}'
             )
         return View(tuple(frames), note=note)
 
@@ -72,15 +74,18 @@ class Views:
         """Return whether a frame for the question is being encoded."""
         return any(self._feeds[camera].encoding for camera in ask.options.cameras)
 
+    def obstacle(self, ask: Ask) -> VlmError | None:
+        """Return why a question will get no frame, however long it waits; None = it may."""
+        options = ask.options
+        errors = (
+            obstacle(self._feeds[camera], options.freshness, self._clock, options.timeout)
+            for camera in options.cameras
+        )
+        return next(filter(None, errors), None)
+
     def complaint(self, ask: Ask) -> VlmError:
         """Return the error of a question that got no frame."""
-        now = self._node.get_clock().now().nanoseconds
-        freshness = ask.options.freshness
+        now, freshness = self._clock.now(), ask.options.freshness
         feeds = [self._feeds[camera] for camera in ask.options.cameras]
         feed = next((f for f in feeds if not freshness.admits(f.frame, now)), feeds[0])
-        if feed.fault:
-            return ImageError(
-                f'The frames of camera {feed.settings.name!r} ({feed.topic}) cannot be read: '
-                f'{feed.fault}'
-            )
-        return freshness.complaint(feed.settings.name, feed.topic, feed.frame, now)
+        return complaint(feed, freshness, self._clock)

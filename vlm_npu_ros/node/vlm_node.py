@@ -38,6 +38,7 @@ from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
 from vlm_npu_ros.node.bond import start_bond
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
+from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.evaluations import Evaluations
@@ -70,6 +71,7 @@ class VlmNode(ManagedNode):
     def __init__(self, parameter_overrides: Sequence[Parameter] = (), **more: object) -> None:
         super().__init__('vlm', parameter_overrides=list(parameter_overrides), **more)
         self.parameters = NodeParameters(self, parameter_overrides)
+        self._stamp_clock = StampClock(self)
         self._io = IoNode(self)
         self._ended = threading.Event()
         self._may_come = False  # what configure failed for: it is on another machine
@@ -101,20 +103,24 @@ class VlmNode(ManagedNode):
         configured.callback(setattr, self.parameters, 'locked', False)
         self._feeds = {
             camera.name: CameraFeed(
-                self, self._io, camera, self.parameters['image_reliability']
+                self, self._io, camera, self.parameters['image_reliability'], self._stamp_clock
             )
             for camera in self.parameters.cameras()
         }
         configured.callback(setattr, self, '_feeds', {})
         configured.callback(self._forget_dialogues)
         # Before the models, so that mistakes are found before the long loading.
-        self._standing = StandingQuestions(self, self.parameters.standing(), self._check)
+        self._standing = StandingQuestions(
+            self, self._stamp_clock, self.parameters.standing(), self._check
+        )
         configured.callback(self._standing.close)
         self._engine = self._load(chain)
         backend = chain[0].backend if len(chain) == 1 else ''
-        self._server = AskServer(self, self._io, self._check, backend, self._engine)
+        self._server = AskServer(
+            self, self._io, self._stamp_clock, self._check, backend, self._engine
+        )
         configured.callback(self._server.close)
-        self._watches = WatchServer(self, self._io, self._check)
+        self._watches = WatchServer(self, self._io, self._stamp_clock, self._check)
         configured.callback(self._watches.close)
         conversations = ConversationServer(self, self._conversations, self._engine)
         configured.callback(conversations.close)
@@ -196,13 +202,14 @@ class VlmNode(ManagedNode):
             self,
             self._feeds,
             self._engine,
+            self._stamp_clock,
             rate=lambda: self.parameters['encode_rate'],
             limits=lambda: self.parameters.history_limits(len(self._feeds)),
         )
         active.callback(self._encoder.stop)
         self._queue = AskQueue(
             self._engine,
-            Views(self, self._feeds, self._encoder, self._conversations),
+            Views(self._stamp_clock, self._feeds, self._encoder, self._conversations),
             size=lambda: self.parameters['queue_size'],
             sampling=lambda: self.parameters.sampling,
             dialogue_tokens=lambda: self.parameters['conversation_tokens'],
@@ -210,7 +217,10 @@ class VlmNode(ManagedNode):
         )
         active.callback(self._queue.close)
         evaluations = Evaluations(
-            self._queue, self._feeds, rate=lambda: self.parameters['encode_rate']
+            self._queue,
+            self._feeds,
+            self._stamp_clock,
+            rate=lambda: self.parameters['encode_rate'],
         )
         active.callback(evaluations.close)
         self._encoder.start(functools.partial(_frames_changed, self._queue, evaluations))
@@ -222,6 +232,7 @@ class VlmNode(ManagedNode):
         diagnostics = Diagnostics(
             self,
             self.parameters.backends,
+            self._stamp_clock,
             self._engine,
             self._queue,
             self._feeds.values(),
@@ -272,11 +283,13 @@ class VlmNode(ManagedNode):
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
 
     def _check(self, request: Any) -> AskOptions:
-        return check_request(request, self.parameters, self._feeds.keys())
+        now = self._stamp_clock.now()
+        return check_request(request, self.parameters, self._feeds.keys(), now)
 
     def destroy_node(self) -> None:
         """Leave the graph."""
         self._io.destroy_node()
+        self._stamp_clock.close()
         super().destroy_node()
 
     def shut_down(self) -> None:

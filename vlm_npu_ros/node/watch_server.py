@@ -11,7 +11,6 @@ from typing import Any
 from builtin_interfaces.msg import Duration
 from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.clock import Clock
 from rclpy.node import Node
 from vlm_npu_ros.action import Watch as WatchAction
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
@@ -19,6 +18,7 @@ from vlm_npu_ros.engine.errors import CancelledError, RequestError, VlmError
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice, finish, key_of
+from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.io_node import InFlight, IoNode, LAST_RESULTS
@@ -35,8 +35,10 @@ class WatchServer:
     check: converts a request of the Ask service to AskOptions or raises RequestError.
     """
 
-    def __init__(self, node: Node, io: IoNode, check: Callable[[Any], AskOptions]) -> None:
-        self._node, self._io = node, io
+    def __init__(
+        self, node: Node, io: IoNode, clock: StampClock, check: Callable[[Any], AskOptions]
+    ) -> None:
+        self._node, self._io, self._clock = node, io, clock
         self._check = check
         self._evaluations: Evaluations | None = None
         self._watches: dict[bytes, _Watch] = {}  # the open ones
@@ -87,7 +89,7 @@ class WatchServer:
             raise inactive_error(self._node)
         # Its timeout is for the watch, not for a question.
         options = self._check(shared_fields(goal.request, 'timeout'))
-        watch = _Watch(goal, options, self._node.get_clock(), lambda _: over.complete())
+        watch = _Watch(goal, options, self._clock, lambda _: over.complete())
         self._watches[key_of(goal)] = watch
         evaluations.join(options, watch)
         if goal.is_cancel_requested:  # before the watch existed
@@ -124,7 +126,7 @@ class _Watch:
         self,
         goal: ServerGoalHandle,
         options: AskOptions,
-        clock: Clock,
+        clock: StampClock,
         on_end: Callable[[_Watch], None],
     ) -> None:
         request = goal.request
