@@ -26,6 +26,7 @@ CONSTANTS = {
     'MODEL_FILES': errors.ModelFileError,
     'UNSUPPORTED_RUNTIME': errors.UnsupportedRuntimeError,
     'NOT_SUPPORTED': errors.NotSupportedError,
+    'EMPTY_ANSWER': errors.EmptyAnswerError,
 }
 
 

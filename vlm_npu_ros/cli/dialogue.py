@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 import time
@@ -14,6 +15,7 @@ from vlm_npu_ros.cli.views import encoded, Pictures, read, View
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.types import (
+    Chunk,
     FinishReason,
     GenerationFigures,
     GenerationRequest,
@@ -105,13 +107,16 @@ class Dialogue:
         asked = time.perf_counter()
         chunks = generate(self._engine, request)
         with self._screen.busy('Reading'):
-            first = next(chunks)
+            thoughts, first = _first_text(chunks)
         first_token = time.perf_counter() - asked
         last, text = first, ''
         with self._screen.answer() as push:
             for last in chain([first], chunks):
-                text += last.text
-                push(last.text)
+                thoughts += text * last.retracts + last.thought
+                text = last.text if last.retracts else text + last.text
+                push('\n\n---\n\n' * last.retracts + last.text)  # what stands above was a thought
+        if last.note:
+            self._screen.note(last.note)
         return ChatAnswer(
             request.question,
             text,
@@ -119,7 +124,18 @@ class Dialogue:
             first_token if text else None,
             last.figures,
             memory_bytes(self._engine.memory),
+            thoughts,
         )
+
+
+def _first_text(chunks: Iterator[Chunk]) -> tuple[str, Chunk]:
+    """Wait until the model has thought; return its thoughts and the first chunk of its answer."""
+    thoughts = ''
+    for chunk in chunks:
+        if chunk.text or chunk.finish_reason:
+            return thoughts, chunk
+        thoughts += chunk.thought
+    return thoughts, Chunk('', FinishReason.ERROR)
 
 
 @dataclass(frozen=True)
@@ -130,6 +146,7 @@ class ChatAnswer:
     first_token_seconds: from the question to the first piece of text; None if there was no text.
     figures: None if it ended without any.
     memory_bytes: of all processes; None = unknown.
+    thoughts: what the model thought before it answered.
     """
 
     question: str
@@ -138,6 +155,7 @@ class ChatAnswer:
     first_token_seconds: float | None
     figures: GenerationFigures | None
     memory_bytes: int | None = None
+    thoughts: str = ''
 
     @property
     def is_whole(self) -> bool:
@@ -154,7 +172,9 @@ class ChatAnswer:
         if self.figures:
             prefill, decode = rates(self.figures)
             parts.append(f'{self.figures.prompt_tokens} tokens read at {prefill:.0f}/s')
-            parts.append(f'{self.figures.new_tokens} written at {decode:.0f}/s')
+            thoughts = self.figures.thought_tokens
+            of_them = f' ({thoughts} of them thoughts)' if thoughts else ''
+            parts.append(f'{self.figures.new_tokens} written at {decode:.0f}/s{of_them}')
         if self.memory_bytes is not None:
             parts.append(f'memory {self.memory_bytes / 1e6:.0f} MB')
         return ', '.join(parts)
@@ -164,6 +184,7 @@ class ChatAnswer:
         values: dict[str, Any] = {
             'question': self.question,
             'answer': self.text,
+            'thoughts': self.thoughts,
             'finish_reason': self.finish_reason.value,
             'first_token_seconds': self.first_token_seconds,
             'memory_bytes': self.memory_bytes,

@@ -262,8 +262,9 @@ class AskThread:
         )
 
     def _add(self, question: _Question, text: str) -> None:
-        """Pass on the part of the answer that is new."""
-        new = text[len(question.text):]
+        """Pass on the part of the answer that is new: all of it where the rest was a thought."""
+        goes_on = text.startswith(question.text)
+        new = text[len(question.text):] if goes_on else text
         if not new or question.future.done():
             return
         question.text = text

@@ -12,6 +12,7 @@ VlmError (9500)
  +-- InactiveError (9507)
  +-- AnswerTimeoutError (9508)
  +-- CancelledError (9509)
+ +-- EmptyAnswerError (9515)
  +-- BackendError
       +-- BackendCrashedError (9510)
       +-- BackendUnavailableError (9511)
@@ -67,9 +68,14 @@ class RequestError(VlmError):
 
 
 class ContextError(RequestError):
-    """Question, image and answer do not fit into the model's context."""
+    """
+    Question, image and answer do not fit into the model's context.
+
+    size: tokens of the context, where a server tells them; 0 = unknown.
+    """
 
     code = 9505
+    size = 0
 
 
 class NotSupportedError(RequestError):
@@ -100,6 +106,12 @@ class CancelledError(VlmError):
     """The client cancelled the question, or has disappeared."""
 
     code = 9509
+
+
+class EmptyAnswerError(VlmError):
+    """The model ended without an answer: it refused, or only thought."""
+
+    code = 9515
 
 
 class BackendError(VlmError):

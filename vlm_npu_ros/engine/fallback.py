@@ -16,6 +16,7 @@ from vlm_npu_ros.engine.errors import (
     BackendError,
     BackendUnavailableError,
     ContextError,
+    EmptyAnswerError,
     InactiveError,
     NotSupportedError,
     RequestError,
@@ -28,7 +29,9 @@ from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
 
 # Errors after which another backend is asked; others are faults of the question.
-_MOVE_ON = (BackendError, AnswerTimeoutError, ContextError, NotSupportedError)
+_MOVE_ON = (
+    BackendError, AnswerTimeoutError, ContextError, EmptyAnswerError, NotSupportedError
+)
 _COMPANY = 2.0  # seconds that the other backends get to be loaded, too, when one is
 
 
@@ -354,7 +357,10 @@ class _ChainGeneration(Generation):
             self._move_on(error)
             return None
         if not (chunk.text or chunk.finish_reason):
-            return None
+            if not chunk.thought:
+                return None
+            self._limit = time.monotonic() + self._engine._patience(member, self._left or [])
+            return replace(chunk, source=member.source)
         self._has_text, self._limit = True, math.inf
         if chunk.finish_reason not in (None, FinishReason.CANCELLED) and member.succeed():
             self._engine._log(f'The backend {member.name} answers again')

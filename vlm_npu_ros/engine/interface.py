@@ -62,7 +62,7 @@ class Engine(ABC):
         fitted = engine.fit(GenerationRequest('What is on the table?', (image,)))
         with engine.generate(fitted.request) as generation:
             for chunk in generation:
-                print(chunk.text, end='', flush=True)
+                print(chunk.text, end='', flush=True)  # chunk.thought is no part of the answer
         engine.close()
 
     All errors are VlmErrors.
@@ -164,7 +164,10 @@ class Engine(ABC):
 
     def answer(self, request: GenerationRequest) -> str:
         """Generate the whole answer."""
-        return ''.join(chunk.text for chunk in self.generate(request))
+        text = ''
+        for chunk in self.generate(request):
+            text = chunk.text if chunk.retracts else text + chunk.text
+        return text
 
     def pause(self) -> None:
         """Cancel the running generation; until `resume`, no call waits for a restart."""

@@ -17,6 +17,7 @@ from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, Reques
 from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.stream import Stream
+from vlm_npu_ros.engine.thoughts import answer_of, Habits
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -99,6 +100,7 @@ class LocalEngine(Engine):
     def __init__(self, encoder: VisionEncoder, language_model: LanguageModel) -> None:
         self._encoder = encoder
         self._language_model = language_model
+        self._habits = Habits(language_model.unopened_thoughts)
         self._npu = NpuLock()
         self._running = Cancellation()  # of the last generation that got the NPU
         self._closed = False
@@ -150,7 +152,7 @@ class LocalEngine(Engine):
                 yield Chunk('', FinishReason.CANCELLED)
                 return
             request = self._instructed(request)
-            write = self._decide if request.choices else self._language_model.generate
+            write = self._decide if request.choices else self._answer
             for chunk in write(request, stop):
                 if chunk.finish_reason is FinishReason.CANCELLED:
                     self._check_open()  # closing may be the reason
@@ -192,11 +194,18 @@ class LocalEngine(Engine):
         question = self._language_model.instructions.apply(request.question, request.choices)
         return replace(request, question=question)
 
+    def _answer(self, request: GenerationRequest, stop: Cancellation) -> Iterator[Chunk]:
+        """Yield what the model answers, and apart from it what it thinks."""
+        chunks = self._language_model.generate(request, stop)
+        return answer_of(chunks, request, self._habits, stop)
+
     def _decide(self, request: GenerationRequest, stop: Cancellation) -> Iterator[Chunk]:
         """Yield the answer until it decides, then stop the model."""
         reader, said, decision = AnswerReader(request.choices), '', None
-        for chunk in self._language_model.generate(request, stop):
+        for chunk in self._answer(request, stop):
             last, reason = chunk.finish_reason is not None, chunk.finish_reason
+            if chunk.retracts:
+                reader, said, decision = AnswerReader(request.choices), '', None
             if decision is None:
                 said += chunk.text
                 decision = reader.add(chunk.text)

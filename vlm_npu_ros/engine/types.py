@@ -142,6 +142,8 @@ class GenerationFigures:
     new_tokens: int
     prefill_seconds: float
     decode_seconds: float
+    thought_tokens: int = 0  # among new_tokens: what the model thought, about
+    odd_events: int = 0  # of a server's answer that could not be read
 
     @property
     def tokens_per_second(self) -> float:
@@ -164,7 +166,11 @@ class Chunk:
     """
     A piece of an answer; the last one has the finish reason and the figures.
 
+    thought: what the model writes before its answer; no part of it. What may still turn out to be
+        either is a thought at first.
+    retracts: the text of all chunks before this one was a thought.
     verdict: in the last one, if the request has choices; None if it was cancelled.
+    note: in the last one, how the answer differs from what was asked for.
     source: the backend that wrote it, in a chain of backends.
     """
 
@@ -173,3 +179,6 @@ class Chunk:
     figures: GenerationFigures | None = None
     verdict: Verdict | None = None
     source: Source | None = None
+    thought: str = ''
+    retracts: bool = False
+    note: str = ''

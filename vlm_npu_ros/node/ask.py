@@ -29,11 +29,17 @@ class Stage(str, Enum):
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of an answer, published while it is written."""
+    """
+    A piece of an answer, published while it is written.
+
+    thought, retracts: as in Chunk.
+    """
 
     sequence: int
     delta: str
     finish_reason: FinishReason | None
+    thought: str = ''
+    retracts: bool = False
 
 
 class Ask:
@@ -117,6 +123,8 @@ class Ask:
             if self.done:
                 return
             self.source = chunk.source
+            if chunk.retracts:
+                self.answer = ''
             if chunk.text and self.times.first_piece is None:
                 self.times = replace(self.times, first_piece=time.monotonic())
                 self.stage = Stage.GENERATING
@@ -127,24 +135,26 @@ class Ask:
                 if chunk.finish_reason is FinishReason.REPETITION:
                     self.note = '; '.join(filter(None, (self.note, _CUT)))
                 self.figures, self.verdict = chunk.figures, chunk.verdict
-                self._end(chunk.text, chunk.finish_reason, None)
-            elif chunk.text:
-                self._publish(chunk.text, None)
+                self.note = '; '.join(filter(None, (self.note, chunk.note)))
+                self._end(chunk, chunk.finish_reason, None)
+            elif chunk.text or chunk.thought or chunk.retracts:
+                self._publish(chunk, None)
 
     def fail(self, error: VlmError) -> None:
         """End with an error; ignored after the end."""
         with self._lock:
             if not self.done:
-                self._end('', _REASONS.get(type(error), FinishReason.ERROR), error)
+                self._end(Chunk(''), _REASONS.get(type(error), FinishReason.ERROR), error)
 
-    def _end(self, delta: str, reason: FinishReason, error: VlmError | None) -> None:
+    def _end(self, last: Chunk, reason: FinishReason, error: VlmError | None) -> None:
         self.finish_reason, self.error = reason, error
         self.times = replace(self.times, ended=time.monotonic())
-        self._publish(delta, reason)
+        self._publish(last, reason)
         self._on_done(self)
 
-    def _publish(self, delta: str, reason: FinishReason | None) -> None:
-        self._on_piece(self, Piece(self._sequence, delta, reason))
+    def _publish(self, chunk: Chunk, reason: FinishReason | None) -> None:
+        piece = Piece(self._sequence, chunk.text, reason, chunk.thought, chunk.retracts)
+        self._on_piece(self, piece)
         self._sequence += 1
 
 

@@ -265,7 +265,8 @@ class AskQueue:
                     if chunk.figures:
                         self.tokens_per_second = chunk.figures.tokens_per_second
                     if chunk.finish_reason and chunk.finish_reason.is_whole and not ask.done:
-                        self._views.remember(ask, view, chunk.text)
+                        said = '' if chunk.retracts else ask.answer
+                        self._views.remember(ask, view, said + chunk.text)
                     ask.add(chunk)
                     if ask.done:
                         return

@@ -197,6 +197,8 @@ class AskServer:
             conversation_id=ask.options.conversation_id,
             sequence=piece.sequence,
             delta=piece.delta,
+            thought=piece.thought,
+            retracts=piece.retracts,
             done=piece.finish_reason is not None,
             finish_reason=piece.finish_reason.value if piece.finish_reason else '',
         )
@@ -299,6 +301,7 @@ def statistics(ask: Ask, backend: str, engine: Engine, memory: int) -> Generatio
         stats.image_tokens = figures.image_tokens
         stats.prompt_tokens = figures.prompt_tokens
         stats.new_tokens = figures.new_tokens
+        stats.thought_tokens = figures.thought_tokens
         stats.prefill_seconds = figures.prefill_seconds
         stats.decode_seconds = figures.decode_seconds
         if figures.prefill_seconds > 0:

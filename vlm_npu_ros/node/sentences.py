@@ -18,6 +18,8 @@ class SentencePublisher:
 
     def take(self, ask: Ask, piece: Piece) -> None:
         """Add the next piece of the answer."""
+        if piece.retracts:
+            self._splitter.finish()
         for sentence in self._splitter.push(piece.delta):
             self._publish(ask, sentence, '')
         if piece.finish_reason:

@@ -63,11 +63,11 @@ class Views:
         self._conversations.forget(options.conversation_id)
         return len(conversation.turns) if conversation else 0
 
-    def remember(self, ask: Ask, view: View, end: str) -> None:
-        """Add the question and its answer, followed by `end`, to its dialogue, if it has one."""
+    def remember(self, ask: Ask, view: View, answer: str) -> None:
+        """Add the question and its whole answer to its dialogue, if it has one."""
         key = ask.options.conversation_id
         if key:
-            turns = (*view.turns, Turn(ask.options.request.question, ask.answer + end))
+            turns = (*view.turns, Turn(ask.options.request.question, answer))
             self._conversations.keep(Conversation(key, view.frames, turns))
 
     def is_encoding(self, ask: Ask) -> bool:

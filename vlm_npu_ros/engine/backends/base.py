@@ -52,10 +52,14 @@ class LanguageModel(ABC):
 
     context: tokens of question, images, dialogue and answer.
     instructions: how the model is asked for one of several answers.
+    unopened_thoughts: its text may begin within a thought, because the prompt has opened it; None
+        = unknown. The engine keeps thoughts out of answers (thoughts.py); a model yields what it
+        wrote, and thoughts that it can tell apart itself as `Chunk.thought`.
     """
 
     name: str
     context: int
+    unopened_thoughts: bool | None = False
     instructions: Instructions = Instructions()
 
     @abstractmethod
