@@ -18,6 +18,7 @@ from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.openai.language_model import RemoteLanguageModel
+from vlm_npu_ros.engine.backends.openai.models import ServerModel
 from vlm_npu_ros.engine.backends.openai.server import Server
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
@@ -85,7 +86,7 @@ def openai(_: Path) -> Iterator[LanguageModel]:
     with chat_server() as server:
         server.answer = answer_within_the_context
         settings = OpenAISettings(server.url, retries=0)
-        yield RemoteLanguageModel(Server(settings, ''), settings, 'tiny', CONTEXT)
+        yield RemoteLanguageModel(Server(settings, ''), settings, ServerModel('tiny'), CONTEXT)
 
 
 def answer_within_the_context(exchange: Exchange) -> None:

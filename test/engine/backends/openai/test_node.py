@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from typing import Any
 
 from asked_node import asked_node
 from bars import timing, within
@@ -12,7 +13,7 @@ from chat_server import ChatServer, Exchange, list_one, PATIENCE
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from robot import wait_until
-from vlm_npu_ros.msg import ErrorCode, PartialAnswer
+from vlm_npu_ros.msg import ErrorCode, PartialAnswer, Sentence
 
 WORDS = 40
 BAR = 0.010  # seconds from the server to the topic
@@ -133,3 +134,46 @@ def test_shut_down_does_not_wait_for_a_server(server: ChatServer) -> None:
             starting.join(PATIENCE)
             assert time.monotonic() - started < within(1.0)
             assert node.state == 'unconfigured'
+
+
+def test_thoughts_are_shown_and_are_no_part_of_the_answer(server: ChatServer) -> None:
+    said = {
+        'tags': ['<think>Is it', ' a cat? Yes.', '</think>', 'A dog. It', ' sleeps.'],
+        'a field': [{'reasoning': 'A cat? Yes.'}, 'A dog. It', ' sleeps.'],
+        'nothing': [{'reasoning': 'A cat?'}],
+    }
+    pieces: list[PartialAnswer] = []
+    sentences: list[Sentence] = []
+    with asked_node(backend='openai', openai__base_url=server.url) as (_, robot):
+        for kind, topic, found in (
+            (PartialAnswer, 'partial_answer', pieces), (Sentence, 'sentence', sentences),
+        ):
+            name, depth = f'/vlm/{topic}', QoSProfile(depth=99)
+            robot.node.create_subscription(kind, name, found.append, depth)
+            wait_until(lambda name=name: robot.node.count_subscribers(name) > 0)
+        robot.publish()
+        for name, parts in said.items():
+            pieces.clear(), sentences.clear()
+
+            def answer(exchange: Exchange, parts: list[Any] = parts) -> None:
+                exchange.begin()
+                for part in parts:
+                    exchange.event(part) if isinstance(part, dict) else exchange.say(part)
+                exchange.end('length' if len(parts) == 1 else 'stop', new=len(parts))
+
+            server.answer = answer
+            response = robot.ask(question='what do you see?', conversation_id='c')
+            if name == 'nothing':
+                assert not response.success
+                assert response.error_code == ErrorCode.EMPTY_ANSWER
+                assert 'openai.thinking' in response.error_msg
+                continue
+            assert response.answer == 'A dog. It sleeps.'
+            assert response.stats.thought_tokens > 0
+            wait_until(lambda: bool(sentences) and sentences[-1].done and pieces[-1].done)
+            assert [s.text for s in sentences if s.text] == ['A dog.', 'It sleeps.']
+            assert 'cat? Yes.' in ''.join(piece.thought for piece in pieces)
+            assert ''.join(piece.delta for piece in pieces) == response.answer
+    bodies = [server.asked() for _ in said]
+    turns = [m['content'] for m in bodies[-1]['messages'] if m['role'] == 'assistant']
+    assert turns == ['A dog. It sleeps.'] * 2

@@ -3,50 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import json
 import time
+from typing import Any
 
 from vlm_npu_ros.engine.backends.base import LanguageModel
-from vlm_npu_ros.engine.backends.openai.failures import context_size
-from vlm_npu_ros.engine.backends.openai.messages import chat, choice_arguments, estimated_tokens
+from vlm_npu_ros.engine.backends.openai.failures import RefusedError
+from vlm_npu_ros.engine.backends.openai.messages import chat, estimated_tokens
+from vlm_npu_ros.engine.backends.openai.models import ServerModel
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, Token, Usage
 from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
 from vlm_npu_ros.engine.backends.openai.server import Server
 from vlm_npu_ros.engine.backends.openai.settings import CHOICE_METHODS, MOST_TOKENS, OpenAISettings
+from vlm_npu_ros.engine.backends.openai.wishes import Wishes, wishes_of
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
     ContextError,
+    EmptyAnswerError,
+    NotSupportedError,
     RequestError,
+    VlmError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.stream import Stream
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
+from vlm_npu_ros.engine.thoughts import answer_start
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    FinishReason,
+    GenerationFigures,
+    GenerationRequest,
+    same_images,
+)
+
+_LEAST_WINDOW = 2000  # tokens; no server has a smaller context by default
+_TRIFLE = GenerationRequest('Say yes.', (), 1)  # asked to find out what a server refuses
 
 
-@dataclass(frozen=True)
-class _Wishes:
-    """What is asked for besides the answer; a server may refuse it."""
+@dataclass
+class _Answer:
+    """What has come of an answer besides its text."""
 
-    way: str = 'parse'  # for choices, see OpenAISettings.typed
-    usage: bool = True
+    reason: FinishReason | None = None
+    usage: Usage | None = None
+    refusal: str = ''
+    withheld: bool = False
 
 
 class RemoteLanguageModel(LanguageModel):
     """
     Asks a server, one question at a time.
 
-    name: of the model, as the server has it.
+    model: as the server has it.
     context: tokens; 0 = unknown, until an error of the server tells it.
     """
 
-    def __init__(self, server: Server, settings: OpenAISettings, name: str, context: int) -> None:
-        self.name, self.context = name, context or MOST_TOKENS
-        self._server, self._settings = server, settings
-        typed = settings.typed
-        self._ways: tuple[str, ...] = CHOICE_METHODS if typed == 'auto' else (typed,)
-        self._has_usage = True
+    def __init__(
+        self, server: Server, settings: OpenAISettings, model: ServerModel, context: int
+    ) -> None:
+        self.name, self.context = model.name, context or MOST_TOKENS
+        known = settings.thinking == 'on' or 'thinking' in model.name.lower()
+        self.unopened_thoughts = known or None  # until answers tell
+        self._server, self._settings, self._model = server, settings, model
+        best = ('parse',) if model.keeps_dialogues else CHOICE_METHODS
+        ways = best if settings.typed == 'auto' else (settings.typed,)
+        self._wishes = wishes_of(settings, ways)
+        self._granted: set[str] = set()  # ways that the server has taken
+        self._pictures_last = model.forgets_silently and not context
+        self._read: tuple[GenerationRequest, int] | None = None  # the last one, tokens of it
         self._tokens: list[Token] = []  # of the last answer
 
     def tokens(self, request: GenerationRequest) -> int:
@@ -59,63 +84,166 @@ class RemoteLanguageModel(LanguageModel):
         What the server refuses of the wishes is not asked for again. Raises what Failures makes,
         and AnswerTimeoutError when the server is silent for too long.
         """
-        self._tokens = []
-        wishes = self._wishes(bool(request.choices))
-        for wish in wishes:
+        wishes, refused = self._wishes, None
+        while True:
+            self._tokens = []
+            arguments = wishes.arguments(self._body(request), request)
+            way = wishes.way if request.choices else 'parse'
             try:
-                yield from self._answer(request, wish, cancelled)
+                yield from self._answer(request, arguments, way, cancelled)
             except ContextError as error:
-                self.context = context_size(str(error)) or self.context
+                self.context = error.size or self.context
                 raise
-            except RequestError:
-                if wish is wishes[-1]:
+            except RequestError as error:
+                if isinstance(error, RefusedError):
+                    refused = error
+                elif isinstance(error, NotSupportedError):
                     raise
+                elif refused and refused.what == error.what:  # it says the same without it
+                    raise refused from None
+                wishes = self._retreat(wishes, arguments, error, request, cancelled)
             else:
-                return self._remember(wish, bool(request.choices))
+                return self._remember(wishes, bool(request.choices))
 
-    def _wishes(self, has_choices: bool) -> list[_Wishes]:
-        """List what to ask for, what is wished for most first."""
-        ways = self._ways if has_choices else ('parse',)
-        usages = (True, False) if self._has_usage else (False,)
-        return [_Wishes(way, usage) for usage in usages for way in ways]
+    def _body(self, request: GenerationRequest) -> dict[str, Any]:
+        body = chat(request, self.name, self._pictures_last)
+        if self._model.keeps_dialogues:
+            sampling = request.sampling
+            top_k = sampling.top_k if sampling.temperature else 1
+            body |= {'cache_prompt': False, 'top_k': top_k}
+        return body
 
-    def _remember(self, granted: _Wishes, has_choices: bool) -> None:
-        self._has_usage = granted.usage
-        if has_choices:
-            self._ways = self._ways[self._ways.index(granted.way):]
-            if granted.way == 'logprobs' and len(self._ways) > 1 and not self._tokens:
-                self._ways = self._ways[1:]  # taken, but not given
+    def _retreat(
+        self, wishes: Wishes, arguments: dict[str, Any], error: RequestError,
+        request: GenerationRequest, cancelled: Cancellation,
+    ) -> Wishes:
+        """Wish for less; raise the error if the wishes are not its reason."""
+        if isinstance(error, RefusedError):
+            names = error.names & wishes.optional(arguments)
+            fewer = wishes.without(names, error.values, arguments)
+            if fewer != wishes:
+                return fewer
+        if wishes != self._wishes or wishes.way in self._granted:
+            raise error
+        # The question is not sent again and again, because its pictures are large.
+        for fewer in wishes.fewer(bool(request.choices)):
+            if self._takes(fewer, request, cancelled):
+                self._granted.add(fewer.way)
+                if fewer == wishes:
+                    break
+                return fewer
+        raise error
+
+    def _takes(
+        self, wishes: Wishes, request: GenerationRequest, cancelled: Cancellation
+    ) -> bool:
+        """Ask a trifle to find out whether the server takes these wishes."""
+        trifle = replace(_TRIFLE, choices=request.choices, sampling=request.sampling)
+        stop, watch = Cancellation(cancelled), _Watch(self._settings)
+        arguments = wishes.arguments(self._body(trifle), trifle)
+        try:
+            for _ in self._pieces(self._server.ask(arguments, stop), watch, stop):
+                return True
+        except RequestError:
+            return False
+        finally:
+            stop.set()
+        return True
+
+    def _remember(self, granted: Wishes, has_choices: bool) -> None:
+        self._wishes = granted
+        self._granted.add(granted.way)
+        ways = granted.ways
+        if has_choices and ways[0] == 'logprobs' and len(ways) > 1 and not self._tokens:
+            self._wishes = replace(granted, ways=ways[1:])  # taken, but not given
 
     def _answer(
-        self, request: GenerationRequest, wish: _Wishes, cancelled: Cancellation
+        self, request: GenerationRequest, arguments: dict[str, Any], way: str,
+        cancelled: Cancellation,
     ) -> Iterator[Chunk]:
-        body = chat(request, self.name) | choice_arguments(wish.way, request.choices)
-        if wish.usage:
-            body['stream_options'] = {'include_usage': True}
         watch, stop = _Watch(self._settings), Cancellation(cancelled)
-        reply = self._server.ask(body, stop)
-        text, reason, usage = '', None, None
+        reply = self._server.ask(arguments, stop)
+        text, made = '', _Answer()
         try:
             for piece in self._pieces(reply, watch, stop):
                 self._tokens += piece.tokens
-                reason, usage = piece.finish_reason or reason, piece.usage or usage
+                made.reason = piece.finish_reason or made.reason
+                if piece.ended and made.reason is None and watch.count:
+                    made.reason = FinishReason.EOS
+                made.usage = piece.usage or made.usage
+                made.refusal += piece.refusal
+                made.withheld |= piece.withheld
                 text += piece.text
-                if piece.text and wish.way != 'json_schema':
-                    yield Chunk(piece.text)
+                said = piece.text if way != 'json_schema' else ''
+                if said or piece.thought:
+                    yield Chunk(said, thought=piece.thought)
                 if watch.count > request.max_new_tokens:  # the server does not keep to it
-                    reason = FinishReason.LENGTH
+                    made.reason = FinishReason.LENGTH
                     break
         finally:
             stop.set()
         if cancelled.is_set():
-            reason = FinishReason.CANCELLED
-        elif reason is None:
+            made.reason = FinishReason.CANCELLED
+        else:
+            self._check(made, text, watch.odd)
+        note = self._dropped(request, made.usage)
+        last = _answer_in(text) if way == 'json_schema' else ''
+        yield Chunk(last, made.reason, watch.figures(request, made.usage), note=note)
+
+    def _check(self, made: _Answer, text: str, odd: str) -> None:
+        """Raise an error for what is no answer."""
+        where = f'The server {self._settings.base_url}'
+        if odd:
+            self._server.log(f'Warning: {where} sent{odd}')
+        if made.reason is None:
             raise BackendCrashedError(
-                f'The server {self._settings.base_url} ended the answer without saying why: '
-                'look into its log'
+                f'{where} ended the answer without saying why{odd and f", after{odd}"}',
+                'Look into its log',
             )
-        last = _answer_in(text) if wish.way == 'json_schema' else ''
-        yield Chunk(last, reason, watch.figures(request, usage))
+        if not text.strip() and made.refusal.strip():
+            raise EmptyAnswerError(
+                f'The model of {self._settings.base_url} refuses to answer: '
+                f'{made.refusal.strip().rstrip(".")}',
+                'Ask in other words',
+            )
+        if not text.strip() and made.withheld:
+            raise EmptyAnswerError(
+                f'A content filter of {self._settings.base_url} has withheld the answer',
+                'Ask in other words, or about another picture',
+            )
+
+    def _dropped(self, request: GenerationRequest, usage: Usage | None) -> str:
+        """
+        Notice by its count that a server has dropped old messages; return a note about it.
+
+        Later dialogues are cut to what it has read, and show pictures in the newest message.
+        """
+        before, self._read = self._read, (request, usage.prompt_tokens) if usage else None
+        if not (before and usage):
+            return ''
+        earlier, read = before
+        # A part of it, because an estimate can be too large by far.
+        growth = (estimated_tokens(request) - estimated_tokens(earlier)) // 4
+        # Much smaller counts are those of servers that do not count what they still hold.
+        if not max(_LEAST_WINDOW, read) / 2 < usage.prompt_tokens < read + growth:
+            return ''
+        count = len(earlier.turns)
+        goes_on = (
+            len(request.turns) > count and request.turns[:count] == earlier.turns
+            and request.turns[count].question == earlier.question
+            and same_images(request.images, earlier.images)
+        )
+        if not goes_on:
+            return ''
+        self.context = min(self.context, read + request.max_new_tokens)
+        self._pictures_last = True
+        note = (
+            f'{self._settings.base_url} has dropped the beginning of the dialogue, and said '
+            f'nothing: it read {usage.prompt_tokens} tokens, and {read} for the question before. '
+            'Give it a larger context, and set the parameter context'
+        )
+        self._server.log(f'Warning: {note}')
+        return note
 
     def _pieces(
         self, reply: Stream[Piece], watch: _Watch, cancelled: Cancellation
@@ -131,7 +259,7 @@ class RemoteLanguageModel(LanguageModel):
                 if ended:
                     return
                 raise watch.timeout_error() from None
-            except BackendCrashedError:
+            except VlmError:
                 if ended:  # all that is missing is what the answer has cost
                     return
                 raise
@@ -142,7 +270,12 @@ class RemoteLanguageModel(LanguageModel):
     def score(
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...] | None:
-        return probabilities(self._tokens, said, endings)
+        start = answer_start(''.join(token.text for token in self._tokens))
+        length, own = 0, []
+        for token in self._tokens:
+            own += [token] if length >= start else []
+            length += len(token.text)
+        return probabilities(own, said, endings)
 
     def close(self) -> None:
         self._server.close()
@@ -153,6 +286,8 @@ class _Watch:
 
     def __init__(self, settings: OpenAISettings) -> None:
         self.count = 0  # of pieces with something written in them
+        self._odd = 0  # events
+        self._thoughts = 0  # of these
         self._settings = settings
         self._started = self._last = time.perf_counter()
         self._first: float | None = None
@@ -165,11 +300,18 @@ class _Watch:
 
     def note(self, piece: Piece) -> None:
         """Take a piece that has come in; an empty one is not a sign of life."""
+        self._odd += piece.odd
         if piece.is_token or piece.finish_reason:
             self._last = time.perf_counter()
         if piece.is_token:
             self._first = self._first or self._last
             self.count += 1
+            self._thoughts += bool(piece.thought)
+
+    @property
+    def odd(self) -> str:
+        """Words about the events that could not be read."""
+        return f' {self._odd} events that cannot be read' if self._odd else ''
 
     def timeout_error(self) -> AnswerTimeoutError:
         settings = self._settings
@@ -179,7 +321,8 @@ class _Watch:
             f'wrote nothing for {settings.first_token_timeout:g} s (openai.first_token_timeout)'
         )
         return AnswerTimeoutError(
-            f'The server {settings.base_url} {silence}: look into its log, or allow more'
+            f'The server {settings.base_url} {silence}{self.odd and f", only{self.odd}"}: '
+            'look into its log, or allow more'
         )
 
     def figures(self, request: GenerationRequest, usage: Usage | None) -> GenerationFigures:
@@ -187,9 +330,10 @@ class _Watch:
         end = time.perf_counter()
         first = self._first or end
         counted = usage or Usage(estimated_tokens(request), self.count)
-        prompt, new = counted.prompt_tokens, counted.new_tokens
+        prompt, new = counted.prompt_tokens - counted.held_tokens, counted.new_tokens
         images, seconds = min(request.image_tokens, prompt), (first - self._started, end - first)
-        return GenerationFigures(images, prompt, new, *seconds)
+        thoughts = min(counted.thought_tokens or self._thoughts, new)
+        return GenerationFigures(images, prompt, new, *seconds, thoughts, self._odd)
 
 
 def _answer_in(text: str) -> str:

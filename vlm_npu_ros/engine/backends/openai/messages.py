@@ -13,12 +13,18 @@ _MESSAGE = 8  # tokens around the text of a message, roughly
 _BYTES = 3  # of text for each token, roughly
 
 
-def chat(request: GenerationRequest, model: str) -> dict[str, Any]:
-    """Write a request as the arguments of a chat completion."""
+def chat(
+    request: GenerationRequest, model: str, pictures_last: bool = False
+) -> dict[str, Any]:
+    """
+    Write a request as the arguments of a chat completion.
+
+    pictures_last: show them in the newest message instead of the first one.
+    """
     sampling = request.sampling
     body: dict[str, Any] = {
         'model': model,
-        'messages': _messages(request),
+        'messages': _messages(request, -1 if pictures_last else 0),
         'max_tokens': request.max_new_tokens,
         'temperature': sampling.temperature,
     }
@@ -51,16 +57,16 @@ def estimated_tokens(request: GenerationRequest) -> int:
     return words + request.image_tokens
 
 
-def _messages(request: GenerationRequest) -> list[dict[str, Any]]:
-    """Write the dialogue; its first message shows the images."""
+def _messages(request: GenerationRequest, shown: int) -> list[dict[str, Any]]:
+    """Write the dialogue; the message `shown` has the images."""
     messages: list[dict[str, Any]] = []
     for turn in request.turns:
         messages.append({'role': 'user', 'content': whole(turn.question)})
         messages.append({'role': 'assistant', 'content': whole(turn.answer)})
     messages.append({'role': 'user', 'content': whole(request.question)})
     if request.images:
-        text = {'type': 'text', 'text': messages[0]['content']}
-        messages[0]['content'] = [*map(_picture, request.images), text]
+        text = {'type': 'text', 'text': messages[shown]['content']}
+        messages[shown]['content'] = [*map(_picture, request.images), text]
     return messages
 
 

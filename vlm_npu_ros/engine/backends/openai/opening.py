@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from vlm_npu_ros.engine.backends.backend import Models
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.openai.api_key import read_key
 from vlm_npu_ros.engine.backends.openai.encoder import JpegEncoder
-from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS, OpenAISettings
+from vlm_npu_ros.engine.backends.openai.models import ServerModel
+from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
 from vlm_npu_ros.engine.pip import pip_install
 from vlm_npu_ros.engine.progress import Caution, Event, Progress
@@ -18,8 +19,6 @@ from vlm_npu_ros.engine.settings import EngineSettings
 
 _LOOPBACK = ('localhost', '127.0.0.1', '::1')
 _MOST_NAMES = 20  # of models in a message
-# Fields of a model in the list of vLLM, OpenRouter and llama.cpp.
-_CONTEXTS = ('max_model_len', 'context_length', 'n_ctx')
 
 
 def load(settings: EngineSettings, progress: Progress) -> Models:
@@ -57,13 +56,13 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
         ) from error
     try:
         model = _find(server.models(), settings, progress)
+        context = context or model.context
+        known = f'{context} tokens of context' if context else 'a context of unknown size'
+        progress(Event(f'Model {model.name} of {settings.base_url}: {known}'))
+        return RemoteLanguageModel(server, settings, model, context)
     except BaseException:
         server.close()
         raise
-    context = context or _context(model)
-    known = f'{context} tokens of context' if context else 'a context of unknown size'
-    progress(Event(f'Model {model["id"]} of {settings.base_url}: {known}'))
-    return RemoteLanguageModel(server, settings, model['id'], context)
 
 
 def _check_url(url: str) -> bool:
@@ -88,33 +87,32 @@ def _check_url(url: str) -> bool:
 
 
 def _find(
-    models: Sequence[Mapping[str, Any]], settings: OpenAISettings, progress: Progress
-) -> Mapping[str, Any]:
+    models: Sequence[ServerModel], settings: OpenAISettings, progress: Progress
+) -> ServerModel:
     """Find the entry of the model that the settings name."""
-    wanted, names = settings.model, [str(model['id']) for model in models]
+    wanted, names = settings.model, [model.name for model in models]
     listed = ', '.join(names[:_MOST_NAMES]) + (', ...' if len(names) > _MOST_NAMES else '')
     if wanted and not models:
         progress(Caution(f'{settings.base_url} lists no models; {wanted} is taken on trust'))
-        return {'id': wanted}
+        return ServerModel(wanted)
     for model in models:
-        if model['id'] in (wanted, f'{wanted}:latest'):  # Ollama's tag of a name without one
+        if model.name in (wanted, f'{wanted}:latest'):  # Ollama's tag of a name without one
             return model
-    if not wanted and len(models) == 1:
-        return models[0]
+    for model in models:
+        if wanted in model.names:
+            return replace(model, name=wanted)
+    # LM Studio lists its model of embeddings, too.
+    able = [model for model in models if 'embed' not in model.name.lower()] or models
+    if not wanted and len(able) == 1:
+        return able[0]
     if wanted:
         raise ModelFileError(
             f'The server {settings.base_url} has no model {wanted}',
             f'Set openai.model to one of {listed}',
         )
+    missing = not models and '/v1' not in settings.base_url
     raise ModelFileError(
         f'The server {settings.base_url} lists {len(models)} models',
-        'Set openai.model' + (f' to one of {listed}' if models else ''),
+        'Set openai.model' + (f' to one of {listed}' if models else '')
+        + (', or openai.base_url: is /v1 missing?' if missing else ''),
     )
-
-
-def _context(model: Mapping[str, Any]) -> int:
-    """Find how many tokens of context the server says the model has; 0 = it does not say."""
-    meta = model.get('meta')
-    places = (meta if isinstance(meta, dict) else {}, model)
-    told = (place.get(name) for place in places for name in _CONTEXTS)
-    return next((n for n in told if isinstance(n, int) and 0 < n <= MOST_TOKENS), 0)

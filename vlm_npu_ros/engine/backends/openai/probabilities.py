@@ -37,7 +37,7 @@ def _start(tokens: Sequence[Token], said: str) -> int | None:
     """Find the token that begins what follows `said`, apart from white space."""
     text = ''
     for i, token in enumerate(tokens):
-        if text.rstrip() == said and token.text.strip():
+        if text.strip() == said.strip() and token.text.strip():
             return i
         text += token.text
     return None

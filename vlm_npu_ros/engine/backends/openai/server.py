@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
+import json
 import random
 import threading
 import time
 from typing import Any, TypeVar
 
 import openai
-from vlm_npu_ros.engine.backends.openai.failures import Failures, may_pass, retry_after
-from vlm_npu_ros.engine.backends.openai.messages import whole
+from vlm_npu_ros.engine.backends.openai.events import Events
+from vlm_npu_ros.engine.backends.openai.failures import (
+    Failures,
+    may_pass,
+    retry_after,
+    StreamError,
+)
+from vlm_npu_ros.engine.backends.openai.models import read_models, ServerModel
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, read_piece
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, ModelFileError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.stream import Stream
 
+_NEEDED = ('model', 'messages')  # the client may not know all others
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before the second attempt, and before any
 _GRACE = 2.0  # seconds for connections to close
 
@@ -38,7 +46,7 @@ class Server:
     def __init__(
         self, settings: OpenAISettings, key: str, log: Callable[[str], None] = lambda line: None
     ) -> None:
-        self._settings, self._log = settings, log
+        self._settings, self.log = settings, log
         self._failures = Failures(settings, key)
         # The reader enforces the timeouts, because only it can tell tokens from keep-alives.
         self._client = openai.AsyncOpenAI(
@@ -52,9 +60,9 @@ class Server:
         self._thread = threading.Thread(target=self._loop.run_forever, name='openai', daemon=True)
         self._thread.start()
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self) -> list[ServerModel]:
         """
-        List what the server says about each of its models; [] if it does not say.
+        List the models; [] if the server does not say.
 
         Raises VlmError, within first_token_timeout.
         """
@@ -99,33 +107,49 @@ class Server:
         await self._client.close()
         await self._loop.shutdown_asyncgens()
 
-    async def _models(self, deadline: float) -> list[dict[str, Any]]:
+    async def _models(self, deadline: float) -> list[ServerModel]:
         try:
             return await self._attempted(self._listed, deadline, lambda: False)
+        except VlmError:
+            raise
         except Exception as error:
             if getattr(error, 'status_code', 0) in (404, 405, 501):
                 return []
             raise self._failures.explain(error, False) from None
 
-    async def _listed(self) -> list[dict[str, Any]]:
-        page = await self._client.models.list(extra_headers=self._headers)
-        models = [model.model_dump() for model in page.data or ()]
-        named = (model for model in models if isinstance(model.get('id'), str))
-        return [{**model, 'id': whole(model['id'])} for model in named]
+    async def _listed(self) -> list[ServerModel]:
+        response = await self._client.models.with_raw_response.list(extra_headers=self._headers)
+        try:
+            models = read_models(json.loads(response.content))
+        except (ValueError, RecursionError):
+            models = None
+        if models is None:
+            raise self._failures.page(response.content.decode(errors='replace'))
+        return models
 
     async def _answer(self, body: dict[str, Any], reply: Stream[Piece], deadline: float) -> None:
         heard = begun = False
 
-        async def streamed() -> None:
+        def take(events: Iterable[Any]) -> None:
             nonlocal heard, begun
-            stream = await self._client.chat.completions.create(
-                **body, stream=True, extra_headers=self._headers
-            )
-            async with stream:
-                async for chunk in stream:
-                    piece = read_piece(chunk)
-                    heard, begun = True, begun or piece.is_token
-                    reply.put(piece)
+            for event in events:
+                piece = _piece(event)
+                heard, begun = True, begun or piece.is_token
+                reply.put(piece)
+
+        async def streamed() -> None:
+            events = Events()
+            async with self._client.chat.completions.with_streaming_response.create(
+                **self._arguments(body), stream=True
+            ) as response:
+                async for data in _bytes(response):
+                    take(events.feed(data))
+                    if events.ended:
+                        break
+            take(events.end())
+            reply.put(Piece(ended=events.ended))
+            if not heard and events.text:
+                raise self._failures.page(events.text)
             if not heard:
                 await self._ask_why(body)
 
@@ -133,9 +157,21 @@ class Server:
             await self._attempted(streamed, deadline, lambda: begun)
             reply.end()
         except openai.NotFoundError as error:
-            reply.end(await self._with_models(self._failures.explain(error, begun)))
+            reply.end(await self._with_models(self._explained(error, begun, body)))
         except Exception as error:
-            reply.end(self._failures.explain(error, begun))
+            reply.end(self._explained(error, begun, body))
+
+    def _explained(self, error: Exception, begun: bool, body: dict[str, Any]) -> VlmError:
+        if isinstance(error, VlmError):
+            return error
+        pictures = any(isinstance(m['content'], list) for m in body['messages'])
+        return self._failures.explain(error, begun, pictures, body.keys() - _NEEDED)
+
+    def _arguments(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Arrange the arguments for the client, which knows some of them only."""
+        extra = {name: value for name, value in body.items() if name not in _NEEDED}
+        named = {name: body[name] for name in _NEEDED}
+        return {**named, 'extra_body': extra, 'extra_headers': self._headers}
 
     async def _ask_why(self, body: dict[str, Any]) -> None:
         """
@@ -147,7 +183,7 @@ class Server:
         body = {n: value for n, value in body.items() if n != 'stream_options'} | {'max_tokens': 1}
         for _ in range(2):
             with suppress(openai.APIConnectionError, ValueError):
-                await self._client.chat.completions.create(**body, extra_headers=self._headers)
+                await self._client.chat.completions.create(**self._arguments(body))
                 return
 
     async def _attempted(
@@ -163,7 +199,7 @@ class Server:
                 if has_begun() or not may_pass(error) or time.monotonic() + pause >= deadline:
                     raise
                 said, where = self._failures.said(error), self._failures.where
-                self._log(f'Warning: {said}; {where} is tried again in {pause:.1f} s')
+                self.log(f'Warning: {said}; {where} is tried again in {pause:.1f} s')
             await asyncio.sleep(pause)
         return await attempt()
 
@@ -173,9 +209,28 @@ class Server:
             models = await asyncio.wait_for(self._listed(), _GRACE)
         except Exception:
             return error
-        names = ', '.join(model['id'] for model in models)
+        names = ', '.join(model.name for model in models)
         what = f'{error.what}; it has these models: {names or "none"}'
         return ModelFileError(what, error.remedy)
+
+
+async def _bytes(response: Any) -> AsyncIterator[bytes]:
+    """Yield what comes; what breaks the connection is an APIConnectionError."""
+    try:
+        async for data in response.iter_bytes():
+            yield data
+    except Exception as error:
+        raise openai.APIConnectionError(request=response.http_request) from error
+
+
+def _piece(event: Any) -> Piece:
+    """Read an event; raise StreamError if it is an error."""
+    if isinstance(event, Mapping) and (
+        event.get('error') or event.get('object') == 'error'
+        or (event.get('detail') and 'choices' not in event)
+    ):
+        raise StreamError(event)
+    return read_piece(event)
 
 
 def _pause(count: int) -> float:

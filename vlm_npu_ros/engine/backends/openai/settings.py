@@ -46,3 +46,13 @@ class OpenAISettings:
         'or auto: the first of these that the server accepts.',
         choices=('auto', *CHOICE_METHODS),
     )
+    thinking: str = option(
+        'auto',
+        'Whether the model thinks before it answers: off, on, or auto (as the server has it).',
+        choices=('auto', 'off', 'on'), flag='--thinking',
+    )
+    extra_body: str = option(
+        '', 'JSON object with further arguments of each request; null leaves one out. For '
+        'example {"top_k": 20}.',
+        flag='--extra-body',
+    )
