@@ -69,7 +69,8 @@ def test_named_encoder_leaves_the_language_model() -> None:
 def options(**given: object) -> argparse.Namespace:
     return argparse.Namespace(**{
         'model': '', 'encoder': '', 'language_model': '', 'context': None, 'new_tokens': None,
-        'temperature': 0.0, 'library': 'librkllmrt.so', 'runtime_version': '', **given,
+        'temperature': 0.0, 'server': '', 'library': 'librkllmrt.so', 'runtime_version': '',
+        **given,
     })
 
 

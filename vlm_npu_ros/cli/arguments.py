@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from vlm_npu_ros.engine.types import Sampling
 
 # From here on there is room for the longest answer that the known programs allow by default.
 _LARGE_CONTEXT, _LONG_ANSWER = 4096, 2048
+# Seconds: a server may load its model first, and Ctrl-C ends a wait.
+_PATIENT = {'first_token_timeout': 600.0, 'token_timeout': 120.0}
 _EPILOG = """\
 Arguments are told apart by how they end: .rknn is an encoder, .rkllm a language model, of two
 .onnx the first is the encoder and the second the language model; whole numbers after both are
@@ -27,7 +29,9 @@ NEW_TOKENS and CONTEXT; everything else is looked at: a file, or an address such
 http://camera/snapshot.jpg or rtsp://camera/stream. Options may stand between them.
 
 Without models the demo model answers, which knows synthetic scenes only. With models of a board
-(.rknn, .rkllm) the profile is found from the files; --model names it where that fails.
+(.rknn, .rkllm) the profile is found from the files; --model names it where that fails. With
+--server, a server answers: llama.cpp, Ollama, vLLM, LM Studio and others; its key comes from the
+environment variable OPENAI_API_KEY.
 
 In the dialogue, alone or within a question:
   <image> [PATH]  look at the picture or video again, or at another one, and start over; quote a
@@ -81,7 +85,11 @@ def add_ask_parser(
     add = parser.add_argument
     add('arguments', nargs='*', metavar='ARGUMENT', help='see below')
     add('-q', '--question', action='append', help='ask this and end; may be given several times')
-    add('--model', default='', help='name or .yaml of a model, or auto (default: see below)')
+    add('--server', default='', metavar='URL', help='ask a server of chat completions, with /v1')
+    add(
+        '--model', default='',
+        help='name or .yaml of a model, or auto (default: see below); its name on the server',
+    )
     add('--encoder', default='', metavar='FILE', help='vision encoder')
     add('--language-model', default='', metavar='FILE', help='language model')
     add(
@@ -99,7 +107,7 @@ def add_ask_parser(
         help='where models run: in a process of their own, which may crash, or in this one '
         '(default: auto = as the backend needs)',
     )
-    add_backend_options(parser)
+    add_backend_options(parser, all_backends())
     add('--info', action='store_true', help='print what is loaded')
     add('--quiet', action='store_true', help='print answers and errors only')
     add('--json', action='store_true', help='print each answer as a line of JSON, with figures')
@@ -107,25 +115,27 @@ def add_ask_parser(
     return parser
 
 
-def add_backend_options(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each setting of a backend that has a flag."""
-    for backend in all_backends():
+def add_backend_options(parser: argparse.ArgumentParser, backends: Iterable[Backend]) -> None:
+    """Add an option for each setting of these backends that has a flag."""
+    for backend in backends:
         for name, option in options_of(backend.settings).items():
             if option.flag:
                 with contextlib.suppress(argparse.ArgumentError):  # another backend has the flag
                     parser.add_argument(
                         option.flag, dest=f'{backend.name}.{name}', default=option.default,
-                        type=type(option.default), metavar='VALUE', help=option.about,
+                        type=type(option.default), choices=option.choices or None,
+                        metavar='VALUE', help=option.about,
                     )
 
 
-def backend_settings(args: argparse.Namespace, backend: Backend) -> object:
-    """Read the settings of a backend from the options that it added."""
+def backend_settings(args: argparse.Namespace, backend: Backend, **others: Any) -> object:
+    """Read the settings of a backend from the options that it added; others: by their names."""
     prefix = f'{backend.name}.'
-    return backend.settings(**{
+    given = {
         name.removeprefix(prefix): value
         for name, value in vars(args).items() if name.startswith(prefix)
-    })
+    }
+    return backend.settings(**given, **others)
 
 
 @dataclass
@@ -187,6 +197,8 @@ def complete(args: argparse.Namespace) -> list[Source]:
 
 def engine_settings(args: argparse.Namespace) -> EngineSettings:
     """Find out which backend the arguments mean; raise ModelFileError for an unknown profile."""
+    if args.server:
+        return _server_settings(args)
     finders = [backend for backend in all_backends() if backend.finds_profiles]
     finder = next((b for b in finders if _are_of(b, args.encoder, args.language_model)), None)
     model = args.model or (AUTO if finder else EngineSettings.model)
@@ -199,6 +211,19 @@ def engine_settings(args: argparse.Namespace) -> EngineSettings:
         context=args.context or 0,
         sampling=Sampling(temperature=args.temperature),
         options=backend_settings(args, backend),
+    )
+
+
+def _server_settings(args: argparse.Namespace) -> EngineSettings:
+    if args.encoder or args.language_model:
+        args.wrong_use('--server and model files contradict each other')
+    backend = find('openai')
+    return EngineSettings(
+        backend=backend.name,
+        context=args.context or 0,
+        sampling=Sampling(temperature=args.temperature),
+        options=backend_settings(
+            args, backend, base_url=args.server, model=args.model, **_PATIENT),
     )
 
 

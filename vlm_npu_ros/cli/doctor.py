@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     doctor.add_argument('--encoder', default='', help='vision encoder, .rknn')
     doctor.add_argument('--language-model', default='', help='language model, .rkllm')
     doctor.add_argument('--context', type=int, default=0, help='tokens (default: of the profile)')
-    add_backend_options(doctor)
+    add_backend_options(doctor, examined.values())
     doctor.add_argument('--json', action='store_true', help='print JSON')
 
 

@@ -41,8 +41,8 @@ class Loaded:
 
     def describe(self) -> str:
         """Say in one line what was loaded and how long it took."""
-        parts = [f'{self.engine.model_name} loaded', *(file.describe() for file in self.files)]
-        return ': '.join((parts[0], '; '.join(parts[1:])))
+        files = '; '.join(file.describe() for file in self.files)
+        return ': '.join(filter(None, (f'{self.engine.model_name} loaded', files)))
 
     def info(self, new_tokens: int) -> Iterator[str]:
         """Yield lines about model, files and context."""

@@ -128,6 +128,8 @@ NODE = (
         'language_model_path', 'Language model file; rknpu: .rkllm',
         parameter='language_model_path',
     ),
+    Argument('server', 'Address of the server (openai)', parameter='openai.base_url'),
+    Argument('server_model', 'Name of its model, if it has several', parameter='openai.model'),
     IMAGE_TOPIC,
     TRANSPORT,
     Argument(
