@@ -39,12 +39,18 @@ def test_a_file_brings_its_profile_along(profile: ModelProfile) -> None:
     mine = replace(profile, name='mine')  # which no profile on disk has
     found = find_model('auto', *FILES, labelled(mine))
     same = {f.name for f in fields(profile)} - {
-        'files', 'title', 'image', 'published', 'inferred', 'sha256',
+        'faults', 'files', 'title', 'image', 'published', 'inferred', 'sha256',
     }
     assert {n: getattr(found, n) for n in same} == {n: getattr(mine, n) for n in same}
     assert found.image and profile.image
     size, tokens = next(iter(profile.image.tokens.items()))
-    assert found.image == replace(profile.image, tokens={size: tokens})
+    assert found.image == replace(profile.image, tokens={size: tokens}, multiple=0)
+
+
+def test_known_faults_of_a_model_are_not_forgotten() -> None:
+    profile = load_profile('qwen3.5-2b')
+    assert profile.faults
+    assert find_model('auto', *FILES, labelled(profile)).faults == profile.faults
 
 
 def test_metadata_of_every_shipped_profile_has_room() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from vlm_npu_ros.engine.errors import ModelFileError
+from vlm_npu_ros.engine.model_files.agreement import check_agreement
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import known_models, load_profile, ModelProfile
@@ -191,8 +192,16 @@ FAMILIES: dict[str, tuple[Callable[[int], int], str]] = {
     'qwen3.5': (lambda side: (side // 32) ** 2, '<|vision_start|> <|vision_end|> <|image_pad|>'),
     'qwen2': (lambda side: (side // 28) ** 2, '<|vision_start|> <|vision_end|> <|image_pad|>'),
     'internvl': (lambda side: (side // 28) ** 2, '<img> </img> <IMG_CONTEXT>'),
-    'smolvlm2-2.2b': (lambda side: (side // 14 // 3) ** 2, '  <image>'),
-    'smolvlm2': (lambda side: (side // 64) ** 2, '  <image>'),
+    'smolvlm2-2.2b': (
+        lambda side: (side // 14 // 3) ** 2,
+        '<fake_token_around_image><global-img> <fake_token_around_image> <image>',
+    ),
+    'smolvlm2': (
+        lambda side: (side // 64) ** 2,
+        '<fake_token_around_image><global-img> <fake_token_around_image> <image>',
+    ),
+    'gemma4': (lambda side: (side // 48) ** 2, '<|image> <image|> <|image|>'),
+    'lfm2.5-vl': (lambda side: (side // 32) ** 2, '<|image_start|> <|image_end|> <image>'),
     'deepseek-ocr': (
         lambda side: side // 64 * (side // 64 + 1) + 1, '  <\uff5c\u2581pad\u2581\uff5c>'
     ),
@@ -279,6 +288,8 @@ PAIRS = [
     ('qwen3.5-0.8b', 'qwen3.5-0.8b-vision_rk3588.rknn', 'qwen3.5-0.8b_w8a8_rk3588.rkllm'),
     ('qwen3.5-2b', 'Qwen3.5-2B_vision_RK3588.rknn', 'Qwen3.5-2B_RK3588_w8a8.rkllm'),
     ('qwen3.5-4b', 'qwen3.5-4b-vision_rk3588.rknn', 'qwen3.5-4b_w8a8_rk3588.rkllm'),
+    ('gemma4-e2b', 'gemma4-e2b_vision_rk3588.rknn', 'gemma-4-E2B-it_W8A8_RK3588.rkllm'),
+    ('lfm2.5-vl-450m', 'lfm2_5-vl-450m_vision.rknn', 'LFM2.5-VL-450M_w8a8_rk3588.rkllm'),
     ('deepseek-ocr', 'deepseekocr_vision_rk3588.rknn', 'deepseekocr_w8a8_rk3588.rkllm'),
     ('minicpm-v-2.6', 'MiniCPM-V-2_6_vision_rk3588.rknn', 'minicpm-v-2_6_w8a8_rk3588.rkllm'),
 ]
@@ -295,7 +306,7 @@ def described(profile: ModelProfile, size: int = 0, folded: bool = True) -> Rknn
         path=GENERIC[0], size=size, layout='nhwc', platform='rk3588', toolkit='2.3.2',
         mean=tuple(round(255 * v, 2) for v in image.mean) if folded else None,
         std=tuple(round(255 * v, 2) for v in image.std) if folded else None,
-        outputs=((image.tokens.get(size, 99), image.dim),) * image.outputs, custom_string='',
+        outputs=((image.tokens_at(size) or 99, image.dim),) * image.outputs, custom_string='',
     )
 
 
@@ -355,6 +366,21 @@ def test_size_that_is_not_known_needs_a_name() -> None:
     assert find('qwen2-vl-2b.rknn', 'qwen2-vl-2b.rkllm', rknn) == 'qwen2-vl-2b'
     with pytest.raises(ModelFileError, match='encoder none that is known'):
         find(*GENERIC, rknn)
+
+
+def test_side_that_is_not_a_multiple_of_a_token_is_an_error() -> None:
+    gemma = load_profile('gemma4-e2b')
+    assert gemma.image
+    names = PAIRS[[model for model, *_ in PAIRS].index('gemma4-e2b')][1:]
+    assert [gemma.image.tokens_at(side) for side in (480, 624, 448)] == [100, 169, None]
+    right = replace(described(gemma, 480), size=624, outputs=((169, 1536),))
+    assert find(*names, right) == 'gemma4-e2b'
+    for size, tokens in ((448, 100), (624, 170)):
+        wrong = replace(right, size=size, outputs=((tokens, 1536),))
+        with pytest.raises(ModelFileError, match='by the shapes of the encoder none'):
+            find(*names, wrong)
+        with pytest.raises(ModelFileError, match='multiples of 48|is 170'):
+            check_agreement(wrong, 'the file', gemma, 'rk3588', 0)
 
 
 def test_files_of_two_models_are_an_error() -> None:

@@ -31,6 +31,8 @@ def metadata(profile: ModelProfile, family: str, revision: str) -> dict[str, Any
         'tags': asdict(profile.tags),
         'template': asdict(profile.template) if profile.template else None,
         'stop': profile.stop,
+        'repeat_penalty': profile.repeat_penalty,
+        'pictures': profile.pictures,
         'context': profile.context,
         'max_context': profile.max_context,
         'min_runtime': profile.min_runtime,

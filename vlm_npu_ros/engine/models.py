@@ -66,6 +66,8 @@ class ImageFormat:
     outputs: 1, plus the levels that go to deeper layers of the language model (deepstack).
     dim: floats for each token and output; the embedding width of the language model.
     mean, std: of RGB pixels scaled to 0..1.
+    multiple: side in pixels of what becomes one token, if the encoder can be converted for any
+        multiple of it; 0 = only for the sides in `tokens`, or for others with unknown counts.
     """
 
     tokens: dict[int, int]
@@ -73,6 +75,13 @@ class ImageFormat:
     dim: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    multiple: int = 0
+
+    def tokens_at(self, side: int) -> int | None:
+        """Return the tokens of a picture of that side; None = not known."""
+        if side in self.tokens or not self.multiple or side % self.multiple:
+            return self.tokens.get(side)
+        return (side // self.multiple) ** 2
 
 
 @dataclass(frozen=True)
@@ -117,6 +126,7 @@ class ModelProfile:
     template: None = the one in the model file.
     stop: texts that end an answer if the runtime misses the end token.
     repeat_penalty: of a token that was used already; 1 = none.
+    pictures: how many separate ones a question may have; 0 = as many as fit.
     min_runtime: oldest runtime that can run the model.
     faults: what is known to go wrong with files of some converters.
     inferred: fields that no source states, such as image.dim.
@@ -139,6 +149,7 @@ class ModelProfile:
     template: ChatTemplate | None = None
     stop: tuple[str, ...] = ()
     repeat_penalty: float = 1.1
+    pictures: int = 0
     min_runtime: str = ''
     published: Published | None = None
     faults: tuple[Fault, ...] = ()
@@ -205,10 +216,17 @@ def _check_fields(profile: ModelProfile) -> None:
         raise ValueError(
             f'context must be a number of tokens, up to max_context, and that up to {_MOST_TOKENS}'
         )
+    if profile.repeat_penalty <= 0 or profile.pictures < 0:
+        raise ValueError('repeat_penalty must be above 0, pictures 0 or above')
     if image := profile.image:
         counts = [image.outputs, image.dim, *image.tokens, *image.tokens.values()]
         if not image.tokens or min(counts) < 1:
             raise ValueError('image.tokens, image.outputs and image.dim must be above 0')
+        wrong = [side for side in image.tokens if image.multiple and side % image.multiple]
+        if image.multiple < 0 or wrong:
+            raise ValueError(
+                f'image.tokens must have sides that are multiples of {image.multiple}, not {wrong}'
+            )
         if min(image.std) <= 0:
             raise ValueError('image.std must be above 0')
     try:

@@ -27,7 +27,14 @@ def check_agreement(
         by = f'the profile {profile.name}'
         expect('the embedding width', found.dim, by, profile.image.dim)
         expect('the number of outputs', len(found.outputs), by, profile.image.outputs)
-        tokens = profile.image.tokens.get(found.size, found.tokens)
+        multiple = profile.image.multiple
+        if multiple and found.size % multiple:
+            raise ModelFileError(
+                f'{found.path} reads pictures of {found.size} pixels by {source}, but sides are '
+                f'multiples of {multiple} by {by}',
+                'Convert it for such a side',
+            )
+        tokens = profile.image.tokens_at(found.size) or found.tokens
         expect(f'the number of tokens at {found.size} pixels', found.tokens, by, tokens)
         _check_colours(found, source, profile.image, by)
     elif not found.folded:

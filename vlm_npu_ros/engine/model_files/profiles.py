@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 import json
 from pathlib import Path
 import re
@@ -15,7 +16,10 @@ from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import AUTO, known_models, load_profile, ModelProfile, profile_of
 
 # Profile fields that the metadata of a .rknn may have, and those that make it complete.
-_COPIED = ('tags', 'template', 'stop', 'context', 'max_context', 'min_runtime')
+_COPIED = (
+    'tags', 'template', 'stop', 'repeat_penalty', 'pictures', 'context', 'max_context',
+    'min_runtime',
+)
 _WHOLE = {'model', 'mean', 'std', 'tags', 'context', 'min_runtime'}
 
 
@@ -32,14 +36,15 @@ def find_model(
     """
     if model != AUTO:
         return load_profile(model)
-    labels = labels_of(rknn) if rknn else {}
+    labels, profiles = labels_of(rknn) if rknn else {}, npu_profiles()
     if rknn is not None and labels.keys() >= _WHOLE:
-        return _described_by(labels, rknn)
-    profiles = npu_profiles()
+        found = _described_by(labels, rknn)
+        faults = next((p.faults for p in profiles if p.name == found.name), ())
+        return replace(found, faults=faults)
     named = labels.get('model')
     if named and isinstance(named, str):
-        if found := [p for p in profiles if p.name == named]:
-            return found[0]
+        if alike := [p for p in profiles if p.name == named]:
+            return alike[0]
         raise ModelFileError(
             f'{encoder} says that it is of the model {reprlib.repr(named)}, which is not known',
             'Set the model to the path of its profile .yaml',

@@ -437,6 +437,16 @@ def test_several_images_need_a_runtime_that_takes_them(
         assert text_of(load(version), two)
 
 
+def test_model_of_one_picture_says_so(
+    load: Load, profile: ModelProfile, fifty: list[tuple[ImageEmbedding, str]],
+) -> None:
+    model = load('1.3.1', profile=dataclasses.replace(profile, pictures=1))
+    two = GenerationRequest(QUESTION, (fifty[0][0], fifty[1][0]), 32)
+    with pytest.raises(NotSupportedError, match='reads 1 picture a question, not 2'):
+        text_of(model, two)
+    assert text_of(model, dataclasses.replace(two, video=True))
+
+
 @pytest.mark.parametrize('version', ['1.2.1b1', '1.2.3', '1.3.0', '1.3.1'])
 def test_frames_of_a_video_are_read_as_by_the_onnx_backend(
     version: str, load: Load, onnx: OnnxLanguageModel, fifty: list[tuple[ImageEmbedding, str]],

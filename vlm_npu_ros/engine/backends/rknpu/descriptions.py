@@ -62,13 +62,14 @@ def _profile_attributes(
     known = image.tokens if image is not None else {}
     if not size and len(known) == 1:
         (size,) = known
-    if image is None or size not in known:
+    tokens = image.tokens_at(size) if image is not None else None
+    if image is None or tokens is None:
         raise ModelFileError(
             f'Neither {path} nor the runtime tells its shapes, and the profile {profile.name} '
             f'knows the sizes {sorted(known)}, not {size}',
             'Write a profile that has image.tokens for its size',
         )
-    shape = [image.tokens[size], image.dim]
+    shape = [tokens, image.dim]
     outputs = ({'is_output': True, 'idx': i, 'shape': shape} for i in range(image.outputs))
     picture = {'shape': [1, size, size, 3], 'layout': 'nhwc'}
     return {'picture': picture, **{f'output {o["idx"]}': o for o in outputs}}

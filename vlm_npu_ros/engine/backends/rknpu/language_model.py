@@ -58,7 +58,7 @@ class RkllmLanguageModel(LanguageModel):
         self._abi = library.abi
         self._image, self._tags = profile.image, profile.tags
         self._stop, self._template = profile.stop, profile.template
-        self._repeat_penalty = profile.repeat_penalty
+        self._repeat_penalty, self._pictures = profile.repeat_penalty, profile.pictures
         self.instructions = profile.instructions
         self.context, self._image_size = context, image_size
         self._sampling = sampling
@@ -236,6 +236,10 @@ class RkllmLanguageModel(LanguageModel):
             raise NotSupportedError(
                 f'Runtimes before 1.3.0 take one picture a question or the frames of one video, '
                 f'not {len(images)} pictures: they would blend them'
+            )
+        if len(images) > (self._pictures or len(images)) and not video:
+            raise NotSupportedError(
+                f'{self.name} reads {self._pictures} picture a question, not {len(images)}'
             )
         expected = (images[0].tokens, self._image.outputs, self._image.dim)
         shapes = {image.data.shape for image in images}
