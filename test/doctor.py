@@ -19,13 +19,13 @@ class Doctor:
 
     def _take(self, message: DiagnosticArray) -> None:
         with self._changed:
-            self._newest = {status.name: status for status in message.status}
+            self._newest |= {status.name: status for status in message.status}
             self._changed.notify_all()
 
     def status_for(
         self, part: str, condition: Callable[[DiagnosticStatus], bool]
     ) -> DiagnosticStatus:
-        name = f'/vlm: {part}'
+        name = part if part.startswith('/') else f'/vlm: {part}'
         with self._changed:
             assert self._changed.wait_for(
                 lambda: name in self._newest and condition(self._newest[name]), PATIENCE

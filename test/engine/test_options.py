@@ -52,6 +52,7 @@ def test_limits_and_choices() -> None:
     assert seconds.objection(0.0) == seconds.objection(0.01) == seconds.objection(60.0) == ''
     side = Option('left', 'x', choices=('left', 'right', 'both'))
     assert side.objection('LEFT') == "must be left, right or both, not 'LEFT'"
+    assert side.objection(False) == 'must be left, right or both, not false'
     sides = Option(('left',), 'x', choices=('left', 'right'))
     assert sides.objection(['right', 'up']) == "must be left or right, not 'up'"
     assert sides.objection(['', 'right']) == ''

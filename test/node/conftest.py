@@ -27,10 +27,10 @@ def make_node(context: rclpy.Context) -> Iterator[Callable[..., VlmNode]]:
     """Give a function that starts the node with these parameters; not configured yet."""
     spinners: list[Spinner] = []
 
-    def make(**parameters: Any) -> VlmNode:
+    def make(namespace: str = '', **parameters: Any) -> VlmNode:
         values = {'backend': 'scripted', **parameters}
         overrides = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
-        node = VlmNode(context=context, parameter_overrides=overrides)
+        node = VlmNode(context=context, namespace=namespace, parameter_overrides=overrides)
         spinners.append(Spinner(node, MultiThreadedExecutor(4, context=context)))
         return node
 

@@ -39,6 +39,14 @@ def test_camera_warns_until_a_frame_is_there_and_when_it_is_old(
     doctor.wait_for('camera camera', lambda s: s.level == WARN and 'not be read' in s.message)
 
 
+def test_those_of_several_robots_differ(active_node: MakeNode, doctor: Doctor) -> None:
+    for namespace in 'left', 'fleet/right':
+        active_node(namespace=namespace, backends=['scripted', 'onnx'])
+    for name in '/left/vlm', '/fleet/right/vlm':
+        for part in 'engine', 'backend scripted', 'backend onnx', 'camera camera':
+            assert doctor.status_for(f'{name}: {part}', lambda s: True).hardware_id
+
+
 def test_engine_tells_what_it_does(active_node: MakeNode, robot: Robot, doctor: Doctor) -> None:
     active_node(scripted__answers=['one two three'], scripted__decode_rate=50.0)
     robot.publish()

@@ -69,6 +69,8 @@ class Option:
         """
         if self.pair and _is_list(value):
             return '' if _is_pair(value) else f'must be {self.allowed}, not {_yaml(value)}'
+        if self.choices and self.kind is str and not isinstance(value, str):
+            return f'must be {self.allowed}, not {_yaml(value)}'
         if not self._is_kind(value):
             remedy = _remedy(value, self.kind)
             said = f'must be {_KINDS[self.kind]}, not {_yaml(value)}'

@@ -33,6 +33,7 @@ from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
+from vlm_npu_ros.node.arguments import without_effect
 from vlm_npu_ros.node.ask_options import AskOptions, check_request
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
@@ -45,7 +46,6 @@ from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import CachedFrame
 from vlm_npu_ros.node.io_node import IoNode, SpinThread
 from vlm_npu_ros.node.lifecycle import ManagedNode, transition
-from vlm_npu_ros.node.parameter_files import for_others
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
@@ -332,7 +332,7 @@ def main() -> int:
         get_logger('vlm').fatal(str(error))
         rclpy.try_shutdown()
         return 1
-    for unused in for_others(sys.argv, node.get_fully_qualified_name()):
+    for unused in without_effect(sys.argv, node.get_fully_qualified_name()):
         node.get_logger().warning(unused)
     sys.setswitchinterval(_SWITCH)
     executor = MultiThreadedExecutor(_THREADS)

@@ -1,4 +1,4 @@
-"""Parameter files on the command line that have nothing for this node."""
+"""Arguments of the program that have no effect."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from pathlib import Path
 import re
 from typing import Any
 
+from rclpy.utilities import remove_ros_args
 import yaml
 
 _WILDCARDS = {'**': r'(/\w+)*', '*': r'/\w+'}
 
 
-def for_others(arguments: Sequence[str], node: str) -> Iterator[str]:
+def without_effect(arguments: Sequence[str], node: str) -> Iterator[str]:
     """
-    Describe the parameter files that are for other nodes only: rcl ignores them without a word.
+    Describe what rcl ignores without a word: arguments outside of --ros-args, files for others.
 
-    arguments: of the program. node: its fully qualified name.
+    arguments: of the program, its name first. node: its fully qualified name.
     """
+    loose = remove_ros_args(list(arguments))[1:]
+    if loose:
+        yield f'No effect has {" ".join(loose)}: parameters are given by --ros-args -p NAME:=VALUE'
     for flag, path in itertools.pairwise(arguments):
         if flag == '--params-file':
             try:

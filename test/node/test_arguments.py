@@ -1,10 +1,10 @@
-"""Parameter files that are for other nodes."""
+"""Arguments that have no effect."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vlm_npu_ros.node.parameter_files import for_others
+from vlm_npu_ros.node.arguments import without_effect
 
 
 def test_files_for_other_nodes_are_told(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_files_for_other_nodes_are_told(tmp_path: Path) -> None:
         ('vlm', False), ('/vlm', False), ('vlm_node', False), ('/*', False), ('/right/vlm', False),
     ):
         file.write_text(f'{names}:\n  ros__parameters:\n    max_age: 1.0\n')
-        told = list(for_others(arguments, '/left/vlm'))
+        told = list(without_effect(arguments, '/left/vlm'))
         assert bool(told) is not is_for_us, names
     assert told == [f'{file} has parameters of /right/vlm, none of /left/vlm']
 
@@ -25,7 +25,13 @@ def test_namespaces_may_be_blocks(tmp_path: Path) -> None:
     file = tmp_path / 'robot.yaml'
     block = 'ros__parameters: {max_age: 1.0}'
     file.write_text(f'left:\n  vlm:\n    {block}\n  eye:\n    {block}\n')
-    arguments = ['--params-file', str(file)]
-    assert not list(for_others(arguments, '/left/vlm'))
-    (told,) = for_others(arguments, '/vlm')
+    arguments = ['vlm_node', '--ros-args', '--params-file', str(file)]
+    assert not list(without_effect(arguments, '/left/vlm'))
+    (told,) = without_effect(arguments, '/vlm')
     assert told.endswith('has parameters of /left/vlm, /left/eye, none of /vlm')
+
+
+def test_arguments_outside_of_those_of_ros_are_told() -> None:
+    (told,) = without_effect(['vlm_node', 'max_age:=2.0', '--ros-args', '-p', 'a:=1'], '/vlm')
+    assert told.startswith('No effect has max_age:=2.0: ') and '--ros-args -p' in told
+    assert not list(without_effect(['vlm_node', '--ros-args', '-p', 'a:=1', '--'], '/vlm'))
