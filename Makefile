@@ -2,7 +2,7 @@
 # tools/with_ros makes from PyPI wheels on first use; ROS=kilted takes a private Kilted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
+.PHONY: help demo test test-newest test-oldest test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
 	demo-patrol goals eval-typed eval-demo-model train-demo-model clean
 
 RUN := tools/with_ros
@@ -20,6 +20,17 @@ demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": it
 
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 	@$(RUN) pytest $(PYTEST_ARGS) $(ARGS)
+
+# Those that need neither ROS, nor a package that few install, nor long.
+WITHOUT_ROS := $(addprefix test/engine/test_,images.py image_files.py awkward_pictures.py video.py \
+	sources.py models.py local.py options.py registry.py types.py) test/engine/backends/onnx \
+	$(filter-out %/test_ask.py %/test_inspect.py,$(wildcard test/cli/test_*.py))
+
+test-newest:  ## Test without ROS, installed as the README says, with what pip takes today
+	@tools/test_install newest $(PYTEST_ARGS) $(or $(ARGS),$(WITHOUT_ROS))
+
+test-oldest:  ## Likewise with the oldest versions, those of Ubuntu 22.04, on Python 3.10
+	@tools/test_install oldest $(PYTEST_ARGS) $(or $(ARGS),$(WITHOUT_ROS))
 
 test-arm64:  ## Run the NPU binding's tests on emulated arm64 (ARGS as for test)
 	@tools/test_arm64 $(PYTEST_ARGS) $(ARGS)

@@ -227,6 +227,10 @@ def test_decode_refuses_an_image_without_pixels() -> None:
         decode_image(png(np.zeros((0, 4, 3), np.uint8), 2))
 
 
+def test_decode_takes_a_single_pixel() -> None:
+    assert decode_image(png(np.full((1, 1, 3), (7, 8, 9), np.uint8), 2)).tolist() == [[[7, 8, 9]]]
+
+
 def test_decode_takes_the_largest_size_that_is_allowed() -> None:
     assert decode_image(jpeg(ramp(64, 48)), max_pixels=64 * 48).shape == (48, 64, 3)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.image_formats import CONVERT, Facts, Format, format_of, HEAD
-from vlm_npu_ros.engine.opencv import quiet
+from vlm_npu_ros.engine.opencv import quiet, turned
 from vlm_npu_ros.engine.sources import opened, shown, Source
 
 MAX_PIXELS = 64_000_000
@@ -111,7 +111,7 @@ def _decoded(form: Format, data: bytes, flags: int) -> np.ndarray:
 
 def _rgb(form: Format, facts: Facts, data: bytes, flags: int) -> np.ndarray:
     bgr = _decoded(form, data, flags) if facts.ended else _open_ended(form, data, flags)
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return turned(bgr)
 
 
 # More than one unit of pixels, and nothing that a decoder would make of no data.

@@ -54,6 +54,8 @@ def resize(
     :param out: array to write the result to, (height, width, 3) uint8.
     :return: the result, (height, width, 3) uint8.
     """
+    if rgb.shape[:2] == (1, 1):  # which OpenCV 4.5 does not take
+        rgb = np.repeat(rgb, 2, axis=0)
     if rgb.strides[2] > 0:
         return cv2.resize(rgb, size, dst=out, interpolation=interpolation)
     bgr = cv2.resize(rgb[:, :, ::-1], size, interpolation=interpolation)

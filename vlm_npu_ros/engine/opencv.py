@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import cv2
+import numpy as np
 
 _SILENT = 0  # LOG_LEVEL_SILENT
 # These functions moved in OpenCV 5.
@@ -21,3 +22,10 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _logging.setLogLevel(level)
+
+
+def turned(picture: np.ndarray) -> np.ndarray:
+    """Return a copy with the channels in the other order: BGR of RGB, or RGB of BGR."""
+    if picture.shape[:2] == (1, 1):  # which OpenCV 4.5 does not take
+        return picture[:, :, ::-1].copy()
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -11,7 +11,7 @@ import time
 import cv2
 import numpy as np
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.opencv import quiet
+from vlm_npu_ros.engine.opencv import quiet, turned
 from vlm_npu_ros.engine.sources import opened, SECONDS, shown, Source
 
 # Frames of a stream that goes on for ever are so far apart.
@@ -170,4 +170,4 @@ def _rgb(video: cv2.VideoCapture) -> np.ndarray:
     success, bgr = video.retrieve()
     if not success:
         raise ImageError('OpenCV cannot read a frame of the video')
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return turned(bgr)
