@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 import json
+import random
 from typing import Any
 
 
@@ -132,3 +133,8 @@ QUIET: tuple[bytes, ...] = (
     event({'role': 'assistant', 'content': ''}), event({'content': None}),
     event({'tool_calls': []}),
 )
+
+
+def cut(data: bytes, chance: random.Random) -> list[bytes]:
+    places = sorted(chance.choices(range(len(data)), k=chance.choice((0, 1, 5, 50, len(data)))))
+    return [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]

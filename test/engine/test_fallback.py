@@ -8,6 +8,7 @@ from dataclasses import replace
 import queue
 import random
 import threading
+import time
 from typing import Any
 
 from bars import timing, within
@@ -24,6 +25,7 @@ from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     BackendUnavailableError,
     ContextError,
+    EmptyAnswerError,
     ImageError,
     InactiveError,
     ModelFileError,
@@ -73,6 +75,7 @@ class FaultyModel(ScriptedLanguageModel):
         self.fault: Callable[[], VlmError | int | threading.Event | None] = lambda: None
         self.asked: list[GenerationRequest] = []
         self.waits = threading.Semaphore(0)
+        self.thoughts: tuple[float, ...] = ()  # seconds before each of them
         self.closed = False
 
     def close(self) -> None:
@@ -89,6 +92,9 @@ class FaultyModel(ScriptedLanguageModel):
         if isinstance(fault, threading.Event):
             self.waits.release()
             assert fault.wait(PATIENCE)
+        for seconds in self.thoughts:
+            time.sleep(seconds)
+            yield Chunk('', thought='hm')
         if isinstance(fault, int):
             yield Chunk('')  # says nothing yet
         if fault == -1:
@@ -188,14 +194,15 @@ def test_preferred_one_answers_and_says_so(chain: Chain) -> None:
     (AnswerTimeoutError('silent'), BreakerState.CLOSED),
     (ContextError('too long'), BreakerState.CLOSED),
     (NotSupportedError('one picture only'), BreakerState.CLOSED),
+    (EmptyAnswerError('it only thought'), BreakerState.CLOSED),
 ])
 def test_next_one_answers(error: VlmError, state: BreakerState, chain: Chain) -> None:
     chain.models['a'].fault = fail_with(error)
     assert chain.ask() == 'b:one b:two'
     assert chain.members[0].breaker.state is state
     assert chain.encoders['b'].count == 1
-    refused = isinstance(error, RequestError)
-    assert chain.members[0].breaker.failures == (0 if refused else 1)
+    works = isinstance(error, (RequestError, EmptyAnswerError))
+    assert chain.members[0].breaker.failures == (0 if works else 1)
     assert chain.log == [f'The backend a did not answer: {error}']
 
 
@@ -262,6 +269,16 @@ def test_one_that_is_too_slow_is_left_alone_until_it_is_done(
     done.set()
     assert left and left.join(PATIENCE)
     assert chain.ask() == 'a:one a:two'
+
+
+def test_one_that_thinks_is_waited_for(make_chain: Callable[..., Chain]) -> None:
+    chain = make_chain(first_token=1.0)
+    chain.models['a'].thoughts = (0.3,) * 5
+    request = GenerationRequest('one two', (chain.engine.encode(PICTURE),))
+    chunks = list(chain.engine.generate(request))
+    assert ''.join(chunk.text for chunk in chunks) == 'a:one a:two'
+    assert ''.join(chunk.thought for chunk in chunks) == 'hm' * 5
+    assert {chunk.source.backend for chunk in chunks if chunk.source} == {'a'}
 
 
 def test_last_one_may_take_as_long_as_it_likes(make_chain: Callable[..., Chain]) -> None:

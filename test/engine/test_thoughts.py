@@ -97,6 +97,15 @@ def test_first_choice_waits_for_the_end_and_free_text_does_not() -> None:
     assert [chunk.text for chunk in chunks if chunk.text] == ['yes']
 
 
+def test_long_answers_without_an_end_of_thoughts_are_not_waited_for_again_and_again() -> None:
+    habits = Habits(None)
+    held = []
+    for _ in range(4):
+        first, *_ = answer_of(written(['no', ', it'], LENGTH), TYPED, habits, Cancellation())
+        held.append(not first.text)
+    assert held == [True, True, True, False]
+
+
 def test_late_end_of_a_thought_retracts_what_was_text() -> None:
     chunks = list(answer_of(written(['Hm.', '</think>', 'a cup']), FREE, Habits(None),
                             Cancellation()))

@@ -30,6 +30,7 @@ _TAG = re.compile(
     """,
     re.VERBOSE,
 )
+_ENOUGH = 2  # answers that are cut before any closing tag; the next one is a habit
 _NOTHING = Chunk('')
 _MAY_BE_TAG = re.compile(r'(?:[<◁][\w:/|｜▁]{0,24}|\[/?[A-Z]{0,5}|<\|channel>\w{0,6})$')
 
@@ -40,9 +41,11 @@ class Habits:
     How a model marks its thoughts, as far as it is known.
 
     unopened: its answers may begin within a thought that only a closing tag ends; None = unknown.
+    cut: answers of max_new_tokens that had no closing tag, in a row.
     """
 
     unopened: bool | None
+    cut: int = 0
 
 
 class _State(Enum):
@@ -92,8 +95,10 @@ class _Text:
             self._habits.unopened and reason is FinishReason.LENGTH
         ):
             made = _joined(made, Chunk(self.settle()))
-        if self._habits.unopened is None and reason is FinishReason.EOS:
-            self._habits.unopened = False
+        if self._habits.unopened is None:
+            self._habits.cut += reason is FinishReason.LENGTH
+            if reason is FinishReason.EOS or self._habits.cut > _ENOUGH:
+                self._habits.unopened = False
         return made
 
     def _tag(self, found: re.Match[str]) -> Chunk:
