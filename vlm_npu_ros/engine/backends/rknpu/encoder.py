@@ -9,6 +9,7 @@ import numpy as np
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.rknpu.descriptions import described_elsewhere
 from vlm_npu_ros.engine.backends.rknpu.sessions import open_rknn
+from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
 from vlm_npu_ros.engine.errors import BackendCrashedError, ModelFileError
 from vlm_npu_ros.engine.images import letterbox, normalise
 from vlm_npu_ros.engine.model_files.agreement import check_agreement
@@ -35,7 +36,7 @@ class RknnEncoder(VisionEncoder):
 
     def __init__(
         self, path: Path, profile: ModelProfile, *,
-        platform: str = 'rk3588', core_mask: int | None = None, size: int = 0,
+        platform: str = 'rk3588', core_mask: int | None = None, size: int = 0, lock: str = '',
     ) -> None:
         """
         Load the file: takes seconds, and for a moment as much memory as the file has.
@@ -43,6 +44,7 @@ class RknnEncoder(VisionEncoder):
         platform: the board's chip.
         core_mask: RKNN_NPU_CORE_* to use; None = all of the platform's, 0 = any one.
         size: side of the picture, for files that do not tell it; 0 = as the profile says.
+        lock: file of SharedNpu.
         Raises BackendError if file, profile, board and runtime do not fit together.
         """
         core_mask = _ALL_CORES.get(platform, 0) if core_mask is None else core_mask
@@ -60,6 +62,7 @@ class RknnEncoder(VisionEncoder):
         self._file, self._image = found, profile.image
         self.size, self.tokens, self.dim = found.size, found.tokens, found.dim
         self.outputs = len(found.outputs)
+        self._npu = SharedNpu(lock)
         # RKNNLite lets two threads into one context.
         self._lock = threading.Lock()
         self._last: tuple[np.ndarray, np.ndarray] | None = None
@@ -67,7 +70,9 @@ class RknnEncoder(VisionEncoder):
     def encode(self, rgb: np.ndarray) -> np.ndarray:
         picture = letterbox(rgb, self.size)
         with self._lock:
-            results = self._rknn.inference([self._fed(picture)], data_format=[self._file.layout])
+            fed = self._fed(picture)
+            with self._npu.held():
+                results = self._rknn.inference([fed], data_format=[self._file.layout])
             embedding = self._checked(results)
             self._check_fresh(picture, embedding)
         return embedding
@@ -75,6 +80,7 @@ class RknnEncoder(VisionEncoder):
     def close(self) -> None:
         with self._lock:
             self._rknn.release()
+            self._npu.close()
             self._last = None
 
     def _fed(self, picture: np.ndarray) -> np.ndarray:

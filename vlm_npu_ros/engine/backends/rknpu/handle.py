@@ -18,6 +18,7 @@ from vlm_npu_ros.engine.backends.rknpu.abi import RUN_FINISH
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
 from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
 from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
+from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ModelFileError,
@@ -60,13 +61,15 @@ class RkllmHandle:
 
     param: RKLLMParam of the library's version, filled.
     template: to put around questions; None = the model's own.
+    npu: is held during each run.
     Raises ModelFileError with what the runtime printed if it does not load the model.
     """
 
     def __init__(
-        self, library: RkllmLibrary, path: Path, param: Any, template: ChatTemplate | None
+        self, library: RkllmLibrary, path: Path, param: Any, template: ChatTemplate | None,
+        npu: SharedNpu,
     ) -> None:
-        self._library = library
+        self._library, self._npu = library, npu
         self._handle = c_void_p()
         self._results: Stream[Result | BaseException] = Stream()  # of the last run
         self._running = threading.Lock()  # held while a flag and an abort must agree
@@ -156,7 +159,10 @@ class RkllmHandle:
 
     def _run(self, request: Any, infer: Any) -> Iterable[Result]:
         """Run; nothing comes from here but errors, the results come from the callback."""
-        code = self._library.run(self._handle, byref(request), byref(infer), None)
+        code = 0
+        with self._npu.held():
+            if not self._is_aborted:  # while it waited for another program
+                code = self._library.run(self._handle, byref(request), byref(infer), None)
         with self._running:
             self._is_running = False
         if code != 0 and not self._is_aborted:
@@ -185,6 +191,7 @@ class RkllmHandle:
 
     def close(self) -> None:
         """Free the model; may be called twice, but not while it runs."""
+        self._npu.close()
         handle, self._handle = self._handle, c_void_p()
         if handle:
             code = self._library.destroy(handle)

@@ -19,6 +19,7 @@ from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
 from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
 from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, VIDEO
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
+from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     NotSupportedError,
@@ -46,7 +47,7 @@ class RkllmLanguageModel(LanguageModel):
     context: tokens, at most what the model was converted for.
     image_size: side in pixels of the square that the encoder reads.
     sampling: how tokens are drawn; runtimes before 1.3.0 cannot change it later.
-    settings: base_domain_id, cpu_mask, embed_flash and keep_tokens are taken as they are.
+    settings: base_domain_id, cpu_mask, embed_flash, keep_tokens and lock are taken as they are.
     """
 
     def __init__(
@@ -71,7 +72,8 @@ class RkllmLanguageModel(LanguageModel):
                 f'{profile.name}: use 1.2.0 or later, or write a template into its profile'
             )
         param = self._param(library.default_param(), settings)
-        self._handle = RkllmHandle(library, path, param, profile.template)
+        npu = SharedNpu(settings.lock)
+        self._handle = RkllmHandle(library, path, param, profile.template, npu)
         self.driver = self._handle.driver
         # Half of the context leaves room for what is written until the runtime has stopped.
         self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)

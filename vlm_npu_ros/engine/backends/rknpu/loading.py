@@ -46,7 +46,7 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     options = board.complete(settings.options)
     encoder = RknnEncoder(
         encoder_path, profile, platform=board.soc or '',
-        core_mask=None if options.core_mask < 0 else options.core_mask,
+        core_mask=None if options.core_mask < 0 else options.core_mask, lock=options.lock,
     )
     progress(Loading('language model', language_path, f'librkllmrt.so {runtime.version}'))
     try:

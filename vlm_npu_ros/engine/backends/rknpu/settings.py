@@ -37,3 +37,7 @@ class RknpuSettings:
     core_mask: int = option(
         -1, 'NPU cores of the encoder, 7 = all three; -1 = all of the platform.', -1, 65535
     )
+    lock: str = option(
+        '', 'File by whose lock programs take turns on the NPU, such as /run/lock/rknpu; empty = '
+        'no other program uses it.',
+    )
