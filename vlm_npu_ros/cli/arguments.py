@@ -77,7 +77,7 @@ def add_ask_parser(
     parser = commands.add_parser(
         name,
         help=summary,
-        usage=f'vlm-npu {name} {usage} [OPTION]...',
+        usage=f'%(prog)s {usage} [OPTION]...',
         description=f'{summary[0].upper()}{summary[1:]}; answers go on from what was said before.',
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

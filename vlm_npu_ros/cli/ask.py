@@ -20,7 +20,7 @@ NO_ROS = (
     'source /opt/ros/jazzy/setup.bash and source install/setup.bash'
 )
 _CANCEL_SECONDS = 5.0  # that Ctrl-C waits for the node to confirm
-_OK, _FAULT, _USE, NO_NODE, _NO_FRAME, _REFUSED, _BUSY, _TIMEOUT, _CANCELLED, _BACKEND = range(10)
+OK, FAULT, USE, NO_NODE, _NO_FRAME, _REFUSED, _BUSY, _TIMEOUT, _CANCELLED, _BACKEND = range(10)
 _INTERRUPTED = 130
 _EXIT_CODES = {
     errors.InactiveError.code: NO_NODE,
@@ -41,9 +41,9 @@ _EXIT_CODES = {
 }
 EPILOG = f"""\
 exit codes:
-  {_OK:<3}  answered
-  {_FAULT:<3}  a fault of this package, or ROS is not sourced
-  {_USE:<3}  wrong use
+  {OK:<3}  answered
+  {FAULT:<3}  a fault of this package, or ROS is not sourced
+  {USE:<3}  wrong use
   {NO_NODE:<3}  no node answers, or it is not active
   {_NO_FRAME:<3}  the camera has no frame, none that fits, or none that can be read
   {_REFUSED:<3}  the node refuses the question: a wrong field, too long, not supported
@@ -91,23 +91,23 @@ def run(args: argparse.Namespace) -> int:
     try:
         from vlm_npu_ros.client import VlmClient
     except ImportError as error:
-        return _fail(args, NO_ROS.format(error), _FAULT)
+        return _fail(args, NO_ROS.format(error), FAULT)
     try:
         with VlmClient(args.node, args.namespace, discovery_timeout=args.wait) as client:
             return _ask(client, args)
     except NodeUnavailableError as error:
         return _fail(args, str(error), NO_NODE)
     except VlmClientError as error:
-        return _fail(args, str(error), _FAULT)
+        return _fail(args, str(error), FAULT)
     except ValueError as error:
-        return _fail(args, str(error), _USE)
+        return _fail(args, str(error), USE)
 
 
 def _fail(args: argparse.Namespace, message: str, code: int) -> int:
     if args.json:
         print(json.dumps({'ok': False, 'error': message}))
     else:
-        print(f'vlm-npu ask: {message}', file=sys.stderr)
+        print(f'{args.program} ask: {message}', file=sys.stderr)
     return code
 
 
@@ -121,7 +121,7 @@ def _ask(client: VlmClient, args: argparse.Namespace) -> int:
         return _interrupt(stream, args)
     assert stream.answer
     _show(stream.answer, args)
-    return _EXIT_CODES.get(stream.answer.error_code, _FAULT) if not stream.answer.ok else _OK
+    return _EXIT_CODES.get(stream.answer.error_code, FAULT) if not stream.answer.ok else OK
 
 
 def _is_typed(args: argparse.Namespace) -> bool:
@@ -151,7 +151,7 @@ def _show(answer: Answer, args: argparse.Namespace) -> None:
     for line in _remarks(answer) if not args.quiet else ():
         print(line, file=sys.stderr)
     if not answer.ok:
-        print(f'vlm-npu ask: {answer.error}', file=sys.stderr)
+        print(f'{args.program} ask: {answer.error}', file=sys.stderr)
 
 
 def _remarks(answer: Answer) -> list[str]:

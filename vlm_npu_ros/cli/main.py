@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TextIO
 
-from vlm_npu_ros.cli import ask, chat, doctor, inspect, models, parameters
+from vlm_npu_ros.cli import ask, chat, doctor, inspect, models, parameters, status
 from vlm_npu_ros.cli.arguments import CommandParser
 from vlm_npu_ros.engine.errors import NotSupportedError, VlmError
 from vlm_npu_ros.engine.share import version
@@ -18,17 +18,21 @@ _CLOSED_PIPE = 141
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit code: 0 answered, 1 error, 2 wrong usage, 130 Ctrl-C."""
+    return run(_parser().parse_args(arguments))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command that was parsed; return its exit code."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         # Text that this locale cannot show should look odd, not end the program.
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='replace')
     # FFmpeg's messages repeat what OpenCV reports anyway.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    args = _parser().parse_args(arguments)
     try:
         return int(args.run(args))
     except VlmError as error:
-        print(f'vlm-npu: {error}', file=sys.stderr)
+        print(f'{args.program}: {error}', file=sys.stderr)
         return int(getattr(error, 'exit_code', 1))
     except KeyboardInterrupt:
         print(file=sys.stderr)
@@ -37,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         _discard(sys.stdout)
         return _CLOSED_PIPE
     except OSError as error:  # a file or folder that cannot be read or written
-        print(f'vlm-npu: {error}', file=sys.stderr)
+        print(f'{args.program}: {error}', file=sys.stderr)
         return 1
 
 
@@ -50,16 +54,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='vlm-npu', description=__doc__)
     release = version() or 'of a ROS workspace'
     parser.add_argument('--version', action='version', version=f'vlm-npu {release}')
+    add_commands(parser, 'vlm-npu')
+    return parser
+
+
+def add_commands(parser: argparse.ArgumentParser, program: str, required: bool = True) -> None:
+    """Add the commands to a program, which messages name as `program`."""
+    parser.set_defaults(program=program)
     of_command: type[argparse.ArgumentParser] = CommandParser
-    commands = parser.add_subparsers(required=True, metavar='COMMAND', parser_class=of_command)
+    commands = parser.add_subparsers(
+        required=required, metavar='COMMAND', parser_class=of_command
+    )
     chat.add_parsers(commands)
     ask.add_parser(commands)
+    status.add_parser(commands)
     models.add_parser(commands)
     parameters.add_parser(commands)
     doctor.add_parser(commands)
     inspect.add_parser(commands)
     _add_convert(commands)
-    return parser
 
 
 def _add_convert(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
