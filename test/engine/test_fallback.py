@@ -309,7 +309,7 @@ def test_breaker_keeps_questions_away_and_lets_one_find_out(chain: Chain) -> Non
     for _ in range(5):
         assert chain.ask() == 'b:one b:two'
     assert len(chain.models['a'].asked) == 3
-    assert 'broke; tried again in 5 s' in chain.members[0].obstacle
+    assert 'broke; tried again in 5.0 s' in chain.members[0].obstacle
     chain.clock.now += 5.0
     assert chain.ask() == chain.ask() == 'b:one b:two'
     assert len(chain.models['a'].asked) == 4

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vlm_npu_ros.client import Answer, AnswerStream, fields, NodeUnavailableError, VlmClientError
 from vlm_npu_ros.engine import errors
+from vlm_npu_ros.engine.durations import in_words
 
 if TYPE_CHECKING:
     from vlm_npu_ros.client import VlmClient
@@ -160,7 +161,7 @@ def _remarks(answer: Answer) -> list[str]:
         sure = f', confidence {answer.confidence:.2f}' if answer.confidence else ''
         lines.append(f'the model said: {answer.text}{sure}')
     if answer.stamp is not None:
-        frames = [f'frame {answer.stamp:.3f} ({answer.frame_id}), {answer.age:.2f} s old']
+        frames = [f'frame {answer.stamp:.3f} ({answer.frame_id}), {in_words(answer.age)} old']
         if len(answer.frame_stamps) > 1:
             frames.append(f'the last of {len(answer.frame_stamps)}')
         lines.append(', '.join(frames))

@@ -26,6 +26,7 @@ from vlm_npu_ros.client.answer import (
 from vlm_npu_ros.client.goal_ids import new_goal_id
 from vlm_npu_ros.client.messages import cancelled_answer, make_answer, to_seconds
 from vlm_npu_ros.client.shared_memory import other_users
+from vlm_npu_ros.engine.durations import in_words
 
 _DEPTH = QoSProfile(depth=256)  # with the default of 10, more answers at once are dropped
 _TICK = 0.05  # seconds between polls of what sends no notice: the graph, the clock
@@ -216,7 +217,7 @@ class AskThread:
         if question.handle:
             message = f'{self._name} has neither answered within the timeout nor reported it'
         elif question.sent:
-            message = f'{self._name} has not taken the question within {self._patience:g} s'
+            message = f'{self._name} has not taken the question within {in_words(self._patience)}'
             message += other_users()
         else:
             message = self._missing()

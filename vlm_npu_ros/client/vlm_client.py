@@ -26,6 +26,7 @@ from vlm_npu_ros.client.goal_ids import new_node_name
 from vlm_npu_ros.client.messages import Conversation, make_conversation, make_goal
 from vlm_npu_ros.client.names import full_name
 from vlm_npu_ros.client.start import explained, start_ros
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.srv import Conversations
 
@@ -189,7 +190,8 @@ class VlmClient:
         while not (status := self.status(min(timeout, _STATE_SECONDS))).ready:
             if time.monotonic() > deadline:
                 raise NodeUnavailableError(
-                    f'{self.name} is {status.state} after {timeout:g} s, not active: see its log'
+                    f'{self.name} is {status.state} after {in_words(timeout)}, not active: see '
+                    'its log'
                     if status.state else self._missing()
                 )
             time.sleep(_POLL)

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 from vlm_npu_ros.engine.breaker import BreakerState
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendError,
@@ -346,8 +347,8 @@ class _ChainGeneration(Generation):
         except TimeoutError:
             if time.monotonic() < self._limit:
                 raise
-            bound = self._engine._first_token
-            self._move_on(AnswerTimeoutError(f'no text within {bound:g} s (fallback.first_token)'))
+            bound = in_words(self._engine._first_token)
+            self._move_on(AnswerTimeoutError(f'no text within {bound} (fallback.first_token)'))
             member.leave(answer)
             return None
         except VlmError as error:

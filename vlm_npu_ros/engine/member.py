@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from vlm_npu_ros.engine.breaker import Breaker, BreakerState
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -104,7 +105,7 @@ class Member:
         if self._abandoned and not self._abandoned.join(0):
             return 'it is still busy with a question that took too long'
         if self.breaker.state is BreakerState.OPEN:
-            return f'{self.breaker.reason}; tried again in {self.breaker.remaining:.0f} s'
+            return f'{self.breaker.reason}; tried again in {in_words(self.breaker.remaining)}'
         return ''
 
     def note(self, error: VlmError) -> None:

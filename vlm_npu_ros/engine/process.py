@@ -30,6 +30,7 @@ import time
 from typing import Any
 
 import numpy as np
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.progress import Loading, Progress
@@ -337,8 +338,8 @@ class EngineProcess:
         hung = max(jobs, key=lambda job: job.limit, default=None)
         if hung and now - self._heard > hung.limit:
             self.kill(BackendCrashedError(
-                f'The engine hung while {hung.stage}: nothing came from it for {hung.limit:.1f} s '
-                '(parameter watchdog), it is being restarted'
+                f'The engine hung while {hung.stage}: nothing came from it for '
+                f'{in_words(hung.limit)} (parameter watchdog), it is being restarted'
             ))
         elif not jobs and now - self._alive > _HEARTBEAT_LIMIT:
             self.kill(BackendCrashedError(

@@ -20,6 +20,7 @@ _TOPIC = '/clock'
 _DISCOVERY = 2.0  # seconds; without a message after them, nobody publishes the time
 _RESTLESS = 3  # jumps back within _DISCOVERY are no resets of one simulation
 _STILL = 1.0  # seconds; a simulation that runs publishes the time more often
+_RECENT = 60.0  # seconds in which a jump back may explain something
 _LOG_PERIOD = 5.0  # seconds
 
 
@@ -162,10 +163,14 @@ class StampClock:
 
     @property
     def remark(self) -> str:
-        """Say that simulated time stands still, or was just set back; '' otherwise."""
-        still = time.monotonic() - self._ticked
-        if self.is_simulated and still > _STILL:
-            return f'; the simulated time has stood still for {in_words(still)}'
+        """Say that simulated time stands still, or that it was set back; '' otherwise."""
+        now, back = time.monotonic(), self.ended - self.began
+        if self.is_simulated and now - self._ticked > _STILL:
+            still = in_words(now - self._ticked)
+            return f'; the simulated time has stood still for {still}'
+        if back and now - self.since < _RECENT:
+            ago, back = in_words(now - self.since), in_words(back / NANOSECONDS)
+            return f'; the clock was set back by {back}, {ago} ago'
         return ''
 
     def _going_back(self) -> None:

@@ -54,7 +54,7 @@ def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmE
     if not clock.holds(newest):
         return NoFrameError(
             f'No frame of {camera} has come since the clock was set back by '
-            f'{_words(clock.ended - clock.began)}{clock.remark}'
+            f'{_words(clock.ended - clock.began)}'
         )
     lag = feed.arrivals.lag
     if lag is None and not newest.behind:  # that one may be ahead of its time
@@ -85,10 +85,12 @@ def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmE
 
 
 def _not_reached(freshness: Freshness, clock: StampClock) -> NoFrameError:
+    ahead = freshness.not_before - clock.now()
+    advice = 'Take it from the clock of this node: use_sim_time in both or in neither'
     return NoFrameError(
-        f'The time asked for is {_words(freshness.not_before - clock.now())} ahead of the clock '
-        f'of this node ({_kind(clock)}){clock.remark}',
-        'Take not_before from the clock of the node: use_sim_time in both or in neither',
+        f'The time asked for is {_words(ahead)} ahead of the clock of this node '
+        f'({_kind(clock)}){clock.remark}',
+        advice if ahead > _SLOW * NANOSECONDS else '',
     )
 
 

@@ -118,7 +118,7 @@ def test_page_is_one_file_with_all_in_it() -> None:
     assert not re.search(r'https?://|url\(', text)
     for words in (
         'night watch', '1. dock', '2. roof', 'not reached', 'the navigator says FAILED',
-        'as expected', 'not as expected', 'failed', 'confidence 0.90', 'frame 0.25 s old',
+        'as expected', 'not as expected', 'failed', 'confidence 0.90', 'frame 250 ms old',
         '“Yes, it is.”', 'x 1.00 m, y -2.00 m, 29° in map',
     ):
         assert words in tags.words

@@ -10,6 +10,7 @@ from itertools import groupby
 import math
 
 from vlm_npu_ros.engine.choices.instructions import UNCLEAR
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.nav.patrol.report import (
     ANSWERED,
     Answered,
@@ -129,7 +130,7 @@ def remark(answered: Answered) -> str:
     if answered.confidence:
         parts.append(f'confidence {answered.confidence:.2f}')
     if answered.age is not None:
-        parts.append(f'frame {answered.age:.2f} s old')
+        parts.append(f'frame {in_words(answered.age)} old')
     if answered.note:
         parts.append(answered.note)
     return ', '.join(parts)

@@ -6,6 +6,7 @@ import sys
 
 from rich.console import Console
 from rich.text import Text
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.nav.mission import Question, Waypoint
 from vlm_npu_ros.nav.patrol.page import BADGES
 from vlm_npu_ros.nav.patrol.patrol import Progress
@@ -52,7 +53,7 @@ class PatrolScreen(Progress):
         if words:
             line.append(f'  {words}', _STYLES[tone])
         if answered.age is not None:
-            line.append(f'  frame {answered.age:.2f} s old', 'dim')
+            line.append(f'  frame {in_words(answered.age)} old', 'dim')
         self.say(line)
         if answered.error:
             self.say(f'    {answered.error}', 'red')

@@ -199,12 +199,12 @@ def status(number: int, text: str = 'so it is', **headers: str) -> Answer:
 @pytest.mark.parametrize(
     ('answer', 'error', 'says'),
     [
-        (silence, AnswerTimeoutError, 'nothing for 0.3 s .openai.first_token_timeout'),
-        (silence_before_tokens, AnswerTimeoutError, 'nothing for 0.3 s'),
-        (stop_after_a_token, AnswerTimeoutError, 'nothing more for 0.3 s .openai.token_timeout'),
+        (silence, AnswerTimeoutError, 'nothing for 300 ms .openai.first_token_timeout'),
+        (silence_before_tokens, AnswerTimeoutError, 'nothing for 300 ms'),
+        (stop_after_a_token, AnswerTimeoutError, 'nothing more for 300 ms .openai.token_timeout'),
         (drop_after_a_token, BackendCrashedError, 'did not send a whole answer'),
         (drop_within_a_token, BackendCrashedError, 'did not send a whole answer'),
-        (junk, AnswerTimeoutError, 'nothing for 0.3 s .*, only 1 events that cannot be read'),
+        (junk, AnswerTimeoutError, 'nothing for 300 ms .*, only 1 events that cannot be read'),
         (other_json, AnswerTimeoutError, 'only 1 events'),
         (text_that_is_none, AnswerTimeoutError, 'only 1 events'),
         (html, BackendUnavailableError, 'web page .Welcome to the router. instead of JSON'),

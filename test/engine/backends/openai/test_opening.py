@@ -77,7 +77,7 @@ def test_server_without_a_list(
         (lambda exchange: exchange.fail(401, 'no'), BackendUnavailableError, 'OPENAI_API_KEY'),
         (lambda exchange: exchange.fail(503, 'loading'), BackendUnavailableError, 'loading'),
         (lambda exchange: exchange.reply(200, b'<html>'), VlmError, 'answers with a web page'),
-        (Exchange.wait_for_disconnect, AnswerTimeoutError, 'did not list its models within 0.5'),
+        (Exchange.wait_for_disconnect, AnswerTimeoutError, 'not list its models within 500 ms'),
         (Exchange.drop, BackendUnavailableError, 'cannot be reached'),
     ],
 )

@@ -17,6 +17,7 @@ from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
 from vlm_npu_ros.engine.backends.openai.server import Server
 from vlm_npu_ros.engine.backends.openai.settings import CHOICE_METHODS, MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.backends.openai.wishes import Wishes, wishes_of
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -316,9 +317,10 @@ class _Watch:
     def timeout_error(self) -> AnswerTimeoutError:
         settings = self._settings
         silence = (
-            f'wrote nothing more for {settings.token_timeout:g} s (openai.token_timeout)'
+            f'wrote nothing more for {in_words(settings.token_timeout)} (openai.token_timeout)'
             if self.count else
-            f'wrote nothing for {settings.first_token_timeout:g} s (openai.first_token_timeout)'
+            f'wrote nothing for {in_words(settings.first_token_timeout)} '
+            '(openai.first_token_timeout)'
         )
         return AnswerTimeoutError(
             f'The server {settings.base_url} {silence}{self.odd and f", only{self.odd}"}: '

@@ -24,6 +24,7 @@ from vlm_npu_ros.engine.backends.openai.failures import (
 from vlm_npu_ros.engine.backends.openai.models import read_models, ServerModel
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, read_piece
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, ModelFileError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.stream import Stream
@@ -73,7 +74,7 @@ class Server:
         except FutureTimeoutError:
             work.cancel()
             raise AnswerTimeoutError(
-                f'{self._failures.where} did not list its models within {seconds:g} s '
+                f'{self._failures.where} did not list its models within {in_words(seconds)} '
                 '(openai.first_token_timeout)'
             ) from None
 
@@ -199,7 +200,7 @@ class Server:
                 if has_begun() or not may_pass(error) or time.monotonic() + pause >= deadline:
                     raise
                 said, where = self._failures.said(error), self._failures.where
-                self.log(f'Warning: {said}; {where} is tried again in {pause:.1f} s')
+                self.log(f'Warning: {said}; {where} is tried again in {in_words(pause)}')
             await asyncio.sleep(pause)
         return await attempt()
 
