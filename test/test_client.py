@@ -149,9 +149,9 @@ def test_cancel_before_the_node_is_found(client: VlmClient) -> None:
         ('  ', {}, ErrorCode.BAD_REQUEST, 'empty'),
         ('what?', {'camera': 'rear'}, ErrorCode.BAD_REQUEST, 'rear'),
         ('what?', {'max_new_tokens': 99_999}, ErrorCode.CONTEXT_EXCEEDED, 'context'),
-        ('count', {'timeout': 0.5}, ErrorCode.TIMEOUT, '0.5 s'),
+        ('count', {'timeout': 0.5}, ErrorCode.TIMEOUT, '500 ms'),
         ('what?', {'not_before': 2e9, 'timeout': 0.2}, ErrorCode.NO_FRAME, 'image_raw'),
-        ('what?', {'max_age': 1e-9, 'timeout': 0.2}, ErrorCode.STALE_FRAME, ' s old'),
+        ('what?', {'max_age': 1e-9, 'timeout': 0.2}, ErrorCode.STALE_FRAME, 'ms old'),
     ],
 )
 def test_node_refuses_with_a_typed_error(

@@ -89,9 +89,9 @@ def test_several_frames_of_a_window(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (['what?', '--camera', 'rear'], 5, 'rear'),
         (['what?', '--new-tokens', '99999'], 5, 'context'),
-        (['what?', '--max-age', '1e-9', '--timeout', '0.2'], 4, ' s old'),
+        (['what?', '--max-age', '1e-9', '--timeout', '0.2'], 4, 'ms old'),
         (['what?', '--not-before', 'now', '--timeout', '0.2'], 4, 'image_raw'),
-        (['count', '--timeout', '0.5'], 7, '0.5 s'),
+        (['count', '--timeout', '0.5'], 7, '500 ms'),
         (['what?', '--timeout', '-1'], 2, 'timeout'),
         (['what?', '--node', 'no node'], 2, 'no node'),
         (['what?', '--node', 'eyes', '--namespace', 'robot', '--wait', '0.2'], 3, '/robot/eyes'),

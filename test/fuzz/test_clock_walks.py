@@ -303,7 +303,8 @@ def cause(walk: Walk, question: Question, text: str) -> str:
     if 'has the camera stopped' in text:
         assert truth.silent > 1.0, text
         return 'camera silent'
-    assert 'are allowed' in text and 'come with stamps' not in text, text
+    assert 'are allowed' in text, text
+    assert 'when they come' not in text and 'have stamps' not in text, text
     assert oldest > freshness.max_age / NANOSECONDS, text
     return 'encoder too slow for this speed'
 

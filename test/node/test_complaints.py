@@ -99,7 +99,7 @@ def test_times_below_a_second_are_milliseconds(camera: Camera, simulated: Simula
     simulated.show(60.0)
     camera.show(59.9996)
     assert 'is 0.4 ms old, 0.1 ms are allowed' in camera.told(Freshness(100_000)) or (
-        'come with stamps 0.4 ms behind' in camera.told(Freshness(100_000))
+        'are 0.4 ms old when they come' in camera.told(Freshness(100_000))
     )
 
 
@@ -147,8 +147,8 @@ def test_stamps_of_another_clock_are_told_at_once(
 
 
 @pytest.mark.parametrize(('offset', 'advice'), [
-    (37.0, 'TAI'), (20.0, 'must be synchronised'), (-7.0, 'slow'), (-1e8, 'use_sim_time'),
-    (None, 'CLOCK_MONOTONIC'),
+    (37.0, 'TAI'), (20.0, 'must be synchronised'), (-7.0, 'larger max_age'),
+    (-1e8, 'use_sim_time'), (None, 'CLOCK_MONOTONIC'),
 ])
 def test_clock_of_stamps_is_guessed(
     context: rclpy.Context, monkeypatch: pytest.MonkeyPatch, offset: float | None, advice: str

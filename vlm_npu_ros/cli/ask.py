@@ -160,7 +160,7 @@ def _remarks(answer: Answer) -> list[str]:
     if answer.choice:
         sure = f', confidence {answer.confidence:.2f}' if answer.confidence else ''
         lines.append(f'the model said: {answer.text}{sure}')
-    if answer.stamp is not None:
+    if answer.stamp is not None and answer.age is not None:
         frames = [f'frame {answer.stamp:.3f} ({answer.frame_id}), {in_words(answer.age)} old']
         if len(answer.frame_stamps) > 1:
             frames.append(f'the last of {len(answer.frame_stamps)}')

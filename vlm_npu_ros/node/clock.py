@@ -169,8 +169,8 @@ class StampClock:
             still = in_words(now - self._ticked)
             return f'; the simulated time has stood still for {still}'
         if back and now - self.since < _RECENT:
-            ago, back = in_words(now - self.since), in_words(back / NANOSECONDS)
-            return f'; the clock was set back by {back}, {ago} ago'
+            ago = in_words(now - self.since)
+            return f'; the clock was set back by {in_words(back / NANOSECONDS)}, {ago} ago'
         return ''
 
     def _going_back(self) -> None:

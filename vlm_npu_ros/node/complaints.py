@@ -33,7 +33,7 @@ def obstacle(
         return _other_clock(feed, freshness, clock, lag)
     reach = timeout * NANOSECONDS * (_FASTEST if clock.is_simulated else 1)
     if freshness.not_before > clock.now() + reach:
-        return _not_reached(freshness, clock)
+        return _not_reached(feed, freshness, clock)
     return None
 
 
@@ -79,17 +79,17 @@ def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmE
             f'{told}, {_words(freshness.max_age)} are allowed{clock.remark}', remedy
         )
     if freshness.not_before > now:
-        return _not_reached(freshness, clock)
+        return _not_reached(feed, freshness, clock)
     before = _words(freshness.not_before - frame.stamp)
     return NoFrameError(f'{told}, which is {before} before the time asked for{clock.remark}')
 
 
-def _not_reached(freshness: Freshness, clock: StampClock) -> NoFrameError:
+def _not_reached(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> NoFrameError:
     ahead = freshness.not_before - clock.now()
     advice = 'Take it from the clock of this node: use_sim_time in both or in neither'
     return NoFrameError(
-        f'The time asked for is {_words(ahead)} ahead of the clock of this node '
-        f'({_kind(clock)}){clock.remark}',
+        f'Camera {feed.settings.name!r} ({feed.topic}) has no frame of the time asked for, which '
+        f'is {_words(ahead)} ahead of the clock of this node ({_kind(clock)}){clock.remark}',
         advice if ahead > _SLOW * NANOSECONDS else '',
     )
 
@@ -98,11 +98,14 @@ def _other_clock(
     feed: CameraFeed, freshness: Freshness, clock: StampClock, lag: int
 ) -> StaleFrameError:
     """Return the error of a camera whose stamps do not fit the clock."""
-    where = 'behind' if lag > 0 else 'ahead of'
-    name = feed.settings.name
+    name, kind = feed.settings.name, _kind(clock)
+    if 0 < lag < _SLOW * NANOSECONDS:
+        how = f'are {_words(lag)} old when they come'
+    else:
+        where = 'behind' if lag > 0 else 'ahead of'
+        how = f'have stamps {_words(abs(lag))} {where} the clock of this node ({kind})'
     return StaleFrameError(
-        f'The frames of camera {name!r} ({feed.topic}) come with stamps {_words(abs(lag))} '
-        f'{where} the clock of this node ({_kind(clock)}), {_words(freshness.max_age)} are '
+        f'The frames of camera {name!r} ({feed.topic}) {how}, {_words(freshness.max_age)} are '
         'allowed',
         f'{_advice(clock, clock.now() - lag, lag / NANOSECONDS)}, or set {name}.stamp to arrival',
     )
@@ -120,7 +123,7 @@ def _advice(clock: StampClock, stamp: int, lag: float) -> str:
     if abs(lag + _TAI) < _NEAR:
         return 'They are TAI, as of a PTP clock without the offset to UTC: correct that'
     if 0 < lag < _SLOW:
-        return 'The camera or the network is slow, or its clock is another one: synchronise them'
+        return 'Allow a larger max_age or, if its clock is another one, synchronise it'
     return (
         'A recording or simulation needs /clock (ros2 bag play --clock) and use_sim_time; the '
         'clock of another computer must be synchronised'
