@@ -13,6 +13,7 @@ from vlm_npu_ros.cli.arguments import (
 )
 from vlm_npu_ros.cli.chat import add_parsers
 from vlm_npu_ros.cli.main import main
+from vlm_npu_ros.engine.errors import ModelFileError
 
 
 @pytest.mark.parametrize('arguments, found', [
@@ -29,6 +30,13 @@ from vlm_npu_ros.cli.main import main
 ])
 def test_arguments_are_told_apart(arguments: str, found: Positional) -> None:
     assert told_apart(arguments.split()) == found
+
+
+def test_files_of_other_npus_are_named_and_pictures_of_them_are_pictures() -> None:
+    assert told_apart(['my_rk1828.jpg', '']).others == [Path('my_rk1828.jpg'), Path()]
+    for name in ('llm-rk1828.rknn', 'llm.weight', 'llm.tokenizer.gguf'):
+        with pytest.raises(ModelFileError, match='rkllm3-server'):
+            told_apart([name, 'a.png'])
 
 
 def test_addresses_are_no_files() -> None:

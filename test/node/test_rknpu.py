@@ -91,6 +91,19 @@ def test_answers_are_those_of_the_embedded_model(
         assert response.stats.image_tokens == 64
 
 
+def test_answer_that_repeats_itself_says_so(
+    on_board: MakeNode, robot: Robot, fifty: list[Asked], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv('SIMRKLLM_ANSWER', 'there is a red ball. ')
+    monkeypatch.setenv('SIMRKLLM_ENDLESS', '1')
+    on_board('1.3.1', max_new_tokens=300)
+    robot.publish(fifty[0][0])
+    response = robot.ask(question='what do you see?')
+    assert response.success, response.error_msg
+    assert response.finish_reason == 'repetition'
+    assert response.note == 'the answer was cut, because it repeated itself'
+
+
 @pytest.mark.parametrize('version', VERSIONS)
 def test_answer_ends_at_the_words_that_decide(
     version: str, on_board: MakeNode, robot: Robot, fifty: list[Asked],

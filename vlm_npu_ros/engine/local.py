@@ -166,9 +166,8 @@ class LocalEngine(Engine):
         return self._language_model.tokens(self._instructed(request))
 
     def fit(self, request: GenerationRequest, limit: int = 0) -> FittedRequest:
-        room = self.context - request.max_new_tokens
-        room = min(limit, room) if limit else room
-        if self.tokens(request) > room:
+        room = self._room(request, limit)
+        if not self.fits(request, limit):
             with self._npu.generating(), _typed_errors('The language model'):
                 self._check_open()
                 self._language_model.learn(self._instructed(request), room)
@@ -186,6 +185,14 @@ class LocalEngine(Engine):
             kept = evenly(count, max(most, 1))
             fitted = thinned(len(kept))
         return FittedRequest(fitted, tuple(kept), len(request.turns) - len(fitted.turns))
+
+    def fits(self, request: GenerationRequest, limit: int = 0) -> bool:
+        """Tell whether nothing need be left out; False may also mean that it is not known yet."""
+        return self.tokens(request) <= self._room(request, limit)
+
+    def _room(self, request: GenerationRequest, limit: int) -> int:
+        room = self.context - request.max_new_tokens
+        return min(limit, room) if limit else room
 
     def _instructed(self, request: GenerationRequest) -> GenerationRequest:
         """Word the question so that it asks for one of the choices."""

@@ -102,12 +102,16 @@ class Worker:
         self._work['generate'].put(lambda: self._answer(job, generate))
 
     def _fit(self, job: int, request: GenerationRequest, shapes: Shapes, limit: int) -> None:
+        sized = _with_shapes(request, shapes)
+
         def fit() -> tuple[tuple[int, ...], int]:
-            fitted = self._ready.fit(_with_shapes(request, shapes), limit)
+            fitted = self._ready.fit(sized, limit)
             return fitted.images, fitted.dropped_turns
 
-        # Behind the answers before it, because it may run the model.
-        self._work['generate'].put(lambda: self._answer(job, fit))
+        if self._ready.fits(sized, limit):
+            self._answer(job, fit)
+        else:  # behind the answers before it, because the model may have to count
+            self._work['generate'].put(lambda: self._answer(job, fit))
 
     def _tokens(self, job: int, request: GenerationRequest, shapes: Shapes) -> None:
         self._answer(job, lambda: self._ready.tokens(_with_shapes(request, shapes)))

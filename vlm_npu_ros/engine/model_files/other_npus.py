@@ -25,14 +25,16 @@ def refuse_rknn3(path: Path, chip: str = '') -> None:
 
     It is known by its name, by the files beside it, or by the chip that it names itself.
     """
-    named = _NAMED.search(path.name) or _NAMED.search(chip)
     part = next((part for part in _PARTS if path.name.endswith(part)), '')
+    if not part and path.suffix.lower() not in ('.rknn', '.rkllm'):
+        return  # a picture of such a board, say
+    named = _NAMED.search(path.name) or _NAMED.search(chip)
     beside = next((p for p in _PARTS if os.path.isfile(path.with_suffix(p))), '')
     if named:
         what = f'is for the {named[0].upper()}'
     elif part:
         what = f'is a part of such a model ({part})'
-    elif beside and path.suffix == '.rknn':
+    elif beside and path.suffix.lower() == '.rknn':
         what = f'has its weights beside it ({path.with_suffix(beside).name})'
     else:
         return
