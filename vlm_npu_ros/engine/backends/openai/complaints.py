@@ -23,11 +23,13 @@ _SIZES = ('n_ctx', 'max_model_len', 'context_length', 'context_window', 'max_con
 
 _CONTEXT_CODE = re.compile(r'context_?(length|size|window)|prompt_?too_?long|token_?limit', re.I)
 _CONTEXT = re.compile(
-    r'context|n_ctx|model.?len|sequence length|\bprompt\b|\btokens?\b|input (length|is too long)',
+    r'context|n_ctx|model.?len|sequence.?length|length of|\bprompt\b|\btokens?\b'
+    r'|input (length|is too long)',
     re.I,
 )
 _TOO_MUCH = re.compile(
-    r'exceed|longer|larger|greater|more than|too (long|large|many|big|much)|maximum|at most'
+    r'exceed|longer|larger|greater|(more|less) than|reduce|too (long|large|many|big|much)'
+    r'|maximum|at most'
     r'|limit|overflow|full|no room|not fit|truncate|shorten|shorter'
     r'|\d\W{0,2}[<>≤≥]|(?<!\w)[<>≤≥]=?\s*\d',
     re.I,
@@ -38,6 +40,7 @@ _OTHER_LIMIT = re.compile(
     re.I,
 )
 _SIZE = re.compile(r'(\d{1,3}(?:[,_\u202f\' ]\d{3})+|\d+(?:\.\d+)?)(?:\s?([kKmM])(?![a-zA-Z]))?')
+_COMPARED = re.compile(rf'(?:>=?|<=|≤|≥)\s*(?:[a-z_]+\W{{1,3}})?({_SIZE.pattern})')
 # The last of these before a number says what it is: the limit, or what was asked for.
 _ROLE = re.compile(
     r'(?P<limit>context|n_ctx|model.{0,3}len|\bmax(?:imum)?\b|limit|allow\w*|at most|up to|only'
@@ -65,12 +68,16 @@ _DATA = re.compile(  # a fault of this picture, not of the model
     re.I,
 )
 _COUNT = re.compile(
-    r'at most|up to|limit|max|more than|exceed|too many|only (one|a|\d)|single', re.I
+    r'at most|up to|limit|max|more than|exceed|too many|multiple|only (one|a|\d)|single', re.I
 )
-_NUMBER = re.compile(r'(?<![\w.])\d{1,3}(?![\w.]*\d)|\b(?:no|zero)\b', re.I)
+_NUMBER = re.compile(
+    r'(?<![\w.])\d{1,3}(?![\w.]*\d)|\b(?:no|zero)(?= \w*.?(?:image|picture))', re.I
+)
 _KEY = re.compile(r'api.?key|authenticat\w*.?(error|fail|required)|unauthori[sz]ed', re.I)
-_TEXT_ONLY = re.compile(
-    r'content\b.*\b(string|str)\b|content.*string_type|string_type.*content', re.I | re.S
+_TEXT_ONLY = re.compile(  # where pictures were sent
+    r'content\b.*\b(string|str)\b|content.*string_type|string_type.*content|mm.?proj'
+    r'|text.?only|only .{0,6}text|(unsupported|unknown|invalid)\W+content\S*type',
+    re.I | re.S,
 )
 _CONTEXT_NOUN = re.compile(r'token|context|model.?len', re.I)
 _CLAUSES = re.compile(r'(?<=[.!?;])\s+|\n+')
@@ -136,10 +143,10 @@ class Complaint:
 
     def about_vision(self, has_pictures: bool) -> bool:
         """Tell whether the model takes no pictures."""
-        if _DATA.search(self.message):
-            return False
         if has_pictures and _TEXT_ONLY.search(' '.join((self.message, *self.codes))):
             return True
+        if _DATA.search(self.message):
+            return False
         return self.most_pictures == 0 or any(
             _PICTURE.search(clause) and _UNABLE.search(clause) and _ABLE.search(clause)
             for clause in self._clauses()
@@ -151,6 +158,9 @@ class Complaint:
 
 def context_size(text: str) -> int:
     """Find how many tokens the context has by an error message; 0 = it does not say."""
+    compared = _COMPARED.search(text)
+    if compared and _LEAST_CONTEXT <= (size := _sizes(compared[1])[0]) <= MOST_TOKENS:
+        return size
     end = 0
     for number in _SIZE.finditer(text):
         before, end = text[end:number.start()][-80:], number.end()
