@@ -63,6 +63,11 @@ def camera() -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('no_proxy', '*')
+
+
 def test_names() -> None:
     assert source_of('a/b.png') == Path('a/b.png')
     assert source_of('file:///a%20b/c.png') == Path('/a b/c.png')
