@@ -189,7 +189,7 @@ def test_jpeg(start: Callable[..., SceneCamera], viewer: Viewer, encoding: str) 
 
 @pytest.mark.parametrize('name, value, words', [
     ('encoding', 'mono8', 'encoding must be one of rgb8, bgr8'),
-    ('reliability', 'sometimes', 'reliability must be one of best_effort, reliable'),
+    ('reliability', 'sometimes', 'reliability must be one of reliable, best_effort'),
     ('width', 0, 'width'),
     ('rate', -1.0, 'rate'),
 ])

@@ -25,7 +25,7 @@ from vlm_npu_ros.engine.errors import VlmError
 
 FRAME_ID = 'camera_optical_frame'
 _ENCODINGS = ('rgb8', 'bgr8')
-_RELIABILITIES = ('best_effort', 'reliable')
+_RELIABILITIES = ('reliable', 'best_effort')  # RViz takes only reliable ones as it is
 
 
 class SceneCamera(Node):
