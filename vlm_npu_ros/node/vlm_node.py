@@ -30,6 +30,7 @@ from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
+from vlm_npu_ros.engine.progress import Caution, Event
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
@@ -172,14 +173,21 @@ class VlmNode(ManagedNode):
         """
         log = self.get_logger()
         if not self.parameters.isolated(settings.backend):
-            return load_engine(settings, lambda event: log.info(f'{prefix}{event}'))
+            return load_engine(settings, functools.partial(self._report, prefix))
         return IsolatedEngine(
             settings,
             limits=StageLimits(self.parameters['watchdog']),
-            progress=lambda event: log.info(f'{prefix}{event}'),
+            progress=functools.partial(self._report, prefix),
             log=lambda line: log.info(f'{prefix}engine: {line}'),
             on_change=functools.partial(self._engine_changed, prefix),
         )
+
+    def _report(self, prefix: str, event: Event) -> None:
+        """Log what happens while models are loaded."""
+        if isinstance(event, Caution):
+            self.get_logger().warning(prefix + event.text)
+        else:
+            self.get_logger().info(f'{prefix}{event}')
 
     def _engine_changed(self, prefix: str, failure: str) -> None:
         """Log that an engine was lost (`failure`) or is ready again ('')."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from email.utils import parsedate_to_datetime
 import json
+import os
 import re
+import ssl
 import time
 from typing import Any
 
@@ -156,6 +158,9 @@ class Failures:
 
     def said(self, error: Exception) -> str:
         """Put what an error says on one line, without the key."""
+        if isinstance(error, openai.APITimeoutError):  # the other limits are the reader's
+            seconds = self._settings.connect_timeout
+            return f'no connection within {seconds:g} s (openai.connect_timeout)'
         return self._line(_words(error))
 
     def _line(self, text: str) -> str:
@@ -226,5 +231,7 @@ def _words(error: Exception) -> str:
         cause: BaseException = error
         while inner := cause.__cause__ or cause.__context__:
             cause = inner
+        if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno:
+            return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
         return f'{type(cause).__name__} {cause}'.strip()
     return str(error)

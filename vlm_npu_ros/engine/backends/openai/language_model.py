@@ -195,7 +195,7 @@ class RemoteLanguageModel(LanguageModel):
         """Raise an error for what is no answer."""
         where = f'The server {self._settings.base_url}'
         if odd:
-            self._server.log(f'Warning: {where} sent{odd}')
+            self._server.log(f'{where} sent{odd}')
         if made.reason is None:
             raise BackendCrashedError(
                 f'{where} ended the answer without saying why{odd and f", after{odd}"}',
@@ -243,7 +243,7 @@ class RemoteLanguageModel(LanguageModel):
             f'nothing: it read {usage.prompt_tokens} tokens, and {read} for the question before. '
             'Give it a larger context, and set the parameter context'
         )
-        self._server.log(f'Warning: {note}')
+        self._server.log(note)
         return note
 
     def _pieces(

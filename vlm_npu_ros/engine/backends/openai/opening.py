@@ -48,7 +48,7 @@ def open_model(settings: OpenAISettings, context: int, progress: Progress) -> La
             f'Install it: `{pip_install("openai")}` (extra: vlm_npu_ros[openai])',
         ) from error
     try:
-        server = Server(settings, key, lambda line: progress(Event(line)))
+        server = Server(settings, key, lambda line: progress(Caution(line)))
     except Exception as error:  # of many kinds
         raise BackendUnavailableError(
             f'A proxy or certificate file of the environment cannot be used: {error}',

@@ -200,7 +200,7 @@ class Server:
                 if has_begun() or not may_pass(error) or time.monotonic() + pause >= deadline:
                     raise
                 said, where = self._failures.said(error), self._failures.where
-                self.log(f'Warning: {said}; {where} is tried again in {in_words(pause)}')
+                self.log(f'{said}; {where} is tried again in {in_words(pause)}')
             await asyncio.sleep(pause)
         return await attempt()
 
