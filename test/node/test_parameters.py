@@ -147,6 +147,22 @@ def test_names_without_effect_are_told_at_start(
     assert 'without effect' not in capfd.readouterr().err
 
 
+def test_names_that_others_overrule_are_told_at_start(
+    make_node: MakeNode, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for told, given in (
+        ('backend (backends is onnx, openai)',
+         {'backend': 'rknpu', 'backends': ['onnx', 'openai'], 'model': '/my.yaml'}),
+        ('model (the server has its own models)', {'backend': 'openai', 'model': '/my.yaml'}),
+        ('encoder_path (the server has its own models)',
+         {'backend': 'onnx', 'backends': ['openai'], 'encoder_path': '/e.onnx'}),
+        ('', {'backend': 'openai', 'model': 'demo', 'encoder_path': '', 'backends': ['']}),
+    ):
+        make_node(**given)
+        said = capfd.readouterr().err.partition('Parameters without effect: ')[2]
+        assert said.rstrip() == told
+
+
 def test_allowed_texts_are_described(make_node: MakeNode) -> None:
     node = make_node()
     node.parameters.cameras()

@@ -282,7 +282,8 @@ class NodeParameters:
         for name, _, _ in _LISTED:
             specs[name] = replace(specs[name], check=self._check_names)
         self._declare(specs)
-        unused = list(self._unused())
+        servers = {backend.name for backend in backends if backend.remote}
+        unused = [*self._unused(), *self._overruled(servers)]
         if unused:
             node.get_logger().warning(f'Parameters without effect: {"; ".join(unused)}')
 
@@ -474,6 +475,17 @@ class NodeParameters:
                 continue
             if not self._node.has_parameter(given):  # not one of rclpy's own
                 yield f'{given} ({self._explained(given, known)})'
+
+    def _overruled(self, servers: set[str]) -> Iterator[str]:
+        """Describe the parameters that were given at start and that others leave no effect."""
+        chain = _plain(self['backends'])
+        reasons = {'backend': f'backends is {", ".join(chain)}'} if chain else {}
+        if servers.issuperset(chain or (self['backend'],)):
+            files = ('model', 'encoder_path', 'language_model_path')
+            reasons.update(dict.fromkeys(files, 'the server has its own models'))
+        for name, reason in reasons.items():
+            if name in self._given and self[name] != self._specs[name].default:
+                yield f'{name} ({reason})'
 
     def _explained(self, given: str, known: Sequence[str]) -> str:
         """Say why a parameter does not exist, or what was probably meant."""
