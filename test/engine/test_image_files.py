@@ -72,6 +72,13 @@ def test_decode_png(channels: int, colour_type: int, dtype: type) -> None:
     assert np.abs(decoded - expected).max() <= (0 if dtype is np.uint8 else 1)
 
 
+def test_deep_samples_are_kept_where_they_are_asked_for() -> None:
+    samples = np.arange(20 * 30 * 3, dtype=np.uint16).reshape(20, 30, 3) * 30
+    np.testing.assert_array_equal(decode_image(png(samples, 2), any_depth=True), samples)
+    assert decode_image(png(samples, 2)).dtype == np.uint8
+    assert decode_image(jpeg(ramp(30, 20)), any_depth=True).dtype == np.uint8
+
+
 def test_decode_turns_a_photograph_only_when_asked() -> None:
     rgb = ramp(40, 20)
     upright = decode_image(jpeg(rgb))

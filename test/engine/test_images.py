@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.engine.images import letterbox, normalise, resize
+from vlm_npu_ros.engine.images import letterbox, normalise, resize, turn
 
 
 def ramp(width: int, height: int) -> np.ndarray:
@@ -110,3 +110,14 @@ def test_normalise_scales_each_channel_by_its_own_mean_and_std() -> None:
     pixels = normalise(rgb, mean, std)
     assert pixels.dtype == np.float32 and pixels.flags.c_contiguous
     np.testing.assert_allclose(pixels, (rgb / 255 - mean) / std, atol=1e-6)
+
+
+def test_turn_is_clockwise_also_of_views_that_turn_the_channels() -> None:
+    rgb = ramp(7, 4)
+    for degrees in (0, 90, 180, 270):
+        wanted = np.rot90(rgb, -degrees // 90)
+        np.testing.assert_array_equal(turn(rgb, degrees), wanted)
+        view = turn(np.ascontiguousarray(rgb[:, :, ::-1])[:, :, ::-1], degrees)
+        np.testing.assert_array_equal(view, wanted)
+        np.testing.assert_array_equal(resize(view, (5, 5), cv2.INTER_AREA),
+                                      resize(wanted.copy(), (5, 5), cv2.INTER_AREA))

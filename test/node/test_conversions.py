@@ -125,6 +125,7 @@ SIXTEEN_BIT = {
     '16UC4': EIGHT_BIT['8UC4'],
 }
 ALL = EIGHT_BIT | SIXTEEN_BIT
+PLANAR = ('nv12', 'nv21', 'nv24')
 
 
 def message(
@@ -175,9 +176,33 @@ def test_the_last_row_may_lack_its_padding_and_more_data_is_ignored() -> None:
     for encoding in ALL:
         short, long = message(encoding, padding=6), message(encoding)
         short.data = short.data[:-6]
-        long.data.extend(bytes(100))
+        if encoding not in PLANAR:
+            long.data.extend(bytes(100))
         faults[encoding] = [fault(to_rgb(msg), encoding) for msg in (short, long)]
     assert not {encoding: found for encoding, found in faults.items() if any(found)}
+
+
+def with_rows(encoding: str, rows: int, padding: int) -> Image:
+    """Give a picture of two planes more rows in its buffer, as a decoder that aligns them does."""
+    msg = message(encoding, padding=padding)
+    luma = HEIGHT * msg.step
+    chroma = (len(msg.data) - luma) * rows // HEIGHT
+    data = msg.data[:luma] + array.array('B', bytes((rows - HEIGHT) * msg.step))
+    data += msg.data[luma:]
+    data.extend(bytes(rows * msg.step + chroma - len(data)))
+    msg.data = data
+    return msg
+
+
+def test_planes_in_a_buffer_of_more_rows_are_found_by_its_size() -> None:
+    for encoding, rows, padding in itertools.product(PLANAR, (16, 32, 128), (0, 4)):
+        msg = with_rows(encoding, rows, padding)
+        assert not fault(to_rgb(msg), encoding), (encoding, rows, padding)
+        msg.data = msg.data[:len(msg.data) - padding]
+        assert not fault(to_rgb(msg), encoding), 'the last row has no padding'
+        msg.data.extend(bytes(msg.step))
+        with pytest.raises(ImageError, match=r'needs \d+ bytes .* aligned to .* it has'):
+            to_rgb(msg)
 
 
 def test_small_and_odd_sizes() -> None:
@@ -270,7 +295,7 @@ MALFORMED = [
     (changed('nv21', height=7), '12x7 .* 2x2 pixels'),
     (changed('bayer_rggb8', width=2), '3x3 pixels or more'),
     (changed('bayer_grbg16', height=2), '3x3 pixels or more'),
-    (changed('mono16', encoding='16UC1'), 'depth image.*mono16'),
+    (changed('mono16', encoding='16UC1'), 'depth image.*range of the camera'),
     (changed('mono16', encoding='32FC1'), 'depth image'),
     (changed('rgb8', encoding=''), "'' is not known; known are: rgb8, "),
     (changed('rgb8', encoding='RGB8'), "'RGB8' is not known"),
@@ -388,16 +413,96 @@ def test_compressed_mosaic() -> None:
         assert not fault(to_rgb(msg), encoding), encoding
 
 
+def test_compressed_mosaic_in_a_jpeg() -> None:
+    colours = np.full((48, 64, 3), (40, 90, 180), np.uint8)
+    samples = mosaic('grbg')(colours)[0][0]
+    for form, wanted in {
+        'bayer_grbg8; jpeg compressed ': (40, 90, 180),  # image_transport of ROS 1 and Foxy
+        'bayer_grbg8; jpeg compressed mono8': None,  # made grey before
+    }.items():
+        data = cv2.imencode('.jpg', samples, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+        rgb = to_rgb(CompressedImage(format=form, data=array.array('B', data)))
+        mean = rgb[4:-4, 4:-4].reshape(-1, 3).mean(0)
+        assert np.allclose(mean, wanted, atol=6) if wanted else np.ptp(mean) == 0, (form, mean)
+    coloured = compressed(colours[:, :, ::-1], 'bayer_grbg8; png compressed ', '.png')
+    np.testing.assert_array_equal(to_rgb(coloured), colours, 'it is in colour already')
+
+
 def test_compressed_mosaic_that_was_made_grey_stays_grey() -> None:
     msg = compressed(grey_noise()[:, :, 0], 'bayer_rggb8; jpeg compressed mono8', '.png')
     np.testing.assert_array_equal(to_rgb(msg), grey_noise())
+
+
+def test_range_of_more_than_eight_bits() -> None:
+    """Thermal cameras and sensors of 12 or 14 bits use a part of the 16 bits."""
+    ramp = np.linspace(20_000, 21_000, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
+    wanted = np.linspace(0, 255, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
+    for encoding, big_endian, value_range in itertools.product(
+        ('mono16', '16UC1', '16SC1', '32SC1', '32FC1', '64FC1'), (0, 1),
+        ('auto', (20_000.0, 21_000.0)),
+    ):
+        kind = {'mono16': 'u2', **{n: e.kind for n, e in conversions._MEASURED.items()}}[encoding]
+        samples = ramp if kind[0] == 'f' else ramp.round()
+        samples = samples.astype(('<', '>')[big_endian] + kind)
+        msg = Image(width=WIDTH, height=HEIGHT, encoding=encoding, is_bigendian=big_endian,
+                    step=samples.strides[0], data=array.array('B', samples.tobytes()))
+        row = f'{encoding} {big_endian} {value_range}'
+        rgb = to_rgb(msg, value_range)
+        np.testing.assert_allclose(rgb[:, :, 0], wanted, atol=2, err_msg=row)
+        np.testing.assert_array_equal(rgb[:, :, 0], rgb[:, :, 2], row)
+    png = compressed(ramp.round().astype(np.uint16), '16UC1; png compressed ', '.png')
+    np.testing.assert_allclose(to_rgb(png, 'auto')[:, :, 1], wanted, atol=2)
+
+
+def test_range_is_the_same_for_all_colours_and_bounded() -> None:
+    samples = np.full((HEIGHT, WIDTH, 3), (400, 2000, 4095), np.uint16)
+    msg = Image(width=WIDTH, height=HEIGHT, encoding='rgb16', step=WIDTH * 6,
+                data=array.array('B', samples.tobytes()))
+    np.testing.assert_array_equal(to_rgb(msg, (0, 4095))[0, 0], [25, 125, 255])
+    np.testing.assert_array_equal(to_rgb(msg, (1000, 3000))[0, 0], [0, 128, 255])
+    msg = message('mono8')
+    np.testing.assert_array_equal(to_rgb(msg, 'auto'), to_rgb(msg), '8 bits have no range')
+
+
+def test_auto_range_ignores_dead_pixels_and_what_is_no_number() -> None:
+    values = np.linspace(290, 310, 100 * 100, dtype=np.float32).reshape(100, 100)
+    values[0, :4] = 0, 1e9, np.nan, np.inf
+    msg = Image(width=100, height=100, encoding='32FC1', step=400,
+                data=array.array('B', values.tobytes()))
+    rgb = to_rgb(msg, 'auto')
+    assert abs(int(rgb[50, 0, 0]) - 128) < 3
+    msg.data = array.array('B', np.full((100, 100), np.nan, np.float32).tobytes())
+    with pytest.raises(ImageError, match='no finite value'):
+        to_rgb(msg, 'auto')
+
+
+def test_jpeg_in_a_raw_image_is_decoded_and_a_picture_that_begins_like_one_is_not() -> None:
+    colours = np.full((48, 64, 3), (40, 90, 180), np.uint8)
+    jpeg = cv2.imencode('.jpg', colours[:, :, ::-1])[1].tobytes()
+    for encoding, size, room in (
+        ('yuv422', 2, 0), ('rgb8', 3, 0), ('yuv422_yuy2', 2, None), ('mono8', 1, None),
+        ('mjpeg', 1, None), ('', 0, None),
+    ):
+        data = jpeg if room is None else jpeg.ljust(64 * 48 * size, b'\0')
+        msg = Image(width=64, height=48, encoding=encoding, step=64 * size,
+                    data=array.array('B', data))
+        np.testing.assert_allclose(to_rgb(msg), colours, atol=3, err_msg=encoding)
+    picture = noise()
+    picture.ravel()[:len(jpeg[:200])] = np.frombuffer(jpeg[:200], np.uint8)
+    np.testing.assert_array_equal(to_rgb(message('rgb8', picture)), picture)
+
+
+def test_format_is_named_with_what_cannot_be_decoded() -> None:
+    for data in (b'\0\0\0\1\x67' + bytes(90), b'', b'\xff\xd8\xff'):
+        with pytest.raises(ImageError, match="'h265'"):
+            to_rgb(CompressedImage(format='h265', data=array.array('B', data)))
 
 
 REFUSED = [
     ('16UC1; png compressed ', np.zeros((8, 8), np.uint16), 'depth image'),
     ('32FC1; compressedDepth png', np.zeros((8, 8), np.uint16), 'depth image'),
     ('; compressedDepth png', np.zeros((8, 8), np.uint16), 'depth image'),
-    ('bayer_rggb8; png compressed ', np.zeros((2, 8), np.uint8), "8x2 PNG .*'bayer_rggb8'"),
+    ('bayer_rggb8; png compressed ', np.zeros((2, 8), np.uint8), "8x2 mosaic .*'bayer_rggb8'"),
 ]
 
 

@@ -28,7 +28,11 @@ _REDUCED = {
 
 
 def decode_image(
-    data: bytes | np.ndarray, max_pixels: int = MAX_PIXELS, *, photograph: bool = False
+    data: bytes | np.ndarray,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    photograph: bool = False,
+    any_depth: bool = False,
 ) -> np.ndarray:
     """
     Decode a picture file: JPEG, PNG, and what else this OpenCV reads.
@@ -42,7 +46,8 @@ def decode_image(
     :param photograph: show it as a viewer does: turned upright as its Exif tag says, white behind
         what is transparent, reduced if it is larger than `max_pixels`. Wrong for a camera on a
         robot, whose calibration refers to the sensor's own pixel grid.
-    :return: a new (height, width, 3) uint8 array in RGB order.
+    :param any_depth: keep samples of more than 8 bits as they are; not of a photograph.
+    :return: a new (height, width, 3) array in RGB order; uint8 unless samples are kept.
     :raises ImageError: no picture, or truncated, damaged, too large or too slow to decode.
     """
     data = bytes(data)
@@ -60,7 +65,8 @@ def decode_image(
             'pixels are read', 'Reduce it')
     data = facts.data or data
     if not photograph:
-        return _rgb(form, facts, data, cv2.IMREAD_COLOR)
+        depth = cv2.IMREAD_ANYDEPTH if any_depth else 0
+        return _rgb(form, facts, data, cv2.IMREAD_COLOR | depth)
     reduction = next((f for f in _REDUCED if pixels <= max_pixels * f * f), max(_REDUCED))
     rgb = _on_white(form, facts, data, reduction) if facts.transparent else None
     if rgb is None:

@@ -13,6 +13,9 @@ import numpy as np
 from vlm_npu_ros.engine.errors import ImageError
 
 PADDING = 128
+_TURNS = {
+    90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
 
 
 def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
@@ -60,6 +63,19 @@ def resize(
         return cv2.resize(rgb, size, dst=out, interpolation=interpolation)
     bgr = cv2.resize(rgb[:, :, ::-1], size, interpolation=interpolation)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=out)
+
+
+def turn(rgb: np.ndarray, degrees: int) -> np.ndarray:
+    """
+    Turn an image clockwise by 0, 90, 180 or 270 degrees.
+
+    rgb: (height, width, 3) uint8, or such a view as `resize` takes: it stays one.
+    """
+    if not degrees:
+        return rgb
+    if rgb.strides[2] < 0:
+        return turn(rgb[:, :, ::-1], degrees)[:, :, ::-1]
+    return cv2.rotate(rgb, _TURNS[degrees])
 
 
 def normalise(rgb: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
