@@ -180,6 +180,20 @@ def test_hundred_questions_at_full_hd_and_30_hz(asker: Asker) -> None:
         assert min(sizes[90:]) < 1.05 * min(sizes[10:20]) + 1920 * 1080 * 3
 
 
+def test_large_frames_that_best_effort_loses_are_named(asker: Asker) -> None:
+    large = {'width': 4096, 'height': 4096, 'rate': 5.0, 'scene_period': 0.0}
+    camera = process('vlm_npu_ros.demo.scene_camera', reliability='best_effort', **large)
+    with camera, process('vlm_npu_ros.node.vlm_node', backend='scripted'):
+        asker.wait_until_active()
+        reason, tries = '', 0
+        while 'get lost on the way' not in reason:  # now and then, one gets through
+            response = asker.ask(question='what do you see?', timeout=Duration(sec=2))
+            reason, tries = response.error_msg, tries + 1
+            assert tries < 20, reason
+        assert response.error_code in (ErrorCode.NO_FRAME, ErrorCode.STALE_FRAME)
+        assert 'Let the camera publish reliably' in reason
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_node_ends_cleanly_while_it_answers(asker: Asker, number: signal.Signals) -> None:
     slow = {'backend': 'scripted', 'scripted.answers': '[one two three]'}

@@ -12,7 +12,6 @@ import random
 import re
 import threading
 import time
-from types import SimpleNamespace
 from typing import Any
 
 from builtin_interfaces.msg import Time
@@ -35,6 +34,7 @@ from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.frames import Freshness, HistoryLimits, NANOSECONDS, View
+from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings
 from vlm_npu_ros.node.views import Views
 
@@ -206,11 +206,8 @@ def asked(walk: Walk) -> Iterator[tuple[CameraFeed, AskQueue]]:
     """Run what stands between camera and answer."""
     timings = ScriptedTimings(encode_seconds=walk.encode_seconds)
     engine = LocalEngine(ScriptedEncoder(timings), ScriptedLanguageModel(['a door']))
-    no_ros: Any = SimpleNamespace(create_subscription=lambda *_, **__: None)
-    clock = walk.simulation.clock
-    feed = CameraFeed(
-        walk.simulation.node, no_ros, CameraSettings('front', 'image', 'raw'), 'reliable', clock
-    )
+    io, clock = IoNode(walk.simulation.node), walk.simulation.clock
+    feed = CameraFeed(walk.simulation.node, io, CameraSettings('front', 'image', 'raw'), clock)
     feeds = {'front': feed}
     encoder = FrameEncoder(
         walk.simulation.node, feeds, engine, clock, lambda: 2.0, lambda: LIMITS
@@ -224,6 +221,7 @@ def asked(walk: Walk) -> Iterator[tuple[CameraFeed, AskQueue]]:
         queue.close()
         encoder.stop()
         engine.close()
+        io.destroy_node()
 
 
 def run_walk(context: rclpy.Context, seed: int) -> Counter[str]:
@@ -300,7 +298,7 @@ def cause(walk: Walk, question: Question, text: str) -> str:
     if 'before the time asked for' in text:
         assert freshness.not_before > (truth.now - oldest) * NANOSECONDS, text
         return 'none since not_before'
-    if 'has the camera stopped' in text:
+    if 'nobody publishes' in text:
         assert truth.silent > 1.0, text
         return 'camera silent'
     assert 'are allowed' in text, text

@@ -61,7 +61,7 @@ def test_wrong_value_is_refused_with_what_to_write(make_node: MakeNode) -> None:
         ('queue_size', -1, '-1'),
         ('queue_size', 3.0, 'write 3'),
         ('max_new_tokens', 'many', "must be a whole number, not 'many'"),
-        ('image_reliability', 'sometimes', 'must be best_effort or reliable'),
+        ('image_reliability', 'sometimes', 'must be auto, best_effort or reliable'),
         ('autostart', False, 'read once, at start'),
         ('autostart', 'on', 'write true'),
         ('backend', 'abacus', 'must be onnx, rknpu, openai'),
@@ -181,6 +181,37 @@ def test_each_camera_has_a_topic_and_a_transport(make_node: MakeNode) -> None:
     front, rear = node.parameters.cameras()
     assert (front.topic, front.transport) == ('front/image_raw', 'raw')
     assert (rear.topic, rear.transport) == ('/rear', 'compressed')
+
+
+def test_settings_of_a_camera_and_its_topic(make_node: Callable[..., VlmNode]) -> None:
+    override = 'qos_overrides./rear.subscription.'
+    node = make_node(
+        cameras=['front', 'rear'], image_reliability='reliable', front__range='auto',
+        rear__topic='/rear', rear__rotate=270, rear__range=[100, 4000],
+        **{f'{override}reliability': 'best_effort', f'{override}durability': 'transient_local'},
+    )
+    front, rear = node.parameters.cameras()
+    assert (front.rotate, front.range) == (0, 'auto')
+    assert (front.qos.reliability, front.qos.durability, front.qos.depth) == (
+        'reliable', 'auto', 1)
+    assert (rear.rotate, list(rear.range)) == (270, [100, 4000])
+    assert (rear.qos.reliability, rear.qos.durability) == ('best_effort', 'transient_local')
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('camera.rotate', 45), ('camera.range', 'wide'), ('camera.range', [4000.0, 100.0]),
+        ('camera.range', [1.0, 2.0, 3.0]),
+        ('qos_overrides./camera/image_raw.subscription.history', 'keep_some'),
+    ],
+)
+def test_settings_that_a_camera_cannot_have(
+    make_node: Callable[..., VlmNode], name: str, value: object
+) -> None:
+    node = make_node(**{name: value})
+    with pytest.raises(ValueError, match=name):
+        node.parameters.cameras()
 
 
 def test_files_belong_to_the_first_backend_that_is_not_a_server(

@@ -9,6 +9,7 @@ from typing import Any
 
 from bars import timing, within
 from builtin_interfaces.msg import Duration
+from doctor import Doctor
 import numpy as np
 import pytest
 from robot import Robot
@@ -138,15 +139,20 @@ def test_error_of_the_runtime_ends_one_question_only(
 def test_failed_encoding_is_told_and_the_next_frame_is_seen(
     on_board: MakeNode, robot: Robot, fifty: list[Asked], tmp_path: Path,
 ) -> None:
-    on_board(timeout=2.0)
+    doctor = Doctor(robot)
+    on_board()
     picture, question, answer = fifty[0]
     (tmp_path / 'faults').write_text('SIMRKNN_NAN=1')
+    asked = robot.ask_later(question=question)
     robot.publish(picture)
-    response = robot.ask(question=question)
-    assert not response.success and response.error_code != ErrorCode.NONE
+    response = asked()
+    assert response.error_code == ErrorCode.BACKEND_CRASHED
+    assert 'not finite' in response.error_msg
+    doctor.wait_for('engine', lambda s: s.level == s.ERROR and 'not finite' in s.message)
     (tmp_path / 'faults').unlink()
     frame = robot.publish(picture)
     assert robot.ask(question=question, not_before=frame.header.stamp).answer == answer
+    doctor.wait_for('engine', lambda s: s.level == s.OK)
 
 
 @pytest.mark.parametrize('parameters, reason', [

@@ -204,6 +204,7 @@ def test_no_frame_yet(active_node: MakeNode, robot: Robot) -> None:
     response = robot.ask(question='what?', timeout=Duration(nanosec=200_000_000))
     assert response.error_code == ErrorCode.NO_FRAME
     assert "'camera'" in response.error_msg and '/camera/image_raw' in response.error_msg
+    assert '1 publisher, but nothing comes' in response.error_msg
     assert response.finish_reason == 'error'
 
 

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 import math
 import threading
+import time
 
 from builtin_interfaces.msg import Time
 import numpy as np
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.engine.images import turn
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.arrivals import Arrival, Arrivals
+from vlm_npu_ros.node.camera_topic import CameraTopic
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.conversions import to_rgb
 from vlm_npu_ros.node.frames import (
@@ -32,7 +32,6 @@ from vlm_npu_ros.node.frames import (
 from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings
 
-_MESSAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
 _LOG_PERIOD = 5.0  # seconds between log lines about faults of a camera
 
 
@@ -57,12 +56,7 @@ class CameraFeed:
     """
 
     def __init__(
-        self,
-        node: Node,
-        io: IoNode,
-        settings: CameraSettings,
-        reliability: str,
-        clock: StampClock,
+        self, node: Node, io: IoNode, settings: CameraSettings, clock: StampClock
     ) -> None:
         self.settings = settings
         self.topic = node.resolve_topic_name(settings.topic)
@@ -72,32 +66,23 @@ class CameraFeed:
         self.wanted = False  # a question waits for a frame, so encode_rate does not apply
         self.lost = False  # the engine was restarted since the newest frame was encoded
         self.fault = ''  # why the last frame could not be read
+        self.failure: VlmError | None = None  # why the last one could not be encoded
+        self.failed_at = 0.0  # time.monotonic()
         self.encoding = False
         self.next_encoding = 0  # by the clock, nanoseconds
         self._newest: deque[tuple[Arrival, bytes]] = deque(maxlen=1)
-        self._io, self._clock = io, clock
+        self._clock = clock
         self._arrived: Callable[[], None] = lambda: None
-        self._subscription: Subscription | None = None
-        self._type = _MESSAGE_TYPES[settings.transport]
-        self._qos = QoSProfile(
-            depth=1,
-            history=HistoryPolicy.KEEP_LAST,
-            reliability=ReliabilityPolicy[reliability.upper()],
-            durability=DurabilityPolicy.VOLATILE,
-        )
+        self._source = CameraTopic(io, self.topic, settings.transport, settings.qos, self.receive)
 
     def start(self, arrived: Callable[[], None]) -> None:
         """Subscribe; `arrived` is called for each message and must be quick."""
         self._arrived = arrived
-        self._subscription = self._io.create_subscription(
-            self._type, self.topic, self.receive, self._qos, raw=True
-        )
+        self._source.start()
 
     def stop(self) -> None:
         """Unsubscribe and forget the frames."""
-        subscription, self._subscription = self._subscription, None
-        if subscription:
-            self._io.run(lambda: self._io.destroy_subscription(subscription))
+        self._source.stop()
         self._newest.clear()
         self.history.clear()
 
@@ -110,6 +95,10 @@ class CameraFeed:
         if arrival:
             self._newest.append((arrival, message))
             self._arrived()
+
+    def silence(self) -> tuple[str, str]:
+        """Say why no frame comes, and what to do; looks at the graph."""
+        return self._source.silence(self.settings.name)
 
     @property
     def frame(self) -> CachedFrame | None:
@@ -135,11 +124,12 @@ class CameraFeed:
     def take(self) -> tuple[Arrival, Header, np.ndarray]:
         """Remove the newest message and return its header and image; raise ImageError."""
         arrival, serialised = self._newest.popleft()
-        message = deserialize_message(serialised, self._type)
+        message = deserialize_message(serialised, self._source.message_type)
         if nanoseconds(message.header.stamp) != arrival.stamp:
             sec, nanosec = divmod(arrival.stamp, NANOSECONDS)
             message.header.stamp = Time(sec=sec, nanosec=nanosec)
-        return arrival, message.header, to_rgb(message)
+        rgb = to_rgb(message, self.settings.range)
+        return arrival, message.header, turn(rgb, self.settings.rotate)
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -261,6 +251,7 @@ class FrameEncoder:
         try:
             if frame:
                 self._engine.restore(frame.embedding)
+                feed.failure = None
         except VlmError as error:
             self._complain(feed, str(error))
 
@@ -285,12 +276,13 @@ class FrameEncoder:
             if self._clock.holds(frame):  # else the clock was set back meanwhile
                 feed.history.add(frame, self._limits())
             feed.counts.encoded += 1
-            feed.fault = ''
+            feed.fault, feed.failure = '', None
         except ImageError as error:
             feed.counts.bad += 1
             feed.fault = str(error)
             self._complain(feed, feed.fault)
         except VlmError as error:
+            feed.failure, feed.failed_at = error, time.monotonic()
             self._complain(feed, str(error))
         except Exception as error:
             feed.counts.bad += 1

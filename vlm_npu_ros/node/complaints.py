@@ -46,15 +46,19 @@ def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmE
     if feed.fault:
         return ImageError(f'The frames of {camera} cannot be read: {feed.fault}')
     newest, frame, now = feed.arrivals.newest, feed.frame, clock.now()
+    reason = remedy = ''
+    if newest is None or time.monotonic() - newest.at > _SILENT:
+        what, remedy = feed.silence()
+        reason = f': {what}'
+    cause = reason + clock.remark
     if newest is None:
         return NoFrameError(
-            f'Camera {feed.settings.name!r} has delivered no usable frame yet{clock.remark}',
-            f'Is {feed.topic} published?',
+            f'Camera {feed.settings.name!r} has delivered no usable frame yet{cause}', remedy
         )
     if not clock.holds(newest):
         return NoFrameError(
             f'No frame of {camera} has come since the clock was set back by '
-            f'{_words(clock.ended - clock.began)}'
+            f'{_words(clock.ended - clock.began)}{reason}', remedy
         )
     lag = feed.arrivals.lag
     if lag is None and not newest.behind:  # that one may be ahead of its time
@@ -67,21 +71,16 @@ def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmE
         return NoFrameError(f'A frame of {camera} was encoded too late', 'Allow a longer timeout')
     age = now - frame.stamp
     told = f'The newest frame of {camera} is {_words(age)} old'
-    silent = time.monotonic() - newest.at
     if abs(age) > freshness.max_age:
-        remedy = ''
         if frame.stamp < newest.stamp:
             took = in_words(frame.embedding.encode_seconds)
+            cause = clock.remark
             remedy = f'A newer one is being encoded, which takes {took}: allow a larger max_age'
-        elif silent > _SILENT:
-            remedy = f'It came {in_words(silent)} ago: has the camera stopped?'
-        return StaleFrameError(
-            f'{told}, {_words(freshness.max_age)} are allowed{clock.remark}', remedy
-        )
+        return StaleFrameError(f'{told}, {_words(freshness.max_age)} are allowed{cause}', remedy)
     if freshness.not_before > now:
         return _not_reached(feed, freshness, clock)
     before = _words(freshness.not_before - frame.stamp)
-    return NoFrameError(f'{told}, which is {before} before the time asked for{clock.remark}')
+    return NoFrameError(f'{told}, which is {before} before the time asked for{cause}', remedy)
 
 
 def _not_reached(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> NoFrameError:

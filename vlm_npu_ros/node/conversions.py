@@ -13,14 +13,14 @@ cv_bridge. How the encodings are interpreted:
   these names to OpenCV arrays published without an encoding, so they are read as grey, BGR, BGRA.
 - `16UC1`, `32FC1` and their like are measurements, such as depth images (REP 118), and rejected
   unless a range is given: a distance is not a brightness.
-- `nv12` is not in sensor_msgs, but cameras send it. Decoders and ISPs align the rows of its planes,
-  which only the size of the data tells.
+- `nv12` is not in sensor_msgs, but cameras send it. Decoders and ISPs align the rows of its
+  planes, which only the size of the data tells.
 - Some drivers send the JPEG of a camera in an Image: it is decoded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 import functools
 from typing import Union
@@ -34,11 +34,11 @@ from vlm_npu_ros.engine.image_formats import jpeg_size
 
 # How samples of more than 8 bits become 8: all that the encoding can hold, the values of each
 # frame, or from (low, high), black to white.
-Range = Union[str, tuple[float, float]]
-FULL, AUTO = 'full', 'auto'
+Range = Union[str, Sequence[float]]
+FULL_RANGE, AUTO_RANGE = 'full', 'auto'
 
 
-def to_rgb(msg: Image | CompressedImage, value_range: Range = FULL) -> np.ndarray:
+def to_rgb(msg: Image | CompressedImage, value_range: Range = FULL_RANGE) -> np.ndarray:
     """
     Convert a camera message, raw or compressed.
 
@@ -59,7 +59,7 @@ def to_rgb(msg: Image | CompressedImage, value_range: Range = FULL) -> np.ndarra
 
 def _converted(msg: Image, value_range: Range) -> np.ndarray:
     encoding = _ENCODINGS.get(msg.encoding)
-    if encoding is None and value_range != FULL:
+    if encoding is None and value_range != FULL_RANGE:
         encoding = _MEASURED.get(msg.encoding)
     if _is_jpeg(msg, anyway=encoding is None):
         return decode_image(bytes(msg.data))
@@ -114,11 +114,11 @@ def _decoded(msg: CompressedImage, value_range: Range) -> np.ndarray:
     compressed [COMPRESSED_PIXFMT]'; if it says nothing useful, only the data count.
     """
     original, _, coding = (part.strip() for part in msg.format.partition(';'))
-    is_measured = original in _MEASURED and value_range == FULL
+    is_measured = original in _MEASURED and value_range == FULL_RANGE
     if is_measured or 'compressedDepth' in coding:
         raise _measured_error(msg.format)
     try:
-        rgb = decode_image(bytes(msg.data), any_depth=value_range != FULL)
+        rgb = decode_image(bytes(msg.data), any_depth=value_range != FULL_RANGE)
     except ImageError as error:
         raise ImageError(f'Format {_quoted(msg.format)}: {error.what}', error.remedy) from error
     if rgb.dtype != np.uint8:
@@ -141,8 +141,9 @@ class _Encoding:
     """
     Memory layout of an encoding, and the conversion of its samples, made 8-bit, to RGB.
 
-    `kind` is the type of a sample for numpy, without the byte order. `rows` is the number of rows of `step` bytes in the data for each row of the picture. Width and
-    height must be at least `least` and multiples of `multiple`.
+    `kind` is the type of a sample for numpy, without the byte order. `rows` is the number of rows
+    of `step` bytes in the data for each row of the picture. Width and height must be at least
+    `least` and multiples of `multiple`.
     """
 
     convert: Callable[[np.ndarray], np.ndarray]
@@ -314,9 +315,9 @@ def _view(msg: Image, encoding: _Encoding, data: memoryview) -> np.ndarray:
 def _to_8_bits(samples: np.ndarray, value_range: Range) -> np.ndarray:
     """Scale samples, which may be byte-swapped or at odd addresses, to 0..255, rounded."""
     native = np.require(samples, samples.dtype.newbyteorder('='), 'A')
-    if value_range == FULL:
+    if value_range == FULL_RANGE:
         return cv2.convertScaleAbs(native, alpha=255 / 65535)
-    low, high = _limits(native) if value_range == AUTO else value_range
+    low, high = _limits(native) if isinstance(value_range, str) else value_range
 
     def scaled(values: np.ndarray) -> np.ndarray:
         return np.rint(np.interp(values, (low, high), (0, 255))).astype(np.uint8)

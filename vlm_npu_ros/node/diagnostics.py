@@ -82,8 +82,11 @@ class Diagnostics:
         engine, queue = self._engine, self._queue
         level, text = DiagnosticStatus.OK, 'Answering questions'
         backend = self._backends[0]
+        failure = next((feed.failure for feed in self._last if feed.failure), None)
         if engine.failure:
             level, text = DiagnosticStatus.ERROR, f'Out of order: {engine.failure}'
+        elif failure:
+            level, text = DiagnosticStatus.ERROR, f'Frames cannot be encoded: {failure}'
         elif engine.members:
             preferred = engine.members[0]
             backend = next(m.name for m in (*engine.members, preferred) if not m.obstacle)
@@ -131,18 +134,20 @@ class Diagnostics:
         frame, age = feed.frame, None
         if frame:
             age = (self._clock.now() - frame.stamp) / NANOSECONDS
+        is_old = age is None or age > self._max_age()
         level, text = DiagnosticStatus.WARN, 'Frames arrive and are encoded'
         freshness = Freshness(round(self._max_age() * NANOSECONDS))
         wrong = obstacle(feed, freshness, self._clock)
         if wrong:
             text = str(wrong)
-        elif counts.received == before.received:
-            text = f'No frame arrives on {feed.topic}{self._clock.remark}'
+        elif counts.received == before.received and is_old:
+            what, remedy = feed.silence()
+            text = f'No frame arrives: {what}{self._clock.remark}. {remedy}'
         elif counts.bad > before.bad:
-            text = 'Frames arrive that cannot be read'
+            text = f'Frames arrive that cannot be read: {feed.fault}'
         elif age is None:
             text = 'No frame has been encoded yet'
-        elif age > self._max_age():
+        elif is_old:
             text = f'The newest embedding is older than max_age, {in_words(self._max_age())}'
         else:
             level = DiagnosticStatus.OK

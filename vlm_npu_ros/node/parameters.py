@@ -27,10 +27,14 @@ from vlm_npu_ros.engine.options import Option, option, options_of
 from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
+from vlm_npu_ros.node.conversions import AUTO_RANGE, FULL_RANGE, Range
 from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
 
 TRANSPORTS = ('raw', 'compressed')
-RELIABILITIES = ('best_effort', 'reliable')
+RELIABILITIES = ('auto', 'best_effort', 'reliable')
+DURABILITIES = ('auto', 'volatile', 'transient_local')
+HISTORIES = ('keep_last', 'keep_all')
+ROTATIONS = (0, 90, 180, 270)
 BUSY = ('queue', 'reject', 'interrupt')
 STAMPS = ('header', 'arrival')
 ISOLATIONS = ('auto', 'process', 'none')
@@ -167,7 +171,9 @@ _SPECS = {
         0.0, 1.0, live=True,
     ),
     'image_reliability': _Spec(
-        'best_effort', 'QoS reliability of camera subscriptions: best_effort or reliable.',
+        'auto',
+        'QoS reliability of camera subscriptions: best_effort, reliable, or auto: as the '
+        'publishers of a topic offer it.',
         choices=RELIABILITIES,
     ),
 }
@@ -206,6 +212,26 @@ def _specs_for(backends: Sequence[Backend]) -> dict[str, _Spec]:
 
 
 @dataclass(frozen=True)
+class CameraQos:
+    """
+    How a camera's topic is subscribed to; auto = as its publishers offer it.
+
+    The parameters are those by which the QoS of any ROS node can be overridden.
+    """
+
+    reliability: str = option(
+        'auto', 'best_effort, reliable, or auto: what image_reliability says.',
+        choices=RELIABILITIES,
+    )
+    durability: str = option(
+        'auto', 'volatile, transient_local, or auto: as the publishers offer it.',
+        choices=DURABILITIES,
+    )
+    history: str = option('keep_last', 'keep_last or keep_all.', choices=HISTORIES)
+    depth: int = option(1, 'Frames that are kept until they are received.', 1, 1000)
+
+
+@dataclass(frozen=True)
 class CameraSettings:
     """One camera of the parameter `cameras`."""
 
@@ -217,6 +243,16 @@ class CameraSettings:
     stamp: str = option(
         'header', 'When a frame was taken: header (its stamp) or arrival.', choices=STAMPS
     )
+    rotate: int = option(
+        0, 'Degrees by which pictures are turned clockwise.', choices=ROTATIONS
+    )
+    range: Range = option(  # noqa: A003
+        FULL_RANGE,
+        'Values that become black and white, of pictures with more than 8 bits: full, auto (those '
+        'of each frame) or [low, high].',
+        choices=(FULL_RANGE, AUTO_RANGE), pair=True,
+    )
+    qos: CameraQos = CameraQos()
 
 
 @dataclass(frozen=True)
@@ -354,14 +390,16 @@ class NodeParameters:
         cameras = self._checked('cameras')
         if not cameras:
             raise ValueError('The parameter cameras must name at least one camera')
-        check = self._node.resolve_topic_name
-        return [
-            self._read(
-                name, CameraSettings, {'topic': {'default': f'{name}/image_raw', 'check': check}},
-                name=name,
-            )
-            for name in cameras
-        ]
+        return [self._camera(name) for name in cameras]
+
+    def _camera(self, name: str) -> CameraSettings:
+        resolve = self._node.resolve_topic_name
+        topic = {'default': f'{name}/image_raw', 'check': resolve}
+        camera = self._read(name, CameraSettings, {'topic': topic}, name=name)
+        qos = self._read(f'qos_overrides.{resolve(camera.topic)}.subscription', CameraQos)
+        if qos.reliability == 'auto':
+            qos = replace(qos, reliability=self['image_reliability'])
+        return replace(camera, qos=qos)
 
     def standing(self) -> list[StandingSettings]:
         """Declare the parameters of new questions and read all; raise ValueError like cameras."""

@@ -77,11 +77,13 @@ class Views:
     def obstacle(self, ask: Ask) -> VlmError | None:
         """Return why a question will get no frame, however long it waits; None = it may."""
         options = ask.options
-        errors = (
-            obstacle(self._feeds[camera], options.freshness, self._clock, options.timeout)
-            for camera in options.cameras
-        )
-        return next(filter(None, errors), None)
+        for feed in (self._feeds[camera] for camera in options.cameras):
+            if feed.failure and feed.failed_at >= ask.times.asked:
+                return feed.failure
+            error = obstacle(feed, options.freshness, self._clock, options.timeout)
+            if error:
+                return error
+        return None
 
     def complaint(self, ask: Ask) -> VlmError:
         """Return the error of a question that got no frame."""

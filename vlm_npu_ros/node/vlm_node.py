@@ -103,9 +103,7 @@ class VlmNode(ManagedNode):
         self.parameters.locked = True
         configured.callback(setattr, self.parameters, 'locked', False)
         self._feeds = {
-            camera.name: CameraFeed(
-                self, self._io, camera, self.parameters['image_reliability'], self._stamp_clock
-            )
+            camera.name: CameraFeed(self, self._io, camera, self._stamp_clock)
             for camera in self.parameters.cameras()
         }
         configured.callback(setattr, self, '_feeds', {})
