@@ -25,41 +25,23 @@ def padded_then_resized(rgb: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-@pytest.mark.parametrize('width, height, size, box', [
-    (640, 480, 448, (0, 56, 448, 392)),
-    (480, 640, 448, (56, 0, 392, 448)),
-    (1920, 1080, 392, (0, 86, 392, 306)),
-    (448, 448, 448, (0, 0, 448, 448)),
-    (100, 100, 448, (0, 0, 448, 448)),
-    (1, 1, 5, (0, 0, 5, 5)),
-    (1, 1000, 448, (223, 0, 225, 448)),
-    (1, 1000, 449, (224, 0, 225, 449)),
-    (100000, 2, 448, (0, 223, 448, 225)),
-])
-def test_letterbox_is_centred_and_padded_with_128(
-    width: int, height: int, size: int, box: tuple[int, int, int, int],
-) -> None:
-    square = letterbox(np.full((height, width, 3), 7, np.uint8), size)
-    left, top, right, bottom = box
-    expected = np.full((size, size, 3), 128, np.uint8)
-    expected[top:bottom, left:right] = 7
-    np.testing.assert_array_equal(square, expected)
-    assert square.flags.c_contiguous and square.flags.writeable and square.dtype == np.uint8
+def test_letterbox_gives_the_pixels_of_pad_then_resize() -> None:
+    rng = np.random.default_rng(5)
+    sizes = [(1920, 1080), (1080, 1920), (1024, 640), (641, 481), (1919, 1079), (1, 900), (900, 2)]
+    sizes += [tuple(rng.integers(1, 700, 2)) for _ in range(200)]
+    for width, height in sizes:
+        rgb = rng.integers(0, 256, (height, width, 3), np.uint8)
+        for turned in (rgb, rgb[:, :, ::-1]):
+            size = int(rng.choice([5, 224, 384, 392, 448, 511, 896]))
+            square = letterbox(turned, size)
+            difference = square.astype(int) - padded_then_resized(turned, size)
+            assert abs(difference).max() <= 1, (width, height, size)
+            assert square.flags.c_contiguous and square.flags.writeable
 
 
-@pytest.mark.parametrize('size', [384, 392, 448, 511, 896])
-@pytest.mark.parametrize('width, height', [(1920, 1080), (640, 480), (481, 641), (333, 100)])
-def test_letterbox_has_the_geometry_of_pad_then_resize(width: int, height: int, size: int) -> None:
-    rgb = ramp(width, height)
-    scale = size / max(width, height)
-    difference = letterbox(rgb, size).astype(float) - padded_then_resized(rgb, size)
-    top, left = (round((size - side * scale) / 2) + 2 for side in (height, width))
-    inner = difference[top:size - top, left:size - left]
-    for axis, channel, side in ((1, 0, width), (0, 1, height)):
-        grey_per_pixel = 255 / (side * scale)
-        for strip in np.array_split(inner[:, :, channel], 8, axis):
-            # The mean of many pixels, for one pixel's value is rounded more coarsely than this.
-            assert abs(strip.mean()) / grey_per_pixel <= 0.5 + 0.5 * scale + 0.1
+def test_letterbox_of_a_very_long_image_takes_little_memory() -> None:
+    square = letterbox(np.full((2, 60000, 3), 7, np.uint8), 448)  # padded it has 10 GB
+    assert (square == 128).all()  # two of 60,000 rows are between those that are looked at
 
 
 def test_letterbox_keeps_an_image_of_the_right_size_but_copies_it() -> None:

@@ -7,6 +7,7 @@ An image is an array of shape (height, width, 3), dtype uint8, in RGB order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import math
 
 import cv2
 import numpy as np
@@ -22,11 +23,10 @@ def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     """
     Fit an image into a square, keeping its proportions, with grey around it.
 
-    Rockchip's demo pads the image to a square first and then resizes it; here the image is resized
-    first, which touches far fewer pixels. The margins are whole pixels, so the edges of the image
-    are not blended with the padding. They lie within half a pixel of those of the demo, plus half
-    a source pixel where an odd difference of sides puts the demo off centre. The demo's padding of
-    127.5 is 128 in 8 bits (`cv::saturate_cast`).
+    The pixels are those of Rockchip's demo, within 1: it pads the image to a square first (with
+    127.5, which is 128 in 8 bits, `cv::saturate_cast`) and then resizes that. Most of that work is
+    for pixels that are not needed. Where whole pixels of the square begin with whole pixels of the
+    image, that part is resized as it is; the rest line by line.
 
     :param rgb: (height, width, 3) uint8; may be read-only or have gaps between its rows.
     :param size: side of the square in pixels, as the encoder takes it.
@@ -35,12 +35,51 @@ def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     """
     _check_pixels(rgb)
     height, width = rgb.shape[:2]
-    scale = size / max(height, width)
-    top, left = _margin(height * scale, size), _margin(width * scale, size)
-    inner = (size - 2 * left, size - 2 * top)
+    side, length = max(height, width), min(height, width)
+    axis = 0 if width > height else 1  # along which it is padded
+    before = (side - length) // 2
     square = np.full((size, size, 3), PADDING, np.uint8)
-    resize(rgb, inner, cv2.INTER_LINEAR, square[top:size - top, left:size - left])
+    # Lines of the square that see the image. So many pixels of it are a whole number of lines.
+    begin, stop = (max(-(-(edge * size - side) // (2 * side)), 0) for edge in (
+        2 * before - 1, 2 * (before + length) + 1))
+    stop, unit = min(stop, size), side // math.gcd(side, size)
+    first, last = -(-before // unit), (before + length) // unit
+    start, end = (units * unit * size // side for units in (first, last))
+    beyond = max(-(-(size - side) // (2 * side)), 0)  # lines of an enlarged part that see others
+    if start + beyond < end - beyond:
+        inner = square[_lines(axis, start, end)]
+        part = rgb[_lines(axis, first * unit - before, last * unit - before)]
+        resize(part, (inner.shape[1], inner.shape[0]), cv2.INTER_LINEAR, inner)
+        edges = [(begin, start + beyond), (end - beyond, stop)]
+    else:
+        edges = [(begin, stop)]
+    for one, other in edges:
+        if one < other:
+            square[_lines(axis, one, other)] = _blended(rgb, size, axis, np.arange(one, other))
     return square
+
+
+def _lines(axis: int, start: int, stop: int) -> tuple[slice, ...]:
+    """Return the index of rows (axis 0) or columns (axis 1)."""
+    return (slice(None),) * axis + (slice(start, stop),)
+
+
+def _blended(rgb: np.ndarray, size: int, axis: int, lines: np.ndarray) -> np.ndarray:
+    """Compute rows or columns of a letterboxed image, each from the nearest two of the image."""
+    length, side = rgb.shape[axis], max(rgb.shape)
+    at = np.clip((lines + 0.5) * side / size - 0.5, 0, side - 1)
+    before, padding = np.floor(at).astype(int), (side - length) // 2
+    after = np.minimum(before + 1, side - 1)
+    low, high = max(before[0] - padding, 0), min(after[-1] + 1 - padding, length)
+    shape = (high - low, size) if axis else (size, high - low)
+    part = resize(rgb[_lines(axis, low, high)], shape, cv2.INTER_LINEAR)
+    near = []
+    for index in (before - padding, after - padding):
+        pixels = part.take(np.clip(index - low, 0, high - low - 1), axis)
+        pixels[(slice(None),) * axis + ((index < 0) | (index >= length),)] = PADDING
+        near.append(pixels.astype(np.float32))
+    weight = (at - before).astype(np.float32).reshape((1, -1, 1) if axis else (-1, 1, 1))
+    return np.rint(near[0] + (near[1] - near[0]) * weight).astype(np.uint8)
 
 
 def resize(
@@ -114,8 +153,3 @@ def _check_pixels(rgb: np.ndarray) -> None:
             f'An image must be height x width x 3 of uint8, not {rgb.shape} of {rgb.dtype}.')
     if rgb.size == 0:
         raise ImageError(f'The image has no pixels: its shape is {rgb.shape}.')
-
-
-def _margin(length: float, size: int) -> int:
-    """Return the margin that centres `length` in `size`; at least a pixel of it remains."""
-    return min(round((size - length) / 2), (size - 1) // 2)
