@@ -47,6 +47,7 @@ def test_arguments_that_ros_does_not_understand(tmp_path: Path) -> None:
         (['--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
         (['--log-level', 'loud'], 'loud'),
         (['-r', '__node:=a b'], 'a b'),
+        (['--sim-time'], "UnknownROSArgsError: ['--sim-time']"),
     ):
         told = start('vlm_node', '--ros-args', *arguments)
         assert 'ROS does not start: ' in told and words in told and '.c:' not in told

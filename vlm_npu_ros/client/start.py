@@ -48,7 +48,8 @@ def explained() -> Iterator[None]:
         yield
     except RuntimeError as error:  # rclpy has no public name for its RCLError
         said = str(error).splitlines()[0].partition(', at /')[0]  # not where in rcl's source
-        raise VlmError(f'ROS does not start: {said}') from error
+        kind = type(error).__name__  # such as UnknownROSArgsError, which says nothing else
+        raise VlmError(f'ROS does not start: {kind}: {said}') from error
 
 
 def _log_fault() -> str:
