@@ -14,6 +14,7 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Header
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import ImageError, VlmError
 from vlm_npu_ros.engine.images import turn
 from vlm_npu_ros.engine.interface import Engine
@@ -297,7 +298,8 @@ class FrameEncoder:
         frames = max(min(limits.span // limits.period + 1, limits.size // size), 1)
         self._node.get_logger().info(
             f'Camera {feed.settings.name}: a frame is {embedding.tokens} tokens, encoded in '
-            f'{embedding.encode_seconds:.2f} s, {size / 2**20:.2f} MiB; up to {frames} are kept'
+            f'{in_words(embedding.encode_seconds)}, {size / 2**20:.2f} MiB; up to {frames} are '
+            'kept'
         )
 
     def _complain(self, feed: CameraFeed, reason: str) -> None:

@@ -23,6 +23,7 @@ from rclpy.parameter import Parameter
 from vlm_npu_ros.client.start import explained, start_ros
 from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.conversation import Conversations
+from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import InactiveError, VlmError
 from vlm_npu_ros.engine.fallback import FallbackEngine
 from vlm_npu_ros.engine.interface import Engine
@@ -123,7 +124,8 @@ class VlmNode(ManagedNode):
         configured.callback(self._watches.close)
         conversations = ConversationServer(self, self._conversations, self._engine)
         configured.callback(conversations.close)
-        log.info(f'Model {self._engine.model_name} ready in {time.monotonic() - started:.1f} s')
+        took = in_words(time.monotonic() - started)
+        log.info(f'Model {self._engine.model_name} ready in {took}')
 
     def _load(self, chain: list[EngineSettings]) -> Engine:
         """Load the engine: one backend, or several that stand in for each other."""
@@ -317,7 +319,7 @@ class VlmNode(ManagedNode):
             if not self._may_come or self._ended.is_set():
                 return
             seconds = pause * random.uniform(0.5, 1.0)  # or a whole fleet would come at once
-            self.get_logger().info(f'Configure is tried again in {seconds:.1f} s')
+            self.get_logger().info(f'Configure is tried again in {in_words(seconds)}')
             if self._ended.wait(seconds) or self.state != 'unconfigured':
                 return
 
