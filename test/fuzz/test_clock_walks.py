@@ -93,7 +93,7 @@ class Truth:
     stood_still: float
     silent: float  # since the last frame
     since_first: float  # frame of this run
-    frames: int  # of this run
+    frames: int  # since the clock was set back
 
 
 @dataclass
@@ -148,7 +148,7 @@ class Walk:
         if early:  # a recording publishes it before the time
             feed.receive(self.frame(now, self.run + 1))
         self.tick(now)
-        self.run, self.frames, self.first = self.run + 1, int(early), time.monotonic()
+        self.run, self.frames, self.first = self.run + 1, 0, time.monotonic()
         if early:
             self.next_frame += 1 / RATE
         late = [frame for _, frame in self.waiting]

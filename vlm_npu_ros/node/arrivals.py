@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import time
 
 from vlm_npu_ros.node.clock import StampClock
+from vlm_npu_ros.node.frames import NANOSECONDS
 
 _PERIOD = 1.0  # seconds over which stamps are compared
 _FEWEST = 3  # frames
+_SLOWEST = NANOSECONDS  # from the camera to here
 _ON_ITS_WAY = 1.0  # seconds that a frame may come after those that were sent with it
 
 
@@ -54,11 +56,14 @@ class Arrivals:
         run, now, at = clock.run, clock.now(), time.monotonic()
         stamp = stamp or now
         goes_back, self._last = stamp <= self._last, stamp
-        is_first = self.newest is not None and self.newest.run != run
+        is_first = run > 0 and (self.newest is None or self.newest.run != run)
         may_be_late = is_first and not goes_back and at - clock.since < _ON_ITS_WAY
         if may_be_late and self._is_late(stamp, now):
             return None
-        behind = now - stamp if goes_back and not is_first else 0
+        lag = now - stamp
+        # The first frame of a run goes back in any case; cameras are slow, but not that slow.
+        is_back = goes_back and (not is_first or lag > _SLOWEST)
+        behind = lag if is_back else 0
         self.newest = Arrival(stamp, run, behind, now, at)
         if now:  # else there is no time yet
             self._compare(self.newest)
