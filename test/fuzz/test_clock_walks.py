@@ -147,8 +147,9 @@ class Walk:
         early = self.image_first and not self.latency and not self.waiting
         if early:  # a recording publishes it before the time
             feed.receive(self.frame(now, self.run + 1))
+        self.frames = 0
         self.tick(now)
-        self.run, self.frames, self.first = self.run + 1, 0, time.monotonic()
+        self.run, self.first = self.run + 1, time.monotonic()
         if early:
             self.next_frame += 1 / RATE
         late = [frame for _, frame in self.waiting]

@@ -104,3 +104,17 @@ def test_frames_of_two_runs_ago_and_doubled_ones_are_not_early(simulated: Simula
         simulated.show(now)
         came.append(arrivals.add(ns(now)))
     assert [bool(each and clock.holds(each)) for each in came] == [False] * 7 + [True]
+
+
+def test_frame_that_was_on_its_way_when_the_clock_was_set_back_twice(
+    simulated: Simulation,
+) -> None:
+    arrivals = Arrivals(simulated.clock)
+    for now in (60.0, 60.1, 60.2):
+        simulated.show(now)
+        assert arrivals.add(ns(now))
+    simulated.show(40.0)
+    simulated.show(40.1)
+    simulated.show(25.0)
+    assert arrivals.add(ns(40.05)) is None
+    assert arrivals.add(ns(25.0))

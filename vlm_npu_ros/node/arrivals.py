@@ -57,8 +57,8 @@ class Arrivals:
         stamp = stamp or now
         goes_back, self._last = stamp <= self._last, stamp
         is_first = run > 0 and (self.newest is None or self.newest.run != run)
-        may_be_late = is_first and not goes_back and at - clock.since < _ON_ITS_WAY
-        if may_be_late and self._is_late(stamp, now):
+        may_be_late = is_first and at - clock.since < _ON_ITS_WAY
+        if may_be_late and self._is_late(stamp, now, goes_back):
             return None
         lag = now - stamp
         # The first frame of a run goes back in any case; cameras are slow, but not that slow.
@@ -69,10 +69,10 @@ class Arrivals:
             self._compare(self.newest)
         return self.newest
 
-    def _is_late(self, stamp: int, now: int) -> bool:
-        """Return whether the stamps go on as if the clock had not been set back."""
+    def _is_late(self, stamp: int, now: int, goes_back: bool) -> bool:
+        """Return whether a stamp is of the time before the clock was set back."""
         ahead = max(self._span.ahead, self._former.ahead)  # what is usual for this camera
-        return stamp < self._clock.began or stamp > now + ahead
+        return stamp > now + ahead or (stamp < self._clock.began and not goes_back)
 
     def _compare(self, new: Arrival) -> None:
         span = self._span
