@@ -13,7 +13,7 @@ import pytest
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.scripted import ScriptedSettings
-from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.errors import BackendUnavailableError, EmptyAnswerError, ModelFileError
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.progress import Event, Loading
@@ -59,7 +59,8 @@ def test_loads_a_model_and_tells_what_it_does(folder: Path) -> None:
     engine = load_engine(settings(folder), events.append)
     assert engine.model_name == 'mine'
     assert engine.encode(PICTURE).data.shape == (4, 1, 4)
-    assert engine.answer(GenerationRequest('hi', (engine.encode(PICTURE),), 8)) == ''
+    with pytest.raises(EmptyAnswerError):  # its weights say nothing
+        engine.answer(GenerationRequest('hi', (engine.encode(PICTURE),), 8))
     assert [event.path.name for event in events if isinstance(event, Loading)] == [*FILES[:2]]
     assert str(events[0]) == f'Loading vision encoder {folder / FILES[0]}'
 
