@@ -77,15 +77,20 @@ def test_embedded_model_sees_the_scene(client: VlmClient) -> None:
 
 
 def test_answers_to_branch_on(client: VlmClient) -> None:
-    answers = ['Yes, it is.', 'In the middle.', 'Who knows?']
+    answers = ['Yes, it is.', 'In the middle.', 'B', 'Who knows?', '3.']
     with asked_node(scripted__answers=answers) as (_, robot):
         robot.publish()
         answer = client.ask('is it?', yes_no=True)
         assert (answer.choice, answer.choice_index, answer.confidence) == ('yes', 0, 0.0)
+        assert answer.decided_by == 'words'
         answer = client.ask('where?', choices=['left', 'middle'], min_confidence=0.9)
         assert (answer.choice, answer.choice_index) == ('middle', 1)
-        answer = client.ask('where?', choices=('left', 'middle'))
+        assert answer.decided_by == 'asked_back' and answer.text == 'In the middle.'
+        answer = client.ask('where?', choices=('left', 'middle'), never_ask_back=True)
         assert (answer.choice, answer.choice_index, answer.ok) == ('unclear', -1, True)
+        assert answer.decided_by == ''
+        answer = client.ask('how many?', number=True, maximum=9.0)
+        assert (answer.choice, answer.choice_index, answer.number) == ('3', 0, 3.0)
     with pytest.raises(ValueError, match='both'):
         client.ask('is it?', yes_no=True, choices=['a', 'b'])
 

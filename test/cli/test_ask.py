@@ -46,14 +46,20 @@ def test_json_is_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_prints_the_choice(capsys: pytest.CaptureFixture[str]) -> None:
-    with asked_node(scripted__answers=['It is red, I think.', 'No.']) as (_, robot):
+    answers = ['Red.', 'No.', '12 V', 'It may be red.', 'B) Red']
+    with asked_node(scripted__answers=answers) as (_, robot):
         robot.publish()
         assert main(['ask', 'what colour?', '--choices', 'blue, Red']) == 0
         out, err = capsys.readouterr()
         assert out == 'Red\n'
-        assert 'the model said: It is red' in err
+        assert 'the model said: Red., decided by its first words' in err
         assert main(['ask', 'is it red?', '--yes-no', '--quiet']) == 0
         assert capsys.readouterr() == ('no\n', '')
+        assert main(['ask', 'how much?', '--number', '--unit', 'V', '--quiet']) == 0
+        assert capsys.readouterr() == ('12\n', '')
+        assert main(['ask', 'what colour?', '--choices', 'blue, Red']) == 0
+        out, err = capsys.readouterr()
+        assert out == 'Red\n' and 'decided by asking back' in err
         assert main(['ask', 'what?', '--choices', 'one']) == 5
         assert '2 to 64' in capsys.readouterr().err
 

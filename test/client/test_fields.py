@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
 
 def test_every_field_of_a_request_can_be_told() -> None:
     told = {*FIELDS, 'conversation_id', 'question', 'answer_type', 'not_before_now'}
-    told -= {'conversation', 'yes_no'}
+    told -= {'conversation', 'yes_no', 'number'}
     assert told == Ask.Goal.get_fields_and_field_types().keys()
 
 
@@ -29,12 +29,12 @@ def test_fields_become_a_request() -> None:
         'max_age': Duration(sec=1, nanosec=500_000_000), 'not_before': Time(sec=7),
         'num_frames': 4, 'window': Duration(sec=10), 'timeout': Duration(sec=20),
         'max_new_tokens': 8, 'answer_type': Ask.Goal.CHOICE, 'choices': ['a', 'b'],
-        'min_confidence': 0.5, 'backend': 'onnx',
+        'min_confidence': 0.5, 'never_ask_back': True, 'backend': 'onnx',
     }
     fields: AskFields = {
         'camera': 'front,rear', 'conversation': 'tour', 'new_conversation': True, 'max_age': 1.5,
         'not_before': 7.0, 'num_frames': 4, 'window': 10, 'timeout': 20.0, 'max_new_tokens': 8,
-        'choices': ('a', 'b'), 'min_confidence': 0.5, 'backend': 'onnx',
+        'choices': ('a', 'b'), 'min_confidence': 0.5, 'never_ask_back': True, 'backend': 'onnx',
     }
     assert make_goal('what?', **fields) == Ask.Goal(question='what?', **expected)
     request = AskService.Request(question='what?')
@@ -43,6 +43,9 @@ def test_fields_become_a_request() -> None:
     assert make_goal('what?', not_before='now') == Ask.Goal(question='what?', not_before_now=True)
     assert make_goal('what?', yes_no=True) == Ask.Goal(question='what?', answer_type=1)
     assert make_goal('what?', yes_no=False, choices=()) == Ask.Goal(question='what?')
+    assert make_goal('how warm?', number=True, unit='°C', minimum=-20.0) == Ask.Goal(
+        question='how warm?', answer_type=Ask.Goal.NUMBER, unit='°C', minimum=-20.0
+    )
 
 
 def test_values_that_no_request_can_hold() -> None:
@@ -54,7 +57,8 @@ def test_values_that_no_request_can_hold() -> None:
         ({'max_new_tokens': 2**32}, 'max_new_tokens must be from 0 to 4294967295'),
         ({'num_frames': -1}, 'num_frames'),
         ({'min_confidence': 2}, 'min_confidence must be from 0 to 1, not 2'),
-        ({'yes_no': True, 'choices': ['a', 'b']}, 'both'),
+        ({'yes_no': True, 'choices': ['a', 'b']}, 'yes_no and choices are both'),
+        ({'yes_no': True, 'number': True}, 'yes_no and number are both'),
         ({'choices': 'left,middle'}, 'a list'),
     ]
     for fields, words in bad:

@@ -21,7 +21,14 @@ from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.member import Member
 from vlm_npu_ros.engine.process import StageLimits
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Turn, Verdict
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    DecidedBy,
+    FinishReason,
+    GenerationRequest,
+    Turn,
+    Verdict,
+)
 
 PATIENCE = 30.0  # seconds; only a broken test waits this long
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
@@ -118,11 +125,11 @@ def test_last_chunk_alone_has_a_reason_and_figures(engine: Engine) -> None:
         assert last.figures and (last.figures.image_tokens, last.figures.new_tokens) == (64, 1)
 
 
-def test_answer_to_a_choice_ends_at_the_words_that_decide(engine: Engine) -> None:
-    request = GenerationRequest('is it free?', (), choices=('yes', 'no'))
-    first, last = engine.generate(request)
-    assert (first.text, last.text) == ('Yes,', '')
-    assert (last.finish_reason, last.verdict) == (FinishReason.STOP, Verdict(0))
+def test_answer_to_a_choice_says_what_decided(engine: Engine) -> None:
+    request = GenerationRequest('is it free?', (), 1, choices=('yes', 'no'))
+    *pieces, last = engine.generate(request)
+    assert ''.join(piece.text for piece in pieces).startswith('Yes,')
+    assert last.verdict == Verdict(0, decided_by=DecidedBy.WORDS)
 
 
 def test_reader_that_does_not_want_to_wait(engine: Engine) -> None:

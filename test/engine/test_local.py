@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+import re
 import threading
 
 import numpy as np
@@ -12,7 +15,7 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedLanguageModel,
     ScriptedTimings,
 )
-from vlm_npu_ros.engine.choices.instructions import Instructions, YES_NO
+from vlm_npu_ros.engine.choices.instructions import Instructions, PLAIN
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ContextError,
@@ -25,13 +28,18 @@ from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.local import evenly, LocalEngine, NpuLock
 from vlm_npu_ros.engine.types import (
     Chunk,
+    DecidedBy,
     FinishReason,
     GenerationRequest,
     ImageEmbedding,
+    NumberRange,
     Sampling,
     Turn,
+    UNCLEAR,
     Verdict,
+    YES_NO,
 )
+import yaml
 
 PICTURE = np.full((6, 8, 3), 200, np.uint8)
 EMBEDDING = np.zeros((64, 1, 128), np.float32)
@@ -349,18 +357,17 @@ def test_close_waits_for_an_encoding(pool: ThreadPoolExecutor) -> None:
 
 
 @pytest.mark.parametrize('choices, answer, said, verdict, reason', [
-    (('yes', 'no'), 'Yes, it is free. Go on.', 'Yes,', 0, FinishReason.STOP),
+    (('yes', 'no'), 'Yes, it is free. Go on.', 'Yes, it is free. Go', 0, FinishReason.STOP),
     (('yes', 'no'), 'no', 'no', 1, FinishReason.EOS),
-    (('red', 'blue'), 'It is Blue. Or so.', 'It is Blue.', 1, FinishReason.STOP),
-    (('red', 'blue'), 'Let me look at it.', 'Let me look at it.', None, FinishReason.EOS),
+    (('red', 'blue'), 'Blue.', 'Blue.', 1, FinishReason.EOS),
 ])
 def test_answer_ends_where_it_decides(
-    choices: tuple[str, ...], answer: str, said: str, verdict: int | None, reason: FinishReason
+    choices: tuple[str, ...], answer: str, said: str, verdict: int, reason: FinishReason
 ) -> None:
     engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel([answer]))
     chunks = list(engine.generate(request(choices=choices)))
     assert ''.join(chunk.text for chunk in chunks) == said
-    assert chunks[-1].verdict == Verdict(verdict)
+    assert chunks[-1].verdict == Verdict(verdict, decided_by=DecidedBy.WORDS)
     assert chunks[-1].finish_reason is reason
     assert chunks[-1].figures.new_tokens <= len(said.split()) + 1
     assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
@@ -388,18 +395,117 @@ def test_cancelled_answer_decides_nothing() -> None:
 class ScoringModel(ScriptedLanguageModel):
     """Finds red more probable than blue, whatever it says."""
 
+    tells_probabilities = True
+
     def score(
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...]:
-        assert said == 'It is'
-        return tuple({' red': 0.5, ' Red': 0.25, ' blue': 0.125}.get(e, 0) for e in endings)
+        space = ' ' if said else ''
+        known = {f'{space}red': 0.5, f'{space}Red': 0.25, f'{space}blue': 0.125}
+        return tuple(known.get(ending, 0) for ending in endings)
 
 
-@pytest.mark.parametrize('least, verdict', [(0.7, Verdict(0, 0.75)), (0.8, Verdict(None, 0.75))])
-def test_scores_decide_where_there_are_some(least: float, verdict: Verdict) -> None:
-    engine = LocalEngine(ScriptedEncoder(), ScoringModel(['It is blue.']))
+@pytest.mark.parametrize(('least', 'index'), [(0.7, 0), (0.8, None)])
+def test_scores_decide_where_there_are_some(least: float, index: int | None) -> None:
+    engine = LocalEngine(ScriptedEncoder(), ScoringModel(['Blue. Or so.']))
     typed = request(choices=('red', 'blue'), min_probability=least)
-    assert list(engine.generate(typed))[-1].verdict == verdict
+    *pieces, last = engine.generate(typed)
+    assert last.verdict == Verdict(index, 0.75, DecidedBy.PROBABILITY)
+    assert [piece.text for piece in pieces] == ['Blue.']
+
+
+def test_sentence_is_decided_by_probability_only() -> None:
+    for model, verdict in (
+        (ScoringModel(['It is blue.']), Verdict(0, 0.75, DecidedBy.PROBABILITY)),
+        (ScriptedLanguageModel(['It is blue.']), Verdict(None)),
+    ):
+        model.instructions = replace(PLAIN, ask_back='', in_sentences=True)
+        engine = LocalEngine(ScriptedEncoder(), model)
+        assert list(engine.generate(request(choices=('red', 'blue'))))[-1].verdict == verdict
+
+
+class CarefulReader(ScriptedLanguageModel):
+    """Gives an answer, and says what it means when it is asked back."""
+
+    def __init__(self, answer: str, meaning: str) -> None:
+        super().__init__({})
+        self._said, self._meaning = answer, meaning
+
+    def _answer(self, question: str) -> str:
+        if 'does that say?' not in question:
+            return self._said
+        options = dict(
+            option[::-1]
+            for option in re.findall(r'([A-Z])\) (.+?)(?= [A-Z]\)|\. Reply)', question)
+        )
+        neither = options.get('neither') or options.get('none of these')
+        return options.get(self._meaning) or neither or self._meaning
+
+
+def test_hostile_answers_are_asked_back() -> None:
+    path = Path(__file__).parents[1] / 'data' / 'decisions_hostile.yaml'
+    for row in yaml.safe_load(path.read_text(encoding='utf-8')):
+        choices = tuple(map(str, row.get('choices', YES_NO)))
+        engine = LocalEngine(ScriptedEncoder(), CarefulReader(row['answer'], str(row['want'])))
+        typed = request(choices=choices)
+        verdict = list(engine.generate(typed))[-1].verdict
+        assert typed.decided(verdict) == str(row['want']), row
+        quiet = list(engine.generate(replace(typed, ask_back=False)))[-1].verdict
+        allowed = {UNCLEAR, str(row['want']), *map(str, row.get('also', ()))}
+        assert typed.decided(quiet) in allowed, row
+
+
+def test_question_asked_back_goes_on_with_the_dialogue_and_costs() -> None:
+    model = CarefulReader('It might be on.', 'off')
+    asked: list[GenerationRequest] = []
+    generate = model.generate
+
+    def watched(request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
+        asked.append(request)
+        return generate(request, cancelled)
+
+    model.generate = watched  # type: ignore[method-assign]
+    engine = LocalEngine(ScriptedEncoder(), model)
+    typed = request('is it on?', choices=('on', 'off'), turns=(Turn('a', 'b'),))
+    *_, last = engine.generate(typed)
+    assert last.verdict == Verdict(1, decided_by=DecidedBy.ASKED_BACK)
+    first, second = asked
+    assert first.keep and second.turns == (*typed.turns, Turn('is it on?', 'It might be on.'))
+    assert second.images == typed.images and not second.is_typed
+    assert last.figures.new_tokens == 4 + 1
+    assert last.figures.prompt_tokens == model.tokens(first) + model.tokens(second)
+
+
+def test_dialogue_that_cannot_be_taken_up_again_is_not_displaced() -> None:
+    for keep, way in ((True, DecidedBy.NOTHING), (False, DecidedBy.ASKED_BACK)):
+        model = CarefulReader('It might be on.', 'off')
+        model.takes_up_dialogues = False
+        engine = LocalEngine(ScriptedEncoder(), model)
+        *_, last = engine.generate(request(choices=('on', 'off'), keep=keep))
+        assert last.verdict.decided_by is way
+
+
+def test_question_asked_back_that_does_not_fit_leaves_the_answer_unclear() -> None:
+    timings = ScriptedTimings(context=12, image_tokens=1)
+    engine = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['it is so'], timings))
+    *_, last = engine.generate(request(choices=YES_NO, max_new_tokens=4))
+    assert last.verdict == Verdict(None) and last.finish_reason is FinishReason.EOS
+
+
+@pytest.mark.parametrize(('answer', 'meaning', 'number', 'way'), [
+    ('3.', '', 3.0, DecidedBy.WORDS),
+    ('about a dozen', '11', 11.0, DecidedBy.ASKED_BACK),
+    ('about a dozen', 'unclear', None, DecidedBy.ASKED_BACK),
+    ('40', '', None, DecidedBy.WORDS),
+    ('Perhaps 70.', '70', None, DecidedBy.ASKED_BACK),
+])
+def test_numbers(answer: str, meaning: str, number: float | None, way: DecidedBy) -> None:
+    engine = LocalEngine(ScriptedEncoder(), CarefulReader(answer, meaning))
+    typed = request('how many?', number=NumberRange(0, 20))
+    *_, last = engine.generate(typed)
+    index = None if number is None else 0
+    assert last.verdict == Verdict(index, None, way, number)
+    assert typed.decided(last.verdict) == (UNCLEAR if number is None else f'{number:.0f}')
 
 
 def frames(count: int) -> tuple[ImageEmbedding, ...]:

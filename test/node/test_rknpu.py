@@ -18,10 +18,9 @@ from simulated import runtime, weights
 from simulated.board import board_tree, use
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
-from vlm_npu_ros.engine.choices.instructions import YES_NO
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import GenerationRequest
+from vlm_npu_ros.engine.types import GenerationRequest, YES_NO
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.vlm_node import VlmNode
 

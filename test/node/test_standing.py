@@ -153,7 +153,7 @@ def test_choice_is_confirmed_by_agreeing_looks(
     active_node: MakeNode, robot: Robot, reader: Reader
 ) -> None:
     said = ['shut', 'open', 'open', 'shut', 'shut', '?', '?']
-    active_node(scripted__answers=said, **asking(
+    active_node(scripted__answers=said, ask_back=False, **asking(
         answer_type='choice', choices=['shut', 'open'], expected='Open', agreeing=2
     ))
     reader.wait_for_topic()

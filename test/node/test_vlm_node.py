@@ -157,6 +157,7 @@ def test_typed_answers(active_node: MakeNode, robot: Robot, by_action: bool) -> 
     clear = ask(question='is the path clear?', answer_type=1)
     assert (clear.choice_index, clear.choice) == (0, 'yes'), clear.answer
     assert 0.5 < clear.confidence <= 1 and clear.success
+    assert clear.decided_by == 'probability'
     assert clear.finish_reason == 'stop'
     colour = ask(question='what colour is the box?', answer_type=2, choices=['Blue', 'Red'])
     assert (colour.choice_index, colour.choice) == (1, 'Red'), colour.answer
@@ -165,6 +166,8 @@ def test_typed_answers(active_node: MakeNode, robot: Robot, by_action: bool) -> 
     sure = ask(question='what colour is the box?', answer_type=2, choices=['Blue', 'Red'],
                min_confidence=1.0)
     assert (sure.choice, sure.success) == ('unclear', True)
+    count = ask(question='how many boxes are there?', answer_type=3)
+    assert (count.number, count.choice, count.decided_by) == (1.0, '1', 'probability')
     text = ask(question='is the path clear?')
     assert (text.choice_index, text.choice) == (-2, '')
 

@@ -19,7 +19,7 @@ from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import GenerationRequest, Verdict
+from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.vlm_node import VlmNode
@@ -48,7 +48,7 @@ def pictures() -> Pictures:
         )
         truth = 'no' if scene.blocking else 'yes'
         *_, last = engine.generate(request)
-        if last.verdict == Verdict(('yes', 'no').index(truth), last.verdict.probability):
+        if last.verdict.index == ('yes', 'no').index(truth):
             found[truth].append(picture)
     engine.close()
     return found
@@ -321,7 +321,7 @@ def test_timeout_ends_a_watch(active_node: MakeNode, robot: Robot, watcher: Watc
         ({'camera': 'rear'}, ErrorCode.BAD_REQUEST, 'rear'),
         ({'answer_type': CHOICE, 'choices': ['a']}, ErrorCode.BAD_REQUEST, '2 to 64'),
         ({'answer_type': YES_NO, 'until': 'maybe'}, ErrorCode.BAD_REQUEST, 'maybe'),
-        ({'until': 'yes'}, ErrorCode.BAD_REQUEST, 'TEXT'),
+        ({'until': 'yes'}, ErrorCode.BAD_REQUEST, 'no choices'),
         ({'period': Duration(sec=-1)}, ErrorCode.BAD_REQUEST, 'period'),
         ({'timeout': Duration(sec=-1)}, ErrorCode.BAD_REQUEST, 'timeout'),
         ({'max_new_tokens': 100_000}, ErrorCode.CONTEXT_EXCEEDED, 'context'),

@@ -25,10 +25,9 @@ from rich.console import Console  # noqa: E402
 from rich.progress import track  # noqa: E402
 from vlm_npu_ros.demo.questions import PLACE, random_question, SceneQuestion  # noqa: E402
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render, Scene, SHAPES  # noqa: E402
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO  # noqa: E402
 from vlm_npu_ros.engine.loading import load_engine  # noqa: E402
 from vlm_npu_ros.engine.settings import EngineSettings  # noqa: E402
-from vlm_npu_ros.engine.types import GenerationRequest, Verdict  # noqa: E402
+from vlm_npu_ros.engine.types import GenerationRequest, UNCLEAR, Verdict, YES_NO  # noqa: E402
 
 BARS = {'yes or no': 0.97, 'choice': 0.95, 'unclear': 0.90}
 YES_NO_KINDS = (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vlm_npu_ros.client import Answer, AnswerStream, fields, NodeUnavailableError, VlmClientError
 from vlm_npu_ros.engine import errors
 from vlm_npu_ros.engine.durations import in_words
+from vlm_npu_ros.engine.types import DecidedBy
 
 if TYPE_CHECKING:
     from vlm_npu_ros.client import VlmClient
@@ -127,7 +128,7 @@ def _ask(client: VlmClient, args: argparse.Namespace) -> int:
 
 def _is_typed(args: argparse.Namespace) -> bool:
     """Tell whether the choice is printed, and not the text."""
-    return not fields.given(args).keys().isdisjoint(('yes_no', 'choices'))
+    return not fields.given(args).keys().isdisjoint(('yes_no', 'choices', 'number'))
 
 
 def _interrupt(stream: AnswerStream, args: argparse.Namespace) -> int:
@@ -159,7 +160,8 @@ def _remarks(answer: Answer) -> list[str]:
     lines = []
     if answer.choice:
         sure = f', confidence {answer.confidence:.2f}' if answer.confidence else ''
-        lines.append(f'the model said: {answer.text}{sure}')
+        way = f', decided by {DecidedBy(answer.decided_by).told}' if answer.decided_by else ''
+        lines.append(f'the model said: {answer.text}{sure}{way}')
     if answer.stamp is not None and answer.age is not None:
         frames = [f'frame {answer.stamp:.3f} ({answer.frame_id}), {in_words(answer.age)} old']
         if len(answer.frame_stamps) > 1:

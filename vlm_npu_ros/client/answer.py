@@ -47,9 +47,11 @@ class Answer:
     request_id: str
     finish_reason: str  # eos, length, stop, repetition, cancelled, timeout or error
     stats: dict[str, Any]  # the fields of vlm_npu_ros/msg/GenerationStats
-    choice: str = ''  # one of the choices, yes, no or unclear; '' = no choices
-    choice_index: int = -2  # of that choice; -1 = unclear, -2 = no choices
+    choice: str = ''  # one of the choices, yes, no, a number or unclear; '' = free text
+    choice_index: int = -2  # of that choice, 0 for a number; -1 = unclear, -2 = free text
+    number: float = 0.0  # that was asked for; 0 also if it is unclear
     confidence: float = 0.0  # probability of the choice, 0..1; 0 = unknown
+    decided_by: str = ''  # probability, words (the first ones) or asked_back; '' = not decided
 
     def raise_for_error(self) -> None:
         """Raise AskError unless the answer is complete."""

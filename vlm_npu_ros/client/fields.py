@@ -46,6 +46,13 @@ class AskFields(TypedDict, total=False):
     choices: Annotated[
         Sequence[str], Option((), 'answer with one of these, or unclear', unit='A,B,...')
     ]
+    number: Annotated[bool, Option(False, 'answer with a number, or unclear')]
+    unit: Annotated[str, Option('', 'of that number', unit='UNIT')]
+    minimum: Annotated[float, Option(0.0, 'a smaller number is unclear', unit='N')]
+    maximum: Annotated[float, Option(0.0, 'a larger one is; both 0 = any', unit='N')]
+    never_ask_back: Annotated[
+        bool, Option(False, 'unclear, where the first words of the answer do not decide')
+    ]
     min_confidence: Annotated[
         float, Option(0.0, 'a choice less likely than this, 0 to 1, is unclear', 0, 1, unit='P')
     ]
@@ -56,6 +63,7 @@ FIELDS: dict[str, tuple[Any, Option]] = {
     name: get_args(hint)
     for name, hint in get_type_hints(AskFields, include_extras=True).items()
 }
+_ANSWER_TYPES = {'yes_no': 'YES_NO', 'choices': 'CHOICE', 'number': 'NUMBER'}
 _IN_REQUEST = {'conversation': 'conversation_id'}  # other names there
 _TIMES = ('builtin_interfaces/Duration', 'builtin_interfaces/Time')
 _MOST = {**dict.fromkeys(_TIMES, 2**31 - 1), 'uint32': 2**32 - 1}
@@ -68,13 +76,14 @@ def fill(request: Any, fields: AskFields) -> None:
 
     Raises ValueError for a value that the request cannot hold, TypeError for an unknown field.
     """
-    choices, yes_no = fields.get('choices', ()), fields.get('yes_no', False)
+    choices = fields.get('choices', ())
     if isinstance(choices, str):
         raise ValueError(f'choices must be a list of texts, not the text {choices!r}')
-    if yes_no and choices:
-        raise ValueError('yes_no and choices are both given')
-    if yes_no or choices:
-        request.answer_type = request.YES_NO if yes_no else request.CHOICE
+    given = [name for name in _ANSWER_TYPES if fields.get(name)]
+    if len(given) > 1:
+        raise ValueError(f'{" and ".join(given)} are both given')
+    for name in given:
+        request.answer_type = getattr(request, _ANSWER_TYPES[name])
     if fields.get('not_before') == 'now':
         request.not_before_now = True
         fields = {**fields, 'not_before': request.not_before}
@@ -83,7 +92,7 @@ def fill(request: Any, fields: AskFields) -> None:
         if name not in FIELDS:
             raise TypeError(f'{name!r} is not one of the fields {", ".join(FIELDS)}')
         target = _IN_REQUEST.get(name, name)
-        if target in types:  # yes_no became answer_type
+        if target in types:  # yes_no and number became answer_type
             most = FIELDS[name][1].high or _MOST.get(types[target])
             setattr(request, target, _fitting(name, value, getattr(request, target), most))
 
@@ -108,7 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             {'action': 'store_true'} if kind is bool else
             {'type': _PARSERS[kind], 'metavar': option.unit or None}
         )
-        (either if name in ('yes_no', 'choices') else parser).add_argument(
+        (either if name in _ANSWER_TYPES else parser).add_argument(
             option.flag or f'--{name.replace("_", "-")}',
             dest=name, default=argparse.SUPPRESS, help=option.about, **how,
         )

@@ -6,13 +6,14 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+import functools
 import math
 import threading
 import time
 
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
-from vlm_npu_ros.engine.choices.reader import AnswerReader, Decision
+from vlm_npu_ros.engine.choices.deciding import decide
 from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
@@ -23,7 +24,6 @@ from vlm_npu_ros.engine.types import (
     FinishReason,
     GenerationRequest,
     ImageEmbedding,
-    Verdict,
 )
 
 
@@ -152,7 +152,8 @@ class LocalEngine(Engine):
                 yield Chunk('', FinishReason.CANCELLED)
                 return
             request = self._instructed(request)
-            write = self._decide if request.choices else self._answer
+            decided = functools.partial(decide, self._language_model, self._answer)
+            write = decided if request.is_typed else self._answer
             for chunk in write(request, stop):
                 if chunk.finish_reason is FinishReason.CANCELLED:
                     self._check_open()  # closing may be the reason
@@ -195,55 +196,15 @@ class LocalEngine(Engine):
         return min(limit, room) if limit else room
 
     def _instructed(self, request: GenerationRequest) -> GenerationRequest:
-        """Word the question so that it asks for one of the choices."""
-        if not request.choices:
+        """Word the question so that it asks for one of the choices or for a number."""
+        if not request.is_typed:
             return request
-        question = self._language_model.instructions.apply(request.question, request.choices)
-        return replace(request, question=question)
+        return replace(request, question=self._language_model.instructions.apply(request))
 
     def _answer(self, request: GenerationRequest, stop: Cancellation) -> Iterator[Chunk]:
         """Yield what the model answers, and apart from it what it thinks."""
         chunks = self._language_model.generate(request, stop)
         return answer_of(chunks, request, self._habits, stop)
-
-    def _decide(self, request: GenerationRequest, stop: Cancellation) -> Iterator[Chunk]:
-        """Yield the answer until it decides, then stop the model."""
-        reader, said, decision = AnswerReader(request.choices), '', None
-        for chunk in self._answer(request, stop):
-            last, reason = chunk.finish_reason is not None, chunk.finish_reason
-            if chunk.retracts:
-                reader, said, decision = AnswerReader(request.choices), '', None
-            if decision is None:
-                said += chunk.text
-                decision = reader.add(chunk.text)
-                if not last:
-                    yield chunk
-            elif last:
-                chunk, reason = replace(chunk, text=''), FinishReason.STOP
-            if decision and not last:
-                stop.set()
-            if last:
-                if decision is None and reason is not FinishReason.CANCELLED:
-                    decision = reader.end()
-                verdict = self._verdict(request, said, decision) if decision else None
-                yield replace(chunk, finish_reason=reason, verdict=verdict)
-
-    def _verdict(self, request: GenerationRequest, said: str, decision: Decision) -> Verdict:
-        """Say what was decided for, by the model's own probabilities where it tells them."""
-        if decision.index is None:
-            return Verdict(None)
-        before = said[:decision.start].rstrip()
-        space = said[len(before):decision.start]
-        forms = [sorted({c, c.lower(), c.capitalize()}) for c in request.choices]
-        endings = tuple(space + form for of_one in forms for form in of_one)
-        scores = self._language_model.score(request, before, endings)
-        if scores is None:
-            return Verdict(decision.index)
-        score = iter(scores)
-        probabilities = [sum(next(score) for _ in of_one) for of_one in forms]
-        index = max(range(len(probabilities)), key=probabilities.__getitem__)
-        likely = probabilities[index] >= request.min_probability
-        return Verdict(index if likely else None, probabilities[index])
 
     def pause(self) -> None:
         """Cancel the running generation; an encoding cannot be stopped."""

@@ -274,10 +274,10 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
     plain = isinstance(kind, type) and not arguments  # in Python 3.10 dict[int, int] is a type
-    if plain and isinstance(value, kind) and not isinstance(value, bool):
+    if plain and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
         return value
     names = {str: 'text, in quotes if necessary', int: 'a whole number', float: 'a number',
-             tuple: 'a list', dict: 'a mapping'}
+             bool: 'true or false', tuple: 'a list', dict: 'a mapping'}
     wanted = names.get(get_origin(kind) or kind, 'a path')
     # Abbreviated, because aliases can make a small file expand to a huge value.
     raise ValueError(f'{where} must be {wanted}, not {reprlib.repr(value)}')

@@ -167,7 +167,7 @@ def answer_of(
 
     stop: ends the model.
     """
-    held = habits.unopened or (habits.unopened is None and request.choices)
+    held = habits.unopened or (habits.unopened is None and request.is_typed)
     text = _Text(_State.OPEN if held else _State.ANSWER, habits)
     for chunk in chunks:
         if text.stopped and chunk.text.strip():

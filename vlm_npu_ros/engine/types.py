@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
+import math
 
 import numpy as np
+
+YES_NO = ('yes', 'no')
+UNCLEAR = 'unclear'
 
 
 class FinishReason(str, Enum):
@@ -85,6 +89,21 @@ class Turn:
     answer: str
 
 
+class DecidedBy(str, Enum):
+    """In which way it was decided what an answer says."""
+
+    PROBABILITY = 'probability'  # the model's own probabilities of the choices
+    WORDS = 'words'  # its first words
+    ASKED_BACK = 'asked_back'  # the model was asked what it said
+    NOTHING = ''
+
+    @property
+    def told(self) -> str:
+        """Tell people."""
+        return {'probability': 'its probability', 'words': 'its first words'}.get(
+            self.value, self.value.replace('asked_back', 'asking back'))
+
+
 @dataclass(frozen=True)
 class Verdict:
     """
@@ -92,10 +111,27 @@ class Verdict:
 
     index: into the choices of the request; None = unclear.
     probability: of this choice according to the model, 0..1; None = not reported.
+    decided_by: the way; NOTHING where none of them decided, so that it is unclear.
+    number: the answer to a question for a number, whose index is 0; None = there is none.
     """
 
     index: int | None
     probability: float | None = None
+    decided_by: DecidedBy = DecidedBy.NOTHING
+    number: float | None = None
+
+
+@dataclass(frozen=True)
+class NumberRange:
+    """
+    The numbers that a question can be answered with.
+
+    unit: that the answer is in; '' = things are counted, or the question says it.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    unit: str = ''
 
 
 @dataclass(frozen=True)
@@ -108,6 +144,8 @@ class GenerationRequest:
     video: the images are frames of one video, oldest first, not separate pictures.
     choices: the allowed answers; generation stops at the words that decide.
     min_probability: a choice less likely than this is unclear, if the backend reports it.
+    number: the answer is a number; not together with choices.
+    ask_back: where the first words do not decide, the model is asked what it said.
     backend: the one of a chain to ask; '' = the first that can answer.
 
     >>> GenerationRequest('Is the path clear?', (embedding,), choices=('yes', 'no'))
@@ -122,11 +160,24 @@ class GenerationRequest:
     video: bool = False
     choices: tuple[str, ...] = ()
     min_probability: float = 0.0
+    number: NumberRange | None = None
+    ask_back: bool = True
     backend: str = ''
 
     @property
     def image_tokens(self) -> int:
         return sum(image.tokens for image in self.images)
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether the answer is one to branch on: a choice or a number."""
+        return bool(self.choices or self.number)
+
+    def decided(self, verdict: Verdict) -> str:
+        """Name what an answer decides for: one of the choices, a number, or unclear."""
+        if verdict.number is not None:
+            return f'{verdict.number:.15g}'
+        return UNCLEAR if verdict.index is None else self.choices[verdict.index]
 
     def with_images(self, images: tuple[ImageEmbedding, ...]) -> GenerationRequest:
         """Copy the request with other images."""
@@ -151,6 +202,12 @@ class GenerationFigures:
         if self.decode_seconds <= 0 or self.new_tokens < 2:
             return 0.0
         return (self.new_tokens - 1) / self.decode_seconds
+
+    def __add__(self, other: GenerationFigures) -> GenerationFigures:
+        """Add what another generation has cost."""
+        return GenerationFigures(*(
+            getattr(self, f.name) + getattr(other, f.name) for f in fields(self)
+        ))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from builtin_interfaces.msg import Time
 from vlm_npu_ros.client import Answer, AnswerFuture, AskFields, VlmClient, VlmClientError
 from vlm_npu_ros.client.messages import make_goal
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO
+from vlm_npu_ros.engine.types import UNCLEAR, YES_NO
 
 try:
     from py_trees.behaviour import Behaviour
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 Clock = Callable[[], float | Time]
-_KEYS = ('answer', 'choice', 'confidence', 'stamp', 'age', 'error_code', 'error')
+_KEYS = (
+    'answer', 'choice', 'number', 'confidence', 'decided_by', 'stamp', 'age', 'error_code',
+    'error',
+)
 
 
 class _Asking(Behaviour):
@@ -92,9 +95,9 @@ class Ask(_Asking):
     """
     Asks; SUCCESS with the answer on the blackboard, FAILURE without one.
 
-    namespace: of the keys answer, choice, confidence, stamp, age (as in client.Answer),
-        error_code and error. On success the last two are 0 and ''; on failure the others have
-        as much of the answer as came.
+    namespace: of the keys answer, choice, number, confidence, decided_by, stamp, age (as in
+        client.Answer), error_code and error. On success the last two are 0 and ''; on failure
+        the others have as much of the answer as came.
     clock: returns the ROS time; only frames from the start of this behaviour on count. None: any
         frame that is not older than max_age.
     fields: as in VlmClient.ask. Raises ValueError for a value that no request can hold.
@@ -125,9 +128,9 @@ class Ask(_Asking):
 
     def _write(self, answer: Answer | None, error_code: int, error: str) -> None:
         values = (
-            (answer.text, answer.choice, answer.confidence, answer.stamp, answer.age)
-            if answer else ('', '', 0.0, None, None)
-        )
+            answer.text, answer.choice, answer.number, answer.confidence, answer.decided_by,
+            answer.stamp, answer.age,
+        ) if answer else ('', '', 0.0, 0.0, '', None, None)
         for key, value in zip(_KEYS, (*values, error_code, error), strict=True):
             self._blackboard.set(key, value)
 

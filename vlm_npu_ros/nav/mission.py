@@ -13,7 +13,7 @@ from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from std_msgs.msg import Header
 from vlm_npu_ros.client.fields import AskFields, FIELDS
 from vlm_npu_ros.client.messages import make_goal
-from vlm_npu_ros.engine.choices.instructions import YES_NO
+from vlm_npu_ros.engine.types import YES_NO
 import yaml
 
 
@@ -36,8 +36,10 @@ class Question:
 
     @property
     def kind(self) -> str:
-        """Tell the type of the answer: yes_no, choice or text."""
-        return 'yes_no' if self.fields.get('yes_no') else 'choice' if self.choices else 'text'
+        """Tell the type of the answer: yes_no, choice, number or text."""
+        if self.choices:
+            return 'choice'
+        return next((name for name in ('yes_no', 'number') if self.fields.get(name)), 'text')
 
     @property
     def choices(self) -> tuple[str, ...]:

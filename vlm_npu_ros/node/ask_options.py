@@ -8,11 +8,10 @@ import reprlib
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR, YES_NO
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import RequestError
-from vlm_npu_ros.engine.types import GenerationRequest
+from vlm_npu_ros.engine.types import GenerationRequest, NumberRange, UNCLEAR, YES_NO
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.srv import Ask
@@ -21,7 +20,7 @@ MAX_QUESTION = 20_000  # characters; more than fits any context of these models
 MAX_ID = 100  # characters of a conversation_id
 MAX_CHOICES = 64
 MAX_CHOICE = 100  # characters
-_TYPED_TOKENS = 32  # of an answer with choices; even a chatty model decides within them
+_TYPED_TOKENS = 32  # of an answer with choices or a number; even a chatty model says it in them
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,8 @@ def check_request(
     chosen = _cameras(request.camera, cameras)
     choices = _choices(request)
     longest = parameters['max_new_tokens']
-    if choices:
+    number = _number(request)
+    if choices or number:
         longest = min(longest, _TYPED_TOKENS)
     num_frames, window = _frames(request, parameters, len(chosen))
     max_age = _nanoseconds('max_age', request.max_age)
@@ -85,6 +85,8 @@ def check_request(
             max_new_tokens=request.max_new_tokens or longest,
             keep=bool(request.conversation_id),
             choices=choices,
+            number=number,
+            ask_back=parameters['ask_back'] and not request.never_ask_back,
             min_probability=_confidence(request.min_confidence) or parameters['min_confidence'],
             backend=_backend(request.backend, parameters.backends),
         ),
@@ -125,7 +127,7 @@ def _backend(wanted: str, known: Collection[str]) -> str:
 
 def _choices(request: Any) -> tuple[str, ...]:
     """Return the allowed answers, cleaned up; () = free text."""
-    if request.answer_type == request.TEXT:
+    if request.answer_type in (request.TEXT, request.NUMBER):
         return ()
     if request.answer_type == request.YES_NO:
         return YES_NO
@@ -145,6 +147,20 @@ def _choices(request: Any) -> tuple[str, ...]:
             )
         known.add(choice.casefold())
     return choices
+
+
+def _number(request: Any) -> NumberRange | None:
+    """Return which numbers may be the answer; None = it is no question for one."""
+    low, high, unit = request.minimum, request.maximum, ' '.join(request.unit.split())
+    if request.answer_type != request.NUMBER:
+        if low or high or unit:
+            raise RequestError('unit, minimum or maximum is given, but answer_type is not NUMBER')
+        return None
+    if not low <= high:
+        raise RequestError(f'minimum {low} and maximum {high} are no range')
+    if len(unit) > MAX_CHOICE:
+        raise RequestError(f'unit has more than {MAX_CHOICE} characters')
+    return NumberRange(low, high, unit) if low or high else NumberRange(unit=unit)
 
 
 def _confidence(value: float) -> float:
@@ -170,8 +186,10 @@ def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int
 
 
 def _refuse_contradictions(request: Any) -> None:
-    if request.answer_type not in (request.TEXT, request.YES_NO, request.CHOICE):
-        raise RequestError(f'answer_type {request.answer_type} is not one of TEXT, YES_NO, CHOICE')
+    if request.answer_type > request.NUMBER:
+        raise RequestError(
+            f'answer_type {request.answer_type} is not one of TEXT, YES_NO, CHOICE, NUMBER'
+        )
     if request.choices and request.answer_type != request.CHOICE:
         raise RequestError('choices are given, but answer_type is not CHOICE')
     if request.new_conversation and not request.conversation_id:

@@ -14,7 +14,6 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from vlm_npu_ros.action import Ask as AskAction
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import CancelledError, VlmError
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import FinishReason, Source
@@ -258,16 +257,15 @@ def finish(goal: ServerGoalHandle, result: Any) -> None:
 
 
 def fill_choice(result: Any, ask: Ask) -> None:
-    """Fill in choice_index, choice and confidence of a message."""
+    """Fill in what a message says about the choice or the number."""
     verdict = ask.verdict
     if verdict is None:
         return
-    result.confidence = verdict.probability or 0.0
-    if verdict.index is None:
-        result.choice_index, result.choice = AskService.Response.CHOICE_UNCLEAR, UNCLEAR
-    else:
-        result.choice_index = verdict.index
-        result.choice = ask.options.request.choices[verdict.index]
+    unclear = AskService.Response.CHOICE_UNCLEAR
+    result.choice_index = unclear if verdict.index is None else verdict.index
+    result.choice = ask.options.request.decided(verdict)
+    result.number, result.confidence = verdict.number or 0.0, verdict.probability or 0.0
+    result.decided_by = verdict.decided_by.value
 
 
 def _duration(nanoseconds: int) -> Duration:

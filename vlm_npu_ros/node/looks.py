@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import NANOSECONDS
@@ -45,8 +44,7 @@ def said(ask: Ask) -> str:
     """Return the comparable part of an answer: its choice, or its text."""
     if ask.verdict is None:
         return ask.answer.strip().casefold()
-    index = ask.verdict.index
-    return UNCLEAR if index is None else ask.options.request.choices[index]
+    return ask.options.request.decided(ask.verdict)
 
 
 def fill_look(message: Any, ask: Ask, clock: StampClock) -> None:

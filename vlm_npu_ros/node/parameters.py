@@ -152,6 +152,9 @@ _SPECS = {
         0.5, 'A choice less likely than this is unclear, if the backend reports it.',
         0.0, 1.0, live=True,
     ),
+    'ask_back': _Spec(
+        True, 'Ask the model what it said where its first words do not decide.', live=True
+    ),
     'conversations': _Spec(16, 'Number of dialogues to remember.', 1, 10000, live=True),
     'conversation_idle': _Spec(
         600.0, 'Seconds without an answer after which a dialogue is forgotten.',
@@ -263,7 +266,8 @@ class StandingSettings:
     question: str = option('', 'The question.')
     camera: str = option('', 'A name in cameras, or several: front,rear; empty = the first one.')
     answer_type: str = option(
-        'yes_no', 'yes_no, choice or text.', choices=('yes_no', 'choice', 'text')
+        'yes_no', 'yes_no, choice, number or text.',
+        choices=('yes_no', 'choice', 'number', 'text'),
     )
     choices: tuple[str, ...] = option(('',), 'The allowed answers of the type choice.')
     expected: str = option(

@@ -12,9 +12,9 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import RequestError, VlmError
+from vlm_npu_ros.engine.types import UNCLEAR
 from vlm_npu_ros.msg import StandingAnswer
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
@@ -36,6 +36,7 @@ _TYPES = {
     'text': AskService.Request.TEXT,
     'yes_no': AskService.Request.YES_NO,
     'choice': AskService.Request.CHOICE,
+    'number': AskService.Request.NUMBER,
 }
 
 
@@ -171,7 +172,7 @@ class _StandingQuestion:
         age = (self._clock.now() - known.frame.stamp) / NANOSECONDS
         if abs(age) > self._settings.max_age:
             return False, f'stale: last looked {in_words(age)} ago' + (error and f': {error}')
-        choice = f'{confirmed}: ' if self._options.request.choices else ''
+        choice = f'{confirmed}: ' if self._options.request.is_typed else ''
         text = f'{choice}{known.words} ({in_words(max(age, 0.0))} old)'
         return self._expected in ('', confirmed), text
 

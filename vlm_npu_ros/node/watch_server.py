@@ -13,8 +13,8 @@ from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from vlm_npu_ros.action import Watch as WatchAction
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.errors import CancelledError, RequestError, VlmError
+from vlm_npu_ros.engine.types import UNCLEAR
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice, finish, key_of
@@ -200,7 +200,7 @@ def _until(wanted: str, choices: tuple[str, ...]) -> str | None:
     if not name:
         return None
     if not choices:
-        raise RequestError(f'until is {wanted!r}, but answer_type is TEXT: there are no choices')
+        raise RequestError(f'until is {wanted!r}, but answer_type has no choices')
     for choice in (*choices, UNCLEAR):
         if choice.casefold() == name:
             return choice

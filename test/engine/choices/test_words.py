@@ -1,25 +1,49 @@
 from __future__ import annotations
 
-from vlm_npu_ros.engine.choices.words import load_words, Role
+import re
 
-WORDS = load_words()
+import pytest
+from vlm_npu_ros.engine.choices.words import finder, pattern, plain, word_lists
+
+LANGUAGES = {
+    'en': ('yes', 'no'), 'de': ('ja', 'nein'), 'fr': ('oui', 'non'), 'es': ('sí', 'no'),
+    'it': ('sì', 'no'), 'pt': ('sim', 'não'), 'nl': ('ja', 'nee'), 'sv': ('ja', 'nej'),
+    'pl': ('tak', 'nie'), 'ru': ('да', 'нет'), 'tr': ('evet', 'hayır'), 'zh': ('是', '不是'),
+    'ja': ('はい', 'いいえ'), 'ko': ('네', '아니요'), 'ar': ('نعم', 'لا'), 'hi': ('हाँ', 'नहीं'),
+}
 
 
-def test_every_role_has_phrases() -> None:
-    assert {role for _, role in WORDS.roles} == {Role.NEUTRAL, *Role}
-    assert set(WORDS.verdicts) == {'yes', 'no'}
-    for phrases in WORDS.verdicts.values():
-        assert {place for _, place in phrases} == {'anywhere', 'before_sentence', 'before_end'}
-
-
-def test_braces_are_spelt_out() -> None:
-    hedges = {' '.join(phrase.split()) for phrase, role in WORDS.roles if role is Role.HEDGE}
-    assert {'not sure', 'not entirely sure', 'unable to be certain', '不能判断'} <= hedges
-    assert {("that's correct", 'before_end'), ('that is correct', 'before_end')} <= (
-        set(WORDS.verdicts['yes'])
-    )
+@pytest.mark.parametrize(('yes', 'no'), LANGUAGES.values(), ids=LANGUAGES)
+def test_languages(yes: str, no: str) -> None:
+    assert yes in word_lists()['yes'] and no in word_lists()['no']
 
 
 def test_phrases_are_whole() -> None:
-    for phrase, _ in [*WORDS.roles, *WORDS.verdicts['yes'], *WORDS.verdicts['no']]:
-        assert phrase.strip() and not set(phrase) & set('{},\n'), phrase
+    for name, phrases in word_lists().items():
+        assert phrases, name
+        for phrase in phrases:
+            assert phrase.strip() and not set(phrase) & set('{}|,\n'), (name, phrase)
+
+
+def test_braces_are_spelt_out() -> None:
+    assert {'in the picture', 'on that photo', '图片中', 'dans cette image'} <= {
+        *word_lists()['in_picture']
+    }
+
+
+def test_words_are_whole_in_scripts_with_spaces_only() -> None:
+    found = pattern(['no', "n'", '没有', 'ない'])
+    texts = {'no': True, 'note': False, 'casino': False, "n'est": True, '没有人': True,
+             'いない': True, 'NO!': True, 'nо': False}
+    assert {text: bool(found.search(plain(text))) for text in texts} == texts
+
+
+def test_look_alikes_are_equal() -> None:
+    for one, other in (('Don’t', 'do not'), ('ＹＥＳ', 'yes'), ('−5', '-5'), ('si\u0301', 'sí')):
+        assert plain(one) == plain(other)
+
+
+def test_lists_are_found() -> None:
+    assert finder('deny', 'hedge').search('it is not so')
+    assert not finder('deny').search('it is so')
+    assert isinstance(finder('yes'), re.Pattern)

@@ -21,7 +21,8 @@ JPEG = cv2.imencode('.jpg', np.full((48, 64, 3), (30, 200, 10), np.uint8))[1].to
 def answered(**fields: object) -> Answered:
     values = {
         'question': 'is the gate shut?', 'kind': 'yes_no', 'expect': 'yes', 'ok': True,
-        'answer': 'Yes, it is.', 'choice': 'yes', 'confidence': 0.9, 'stamp': 12.5,
+        'answer': 'Yes, it is.', 'choice': 'yes', 'confidence': 0.9,
+        'decided_by': 'probability', 'stamp': 12.5,
         'frame_id': 'camera', 'age': 0.25, 'asked': 1000.0, 'picture': 'pictures/001.jpg',
         **fields,
     }
@@ -83,9 +84,10 @@ def test_json_holds_all(tmp_path: Path) -> None:
     }
     assert first == {
         'question': 'is the gate shut?', 'type': 'yes_no', 'verdict': 'expected', 'choices': [],
-        'expect': 'yes', 'answer': 'Yes, it is.', 'choice': 'yes', 'confidence': 0.9,
-        'error_code': 0, 'error': '', 'asked': 1000.0, 'stamp': 12.5, 'frame_id': 'camera',
-        'age': 0.25, 'picture': 'pictures/001.jpg', 'note': '',
+        'expect': 'yes', 'answer': 'Yes, it is.', 'choice': 'yes', 'number': 0.0,
+        'confidence': 0.9, 'decided_by': 'probability', 'error_code': 0, 'error': '',
+        'asked': 1000.0, 'stamp': 12.5, 'frame_id': 'camera', 'age': 0.25,
+        'picture': 'pictures/001.jpg', 'note': '',
     }
     assert (second['verdict'], second['error_code'], second['error']) == ('failed', 9501, EVIL)
     assert (roof['reached'], roof['arrived'], roof['answers']) == (False, None, [])
@@ -118,7 +120,8 @@ def test_page_is_one_file_with_all_in_it() -> None:
     assert not re.search(r'https?://|url\(', text)
     for words in (
         'night watch', '1. dock', '2. roof', 'not reached', 'the navigator says FAILED',
-        'as expected', 'not as expected', 'failed', 'confidence 0.90', 'frame 250 ms old',
+        'as expected', 'not as expected', 'failed', 'confidence 0.90',
+        'decided by its probability', 'frame 250 ms old',
         '“Yes, it is.”', 'x 1.00 m, y -2.00 m, 29° in map',
     ):
         assert words in tags.words

@@ -55,12 +55,17 @@ class LanguageModel(ABC):
     unopened_thoughts: its text may begin within a thought, because the prompt has opened it; None
         = unknown. The engine keeps thoughts out of answers (thoughts.py); a model yields what it
         wrote, and thoughts that it can tell apart itself as `Chunk.thought`.
+    tells_probabilities: `score` works for what comes first in an answer, and the model surely sees
+        the picture: then a choice need not be read on.
+    takes_up_dialogues: a dialogue that another one has displaced can go on.
     """
 
     name: str
     context: int
     unopened_thoughts: bool | None = False
     instructions: Instructions = Instructions()
+    tells_probabilities: bool = False
+    takes_up_dialogues: bool = True
 
     @abstractmethod
     def tokens(self, request: GenerationRequest) -> int:

@@ -1,20 +1,25 @@
-"""How to ask for yes, no or one of several choices."""
+"""How to ask for yes, no, one of several choices or a number, and how to ask back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+import re
 
-YES_NO = ('yes', 'no')
-UNCLEAR = 'unclear'
+from vlm_npu_ros.engine.choices.words import plain
+from vlm_npu_ros.engine.types import GenerationRequest, YES_NO
 
 
 @dataclass(frozen=True)
 class Instructions:
     """
-    Texts with {question} and {choices}, which `apply` fills in.
+    Texts with {question}, {choices} and {unit}, which `apply` fills in.
 
-    yes_no, choice: for questions of that type. The defaults follow the MME benchmark (arXiv
-        2306.13394: "Please answer yes or no."), which compares these models, and add a way out.
+    yes_no, choice, number: for questions of that type. The defaults follow the MME benchmark
+        (arXiv 2306.13394: "Please answer yes or no.") and add a way out.
+    ask_back: asks with {options} which choice the last answer says; '' = the model cannot tell.
+    ask_number: asks which number it says.
+    in_sentences: the model, which is not told the choices, answers in sentences of its own that
+        name one of them.
     """
 
     yes_no: str = '{question} Please answer yes or no. If the picture does not tell, say unclear.'
@@ -22,17 +27,55 @@ class Instructions:
         '{question} Please answer with one of: {choices}. '
         'If the picture does not tell, say unclear.'
     )
+    number: str = (
+        '{question} Please answer with a number{unit} in digits only. '
+        'If the picture does not tell, say unclear.'
+    )
+    ask_back: str = 'Which of these does that say? {options}. Reply with the letter only.'
+    ask_number: str = 'Which number{unit} does that say? Reply with digits only, or say unclear.'
+    in_sentences: bool = False
 
     def __post_init__(self) -> None:
-        for text in (self.yes_no, self.choice):
+        for text in (self.yes_no, self.choice, self.number):
             if '{question}' not in text:
                 raise ValueError(f'instructions must contain {{question}}: {text!r}')
+        if self.ask_back and '{options}' not in self.ask_back:
+            raise ValueError(f'ask_back must contain {{options}}: {self.ask_back!r}')
 
-    def apply(self, question: str, choices: tuple[str, ...]) -> str:
+    def apply(self, request: GenerationRequest) -> str:
         """Write the question as the model gets it."""
-        text = self.yes_no if choices == YES_NO else self.choice
+        choices = request.choices
+        text = self.yes_no if choices == YES_NO else self.choice if choices else self.number
         # The question last, so that nothing is filled into it.
-        return text.replace('{choices}', ', '.join(choices)).replace('{question}', question)
+        text = text.replace('{choices}', ', '.join(choices)).replace('{unit}', _in_unit(request))
+        return text.replace('{question}', request.question)
+
+    def back(self, request: GenerationRequest) -> str:
+        """Write the question what the last answer says: A) on B) off C) neither."""
+        if request.number:
+            return self.ask_number.replace('{unit}', _in_unit(request))
+        neither = 'neither' if len(request.choices) == 2 else 'none of these'
+        options = (f'{_letter(i)}) {text}' for i, text in enumerate((*request.choices, neither)))
+        return self.ask_back.replace('{options}', ' '.join(options))
 
 
-PLAIN = Instructions('{question}', '{question}')  # for models that need no instructions
+def choice_of_letter(reply: str, choices: tuple[str, ...]) -> int | None:
+    """Find the choice that a reply to the question asked back names by its letter alone."""
+    said = plain(reply).rpartition('</think>')[2]
+    found = re.fullmatch(r'[\W_]*([a-z]{1,2})(?:[\W_]+(.*?))?[\W_]*', said, re.DOTALL)
+    for index, choice in enumerate(choices):
+        if found and found[1] == _letter(index).lower():
+            return index if (found[2] or '') in ('', plain(choice)) else None
+    return None
+
+
+def _letter(index: int) -> str:
+    """Name an option: A to Z, then AA, AB, ..."""
+    return ('' if index < 26 else chr(64 + index // 26)) + chr(65 + index % 26)
+
+
+def _in_unit(request: GenerationRequest) -> str:
+    return f' in {request.number.unit}' if request.number and request.number.unit else ''
+
+
+PLAIN = Instructions('{question}', '{question}', '{question}')  # for models that need none

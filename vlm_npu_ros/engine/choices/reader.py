@@ -1,24 +1,47 @@
 """
-What a model's answer decides for, found while the answer is being written.
+What an answer decides for by its first words, found while the answer is being written.
 
-Characters become tokens (words, single CJK characters, breaks), tokens become phrases (the longest
-known one counts), and phrases are read one by one: a choice is mentioned, nothing in its clause
-denies it, a few more words confirm it. A robot acts on the result: a doubtful answer is unclear.
+An answer decides for a choice if it begins with it, a break follows, and the rest of the sentence
+neither denies nor hedges it, names no other choice and is not about the picture itself. A robot
+acts on the result: all else decides for nothing, and the model is asked back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import auto, Enum
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import lru_cache
+import math
+import re
 
-from vlm_npu_ros.engine.choices.lexicon import ENDING, LETTER, lexicon, Mention, Phrase
-from vlm_npu_ros.engine.choices.tokens import END, Kind, Token, Tokeniser
-from vlm_npu_ros.engine.choices.words import Role
+from vlm_npu_ros.engine.choices.words import finder, pattern, plain, word_lists
+from vlm_npu_ros.engine.types import UNCLEAR, YES_NO
 
-_WINDOW = 3  # words after a choice that may still deny it: "the red box is not ..."
-_CJK_WINDOW = 30  # characters; Japanese and Korean deny at the end of the clause
-_THINK, _THOUGHT = '<think>', '</think>'
+_THOUGHTS = re.compile(r'.*</think>|\s*<think>.*', re.DOTALL | re.IGNORECASE)
+_LONGEST = 2000  # characters that are read
+_CLAUSE = 3  # words that make a clause: less, like "Yes, of course!", leads up to one
+_WORD = re.compile(r'[\u3040-\u9fff\uac00-\ud7a3]|[^\W_]+')
+_SENTENCE_END = re.compile(r'[.!?;。！？；…]+(?![\w.!?])|\n')
+_BREAKS, _SOFT_BREAKS = '.!;。\n', ',、:—–-'
+_DOUBT = re.compile(r'\?|\.\.|[/→=]|->')
+_MARKUP = (
+    r'"[^"\n]{1,30}"\s*:|[\s*_`"\'“”„«»‹›「」『』(\[{]|[-#>•]+\s|<[a-z]+>|json\b'
+    r'|\$?\\(?:boxed|text|mathrm)\b'
+)
+# Ends a choice, unless it goes on as a longer word or number.
+_END = r'(?=$|[\s"\'”’»」』)\]}*_`<.,;:!?。、—–])(?![.:\'’]\w|,\d)'
+_CLOSING = r'(?:[ \t"\'”’»」』)\]}*_`]|</[a-z]+>)*'
+_DIGITS = r'(?<![\w.,])[-+]?\d+(?:[.,]\d+)*'
+_THINGS = r'(?:[个個つ人名台只개명대][^\W\d_]{0,6}|(?: [^\W\d_]+){1,3})?'  # that are counted
+
+
+class _Part(IntEnum):
+    """How much of an answer is read."""
+
+    WORDS = 0
+    SENTENCE = 1
+    ALL = 2
 
 
 @dataclass(frozen=True)
@@ -26,86 +49,20 @@ class Decision:
     """
     What an answer decides for.
 
-    index: into the choices; None = unclear.
-    start: offset in the text where the deciding words begin.
+    value: an index into the choices, or a number, a float; None = unclear.
+    start, words: where the deciding words begin, and what they are.
+    by_words: they begin the answer; else they count only together with a probability.
     """
 
-    index: int | None
+    value: float | None
     start: int
+    words: str = ''
+    by_words: bool = True
 
-
-class _Fate(Enum):
-    """What became of a mention."""
-
-    OPEN = auto()
-    DECIDED = auto()
-    UNCLEAR = auto()
-    DROPPED = auto()
-    VOID = auto()  # dropped, together with what follows in its clause
-
-
-@dataclass
-class _Pending:
-    """
-    A mention that the next words may still change.
-
-    left: how many words; after a yes or no, always one.
-    first: none of them has come yet.
-    listing: what follows may be another choice of a list.
-    joiner: the OR or AND that came last; NEUTRAL after other words.
-    """
-
-    mention: Mention
-    start: int
-    left: int
-    first: bool = True
-    listing: bool = False
-    joiner: Role = Role.NEUTRAL
-
-    def follow(self, token: Token, phrase: Phrase) -> _Fate:
-        """Read the next phrase, which begins with this token."""
-        if token.kind is Kind.BREAK:
-            return self._after_break(token.text)
-        role, mention = phrase.role, self.mention
-        first, self.first = self.first, False
-        another = phrase.mention is not None and phrase.mention.index != mention.index
-        if another and (first or self.listing):
-            # "yes or no" decides nothing, and neither does that "no"
-            return _Fate.VOID if mention.verdict and Role.OR in self.joiner else _Fate.UNCLEAR
-        if first and not mention.counts_before(token, role):
-            return _Fate.DROPPED
-        if role & (Role.OR | Role.AND):
-            self.listing, self.joiner, self.left = True, role, max(self.left, _WINDOW)
-            return _Fate.OPEN
-        return self._after_verdict(role) if mention.verdict else self._after_choice(role)
-
-    def _after_break(self, mark: str) -> _Fate:
-        choice = not self.mention.verdict
-        label = choice and self.first and mark == ':' and self.mention.before != LETTER
-        if mark == '?' or label or (mark == END and self.joiner):
-            return _Fate.DROPPED
-        if choice and mark not in ('.', END):  # "red, blue or green"
-            self.first, self.left, self.listing = False, 1, True
-            return _Fate.OPEN
-        return _Fate.DECIDED
-
-    def _after_verdict(self, role: Role) -> _Fate:
-        if Role.IF in role:
-            return _Fate.DROPPED
-        if Role.NOT in role:
-            return _Fate.UNCLEAR if Role.OR in self.joiner else _Fate.DECIDED
-        return _Fate.DROPPED if Role.NOT_AFTER in role else _Fate.DECIDED
-
-    def _after_choice(self, role: Role) -> _Fate:
-        if Role.NOT in role and Role.OR in self.joiner:
-            return _Fate.UNCLEAR  # "blocked or not"
-        if Role.RATHER in role or (Role.NOT in role and self.listing):
-            return _Fate.DECIDED  # "red and not blue"
-        if role & (Role.NOT | Role.NOT_AFTER):
-            return _Fate.DROPPED
-        if Role.ARTICLE not in role:
-            self.left, self.joiner = self.left - 1, Role.NEUTRAL
-        return _Fate.OPEN if self.left > 0 else _Fate.DECIDED
+    @property
+    def index(self) -> int | None:
+        """Index into the choices, 0 for a number; None = unclear."""
+        return self.value if self.value is None or isinstance(self.value, int) else 0
 
 
 class AnswerReader:
@@ -113,137 +70,153 @@ class AnswerReader:
     Reads an answer piece by piece, whatever the size of the pieces.
 
     >>> reader = AnswerReader(('yes', 'no'))
-    >>> reader.add('Ye'), reader.add('s, the door')
-    (None, Decision(index=0, start=0))
+    >>> reader.add('Yes, the door'), reader.add(' is open. It')
+    (None, Decision(value=0, start=0, words='yes', by_words=True))
 
     choices: yes and no, if both are there, are read in many languages, others as they are written.
-        Letter case, punctuation and width make no difference; the longest matching choice counts.
+        Without choices, numbers are read.
+    unit: may follow a number; '' = up to three words may.
+    quick: nothing behind the break is read, for a model that tells its probabilities.
+    in_sentences: what alone is named in the first sentence is found, too.
 
-    Thoughts in <think> are not read if the answer opens it. If the chat template has opened it in
-    the prompt, thoughts cannot be told from the answer: switch thinking off there.
+    What stands before </think> is not read.
     """
 
-    def __init__(self, choices: tuple[str, ...]) -> None:
-        self._phrases = lexicon(choices)
-        self._tokeniser = Tokeniser()
-        self._tokens: list[Token] = []  # of a phrase that may go on
-        self._length = 0
-        self._head: str | None = ''  # start of the text, while it may be _THINK
-        self._thought = ''  # the last characters of a thought
-        self._thinking = False
+    def __init__(
+        self, choices: tuple[str, ...], unit: str = '', *, quick: bool = False,
+        in_sentences: bool = False,
+    ) -> None:
+        self._quick, self._in_sentences, self._is_number = quick, in_sentences, not choices
+        self._own: dict[str, float | None] = {
+            plain(' '.join(choice.split())): index for index, choice in enumerate(choices)
+        } or _numbers()
+        yes, no = (self._own.get(name) for name in YES_NO)
+        self._opposites = {} if None in (yes, no) else {yes: 'no', no: 'yes'}
+        self._values = dict.fromkeys(map(plain, word_lists()[UNCLEAR])) | {
+            plain(word): index for index, opposite in self._opposites.items()
+            for name in YES_NO if name != opposite for word in word_lists()[name]
+        } | self._own
+        digits, behind = ('(?!)', '') if choices else (_DIGITS, _THINGS)
+        if unit:
+            behind = fr'(?:\s?{re.escape(plain(unit))})?'
+        self._name = re.compile(
+            f'({digits}|{pattern(self._values).pattern})({behind}){_END}{_CLOSING}'
+        )
+        self._mention = re.compile(f'{digits}|{pattern(self._own).pattern}')
+        self._text = ''
         self._decision: Decision | None = None
-        self._pending: _Pending | None = None
-        self._denied = self._answering = self._asking = False
-        self._clause_begins = self._sentence_begins = True
-        self._before = Role.NEUTRAL
 
     def add(self, text: str) -> Decision | None:
         """Read the next piece; return a decision as soon as nothing can change it."""
-        for char in text:
-            if self._decision is not None:
-                break
-            self._step(char)
-            self._length += 1
-        return self._decision
+        self._text += text
+        return self._read()
 
-    def end(self) -> Decision:
-        """Return the decision for an answer that ends here."""
-        if self._decision is None and not self._thinking:
-            for at, char in enumerate(self._head or '', self._length - len(self._head or '')):
-                self._read(self._tokeniser.feed(char, at))
-            self._read(self._tokeniser.end(self._length))
+    def end(self) -> Decision | None:
+        """Return the decision for an answer that ends here; None = it decides for nothing."""
+        return self._read(is_end=True)
+
+    def _read(self, is_end: bool = False) -> Decision | None:
+        """Look for a decision behind the thoughts, sentence by sentence."""
         if self._decision is None:
-            self._decision = Decision(None, self._length)
+            thoughts = _THOUGHTS.match(self._text)
+            offset = thoughts.end() if thoughts else 0
+            for text, part in self._parts(self._text[offset:offset + _LONGEST], is_end):
+                found = self._take(text, part)
+                if isinstance(found, Decision):
+                    self._decision = replace(found, start=offset + found.start)
+                if found is not True:
+                    break
         return self._decision
 
-    def _step(self, char: str) -> None:
-        """Read a character, unless it belongs to what the model thinks before it answers."""
-        if self._thinking:
-            self._thought = (self._thought + char.lower())[-len(_THOUGHT):]
-            self._thinking = self._thought != _THOUGHT
-        elif self._head is None:
-            self._read(self._tokeniser.feed(char, self._length))
-        elif self._head or not char.isspace():
-            self._head += char
-            if self._head.lower() == _THINK:
-                self._thinking, self._head = True, None
-            elif not _THINK.startswith(self._head.lower()):
-                head, self._head = self._head, None
-                for at, held in enumerate(head, self._length - len(head) + 1):
-                    self._read(self._tokeniser.feed(held, at))
+    def _parts(self, text: str, is_end: bool) -> Iterator[tuple[str, _Part]]:
+        """Yield the text up to where it could decide, shortest first."""
+        if self._quick:
+            yield text, _Part.WORDS
+        for end in _SENTENCE_END.finditer(text):
+            if end.end() < len(text):  # else what comes next may belong to the end
+                yield text[:end.end()], _Part.SENTENCE
+        if is_end:
+            yield text, _Part.ALL
 
-    def _read(self, tokens: Iterator[Token]) -> None:
-        for token in tokens:
-            self._tokens.append(token)
-            while self._tokens and self._decision is None and (found := self._phrase()):
-                (phrase, length), first = found, self._tokens[0]
-                del self._tokens[:length]
-                if first.kind is not Kind.QUOTE:
-                    self._decision = self._follow(first, phrase) or self._begin(first, phrase)
-
-    def _phrase(self) -> tuple[Phrase, int] | None:
-        """Find the longest phrase that the tokens begin with; None if it may get longer."""
-        phrase, found = self._phrases, (Phrase(), 1)
-        for length, token in enumerate(self._tokens, 1):
-            following = phrase.longer.get(token.text)
-            if following is None:
-                return found
-            phrase = following
-            if phrase.known:
-                found = phrase, length
-        return None if phrase.longer and self._tokens[-1].text != END else found
-
-    def _break(self, mark: str) -> None:
-        """Begin a new clause."""
-        if mark != '(':
-            self._denied = False
-        self._answering, self._clause_begins = False, True
-        if mark not in (',', '('):
-            self._sentence_begins = True
-            self._asking = mark == '¿' or (self._asking and mark == ':')
-        self._before = Role.NEUTRAL
-
-    def _begin(self, token: Token, phrase: Phrase) -> Decision | None:
-        """Read a phrase as the start of something new: a clause, a mention, a hedge."""
-        if token.kind is Kind.BREAK:
-            self._break(token.text)
-            return None
-        role, mention = phrase.role, phrase.mention
-        if self._sentence_begins and Role.ASK in role:
-            self._asking = True
-        if Role.HEDGE in role and not self._asking:
-            return Decision(None, token.start)
-        if Role.BUT in role or (Role.AND in self._before and Role.SUBJECT in role):
-            self._denied = False
-        if mention and self._pending is None and self._affirmed(mention):
-            left = _CJK_WINDOW if token.kind is Kind.CJK else _WINDOW
-            self._pending = _Pending(mention, token.start, left)
-        if role & (Role.NOT | Role.RATHER):
-            self._denied = True
-        self._answering |= Role.ANSWER in role
-        self._clause_begins = self._sentence_begins = False
-        self._before = role
-        return None
-
-    def _affirmed(self, mention: Mention) -> bool:
-        """Tell whether the words before a mention let it stand."""
-        if self._denied or self._asking:
+    def _take(self, text: str, part: _Part) -> Decision | bool:
+        """Give what the text decides for; else whether more text may decide."""
+        found, at = self._begin(text)
+        if found is None:
+            named = self._in_sentences and part and self._only_named(text)
+            return named or not (part and _WORD.search(text))
+        value, words = self._value(found[1]), found[1]
+        rest = found.string[found.end():]
+        breaks = _BREAKS + _SOFT_BREAKS if self._quick or value in self._opposites else _BREAKS
+        if value != value or rest[:1] not in breaks:
             return False
-        introduced = self._before & (Role.INTRO | Role.BUT) and mention.before != ENDING
-        return not mention.verdict or self._clause_begins or self._answering or bool(introduced)
+        if part and value is not None and self._contradicts(value, found[2] + rest):
+            return False
+        longer = words[-1].isdigit() or any(name.startswith(words + rest) for name in self._own)
+        is_quick = self._quick and len(rest) > (1 if longer else 0)
+        is_clause = part and len(_WORD.findall(rest)) >= _CLAUSE
+        return Decision(value, at, words) if part is _Part.ALL or is_quick or is_clause else True
 
-    def _follow(self, token: Token, phrase: Phrase) -> Decision | None:
-        """Read what follows a mention: it decides, is dropped, or waits for more."""
-        if self._pending is None:
-            return None
-        if Role.HEDGE in phrase.role:
-            return Decision(None, token.start)
-        fate = self._pending.follow(token, phrase)
-        if fate is _Fate.DECIDED:
-            return Decision(self._pending.mention.index, self._pending.start)
-        if fate is _Fate.UNCLEAR:
-            return Decision(None, self._pending.start)
-        if fate is not _Fate.OPEN:
-            self._pending = None
-            self._denied |= fate is _Fate.VOID
-        return None
+    def _begin(self, text: str) -> tuple[re.Match[str] | None, int]:
+        """Find the name behind the markup, and where it begins."""
+        at = 0
+        while True:
+            found = self._name.match(plain(text[at:]))
+            markup = None if found or at == len(text) else _markup().match(text, at)
+            if markup is None:
+                return found, at
+            at = markup.end()
+
+    def _value(self, words: str) -> float | None:
+        return self._values[words] if words in self._values else parsed(words)
+
+    def _contradicts(self, value: float, behind: str) -> bool:
+        """Tell whether what follows the name casts doubt on it."""
+        named = {self._value(name[0]) for name in self._mention.finditer(behind)}
+        opposite = self._opposites.get(value, 'no')
+        denials = [finder(opposite, single=False), *([finder('deny')] if opposite == 'no' else [])]
+        return bool(named - {value}) or _doubts(behind) or any(
+            words.search(behind) for words in denials)
+
+    def _only_named(self, text: str) -> Decision | bool:
+        """Find what alone is named in a sentence; no things are 0 things."""
+        same = plain(text)
+        names = [*self._mention.finditer(same)]
+        values = {self._value(name[0]) for name in names}
+        none = None if names or not self._is_number else finder('no').search(same)
+        if none:
+            names, values = [none], {0.0}
+        elif finder('deny', 'no').search(same):
+            return False
+        if len(values) != 1 or len(same) != len(text) or _doubts(same):
+            return False
+        return Decision(values.pop(), names[0].start(), names[0][0], by_words=False)
+
+
+def parsed(digits: str) -> float:
+    """Read a number; NaN where a separator may be that of thousands or of decimals."""
+    groups, marks = re.split('[.,]', digits), re.findall('[.,]', digits)
+    if len(marks) == 1 and len(groups[1]) == 3 and groups[0].strip('-+') != '0':
+        return math.nan
+    if len(marks) < 2 or marks[-1] in marks[:-1]:
+        mixed = len({*marks}) > 1
+        return math.nan if mixed else float(('.' if len(marks) == 1 else '').join(groups))
+    return float(f'{"".join(groups[:-1])}.{groups[-1]}')  # 1.234,5
+
+
+def _doubts(text: str) -> bool:
+    """Tell whether a text hedges, asks, or is about the speaker or the picture itself."""
+    text = finder('in_picture').sub(' ', text)
+    return any(words.search(text) for words in (_DOUBT, finder('hedge', 'self', 'picture')))
+
+
+@lru_cache(maxsize=1)
+def _numbers() -> dict[str, float | None]:
+    lists = word_lists().items()
+    return {plain(word): float(name) for name, all_ in lists if name.isdigit() for word in all_}
+
+
+@lru_cache(maxsize=1)
+def _markup() -> re.Pattern[str]:
+    """Compile one piece of what may stand before the answer itself."""
+    labels = '|'.join(map(re.escape, word_lists()['label']))
+    return re.compile(fr'{_MARKUP}|(?:{labels})\W{{0,3}}?[:：]', re.IGNORECASE)

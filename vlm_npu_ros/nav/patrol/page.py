@@ -9,8 +9,8 @@ from html import escape
 from itertools import groupby
 import math
 
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR
 from vlm_npu_ros.engine.durations import in_words
+from vlm_npu_ros.engine.types import DecidedBy, UNCLEAR
 from vlm_npu_ros.nav.patrol.report import (
     ANSWERED,
     Answered,
@@ -129,6 +129,8 @@ def remark(answered: Answered) -> str:
         parts.append(f'expected: {answered.expect}')
     if answered.confidence:
         parts.append(f'confidence {answered.confidence:.2f}')
+    if answered.decided_by:
+        parts.append(f'decided by {DecidedBy(answered.decided_by).told}')
     if answered.age is not None:
         parts.append(f'frame {in_words(answered.age)} old')
     if answered.note:

@@ -215,7 +215,8 @@ def _cancel(future: AnswerFuture) -> None:
 
 def _fill(answered: Answered, answer: Answer) -> None:
     answered.ok, answered.answer = answer.ok, answer.text
-    answered.choice, answered.confidence = answer.choice, answer.confidence
+    answered.choice, answered.number = answer.choice, answer.number
+    answered.confidence, answered.decided_by = answer.confidence, answer.decided_by
     answered.error_code, answered.error = answer.error_code, answer.error
     answered.stamp, answered.frame_id = answer.stamp, answer.frame_id
     answered.age, answered.note = answer.age, answer.note

@@ -13,13 +13,15 @@ report.json, times in seconds (stamps of ROS time, started, ended, arrived and a
       error         why it did not, or was not driven to; '' = none
       answers[]
         question    as it was asked
-        type        text, yes_no or choice
+        type        text, yes_no, choice or number
         choices[]   of a choice
         expect      the choice that is not an alarm; '' = any
         verdict     expected, unexpected, unclear, answered (nothing expected) or failed
         answer      what the model said
-        choice      what it decides for: yes, no, one of choices or unclear; '' for text
+        choice      what it decides for: yes, no, one of choices, a number or unclear; '' for text
+        number      that was asked for; 0 also if it is unclear
         confidence  of the choice, 0..1; 0 = unknown
+        decided_by  probability, words or asked_back; '' = not decided
         error_code  of vlm_npu_ros/msg/ErrorCode; 0 also if no node answered
         error       what went wrong and what to do; '' = nothing
         asked       when
@@ -38,7 +40,7 @@ from dataclasses import asdict, dataclass, field
 import json
 import time
 
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR
+from vlm_npu_ros.engine.types import UNCLEAR
 
 EXPECTED, UNEXPECTED, ANSWERED, FAILED = 'expected', 'unexpected', 'answered', 'failed'
 _AROUND = ' .,!'  # around an answer of one word
@@ -50,12 +52,14 @@ class Answered:
     """A question and how it ended."""
 
     question: str
-    kind: str  # text, yes_no or choice
+    kind: str  # text, yes_no, choice or number
     choices: tuple[str, ...] = ()
     expect: str = ''
     answer: str = ''
     choice: str = ''
+    number: float = 0.0
     confidence: float = 0.0
+    decided_by: str = ''
     ok: bool = False
     error_code: int = 0
     error: str = ''

@@ -36,6 +36,8 @@ class OnnxLanguageModel(LanguageModel):
     append to past. Time is the first axis, so the cache is one buffer that only grows.
     """
 
+    tells_probabilities = True
+
     def __init__(
         self, name: str, path: Path, tokenizer_path: Path, context: int,
         threads: int = 0, instructions: Instructions = PLAIN,

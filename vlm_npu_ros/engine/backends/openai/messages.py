@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from vlm_npu_ros.engine.choices.instructions import UNCLEAR
-from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, UNCLEAR
 
 _TOP = 20  # alternatives of each token: the most that the protocol has
 _MESSAGE = 8  # tokens around the text of a message, roughly

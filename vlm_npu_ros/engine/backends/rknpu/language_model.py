@@ -61,6 +61,7 @@ class RkllmLanguageModel(LanguageModel):
         self._stop, self._template = profile.stop, profile.template
         self._repeat_penalty, self._pictures = profile.repeat_penalty, profile.pictures
         self.instructions = profile.instructions
+        self.takes_up_dialogues = profile.template is not None
         self.context, self._image_size = context, image_size
         self._sampling = sampling
         self._clean = True
