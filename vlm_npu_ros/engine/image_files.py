@@ -16,7 +16,7 @@ from vlm_npu_ros.engine.opencv import quiet, turned
 from vlm_npu_ros.engine.sources import opened, shown, Source
 
 MAX_PIXELS = 64_000_000
-# Four cameras' worth of a phone: 200 megapixels are the most that one takes.
+# Phones take up to 200 megapixels.
 _MOST_PIXELS = 4 * MAX_PIXELS
 _MOST_BYTES = 1 << 29
 _REDUCED = {
