@@ -58,7 +58,7 @@ def kind(body: Any) -> str:
         ('you exceeded your quota of tokens', 'other'),
         ('the prompt has <image> 2 times, but 1 was sent', 'other'),
         ('max_tokens must be at least 1', 'other'),
-        ('CUDA out of memory', 'other'),
+        ('the device is out of memory', 'other'),
         ('This API key is unknown', 'key'),
         ('slot is busy', 'other'),
     ],
@@ -111,7 +111,7 @@ def test_words_for_people() -> None:
 @pytest.mark.parametrize(
     ('text', 'size'),
     [
-        ('maximum context length is 65,536 tokens, you asked for 70,000', 65536),
+        ('its maximum context is 65,536 tokens, you asked for 70,000', 65536),
         ('a context of 12 345 tokens', 12345), ('context window: 8K', 8192),
         ('a context of 1M tokens', 1048576), ('context length 2', 0),
         ('context of 9' + '9' * 30, 0),
