@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 
@@ -136,6 +137,14 @@ def test_a_jpeg_without_its_end_marker_is_whole_if_its_last_row_is_there() -> No
             np.testing.assert_array_equal(decode_image(data[:-2] + tail), decode_image(data))
             with pytest.raises(ImageError, match='cut short'):
                 decode_image(data[:-len(data) // 4] + tail)
+
+
+def test_a_jpeg_without_its_end_marker_of_one_colour_is_whole() -> None:
+    """Its last byte may be zero, and its last rows are as even as what is missing."""
+    for colour in itertools.product((0, 70, 200, 255), repeat=3):
+        data = jpeg(np.full((48, 64, 3), colour, np.uint8))
+        for tail in (b'', bytes(1000)):
+            np.testing.assert_array_equal(decode_image(data[:-2] + tail), decode_image(data))
 
 
 @pytest.mark.parametrize('sides, seen', [((40, 30), (30, 40)), ((41, 30), (15, 21))])

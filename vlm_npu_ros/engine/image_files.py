@@ -127,7 +127,8 @@ _JPEG_END, _PROGRESSIVE = b'\xff\xd9', b'\xff\xc2'
 
 def _open_ended(form: Format, data: bytes, flags: int) -> np.ndarray:
     """Decode a JPEG without an end marker; raise ImageError if more is missing than that."""
-    data = data.rstrip(b'\0')  # which fills a file whose end was never written
+    # Zeros fill a file whose end was never written, but the picture may end with one, too.
+    data = data[:len(data.rstrip(b'\0')) + 1]
     data += b'\0' * data.endswith(b'\xff')
     try:
         bgr = _decoded(form, data + _JPEG_END, flags)
