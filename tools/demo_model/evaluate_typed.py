@@ -29,6 +29,9 @@ from vlm_npu_ros.engine.loading import load_engine  # noqa: E402
 from vlm_npu_ros.engine.settings import EngineSettings  # noqa: E402
 from vlm_npu_ros.engine.types import GenerationRequest, UNCLEAR, Verdict, YES_NO  # noqa: E402
 
+WAYS = ('probability', 'asked_back')
+BINS = 10
+ERROR_BAR = 0.03  # of the expected calibration error
 BARS = {'yes or no': 0.97, 'choice': 0.95, 'unclear': 0.90}
 YES_NO_KINDS = (
     'exists', 'anything', 'path_clear', 'path_blocked', 'is_colour', 'is_side', 'is_near'
@@ -51,9 +54,14 @@ def main() -> int:
     add('--scenes', type=int, default=500, help='scenes, each with a question of each kind')
     add('--seed', type=int, default=2_000_003, help='of scenes and questions')
     add('--min-confidence', type=float, default=0.5, help='a choice less likely is unclear')
+    add('--off', choices=WAYS, nargs='*', default=(), help='ways that must not decide')
     add('--show', type=int, default=0, metavar='N', help='print N wrong verdicts')
     args = parser.parse_args()
     engine = load_engine(EngineSettings())
+    if 'probability' in args.off:
+        model = engine._language_model
+        model.score, model.tells_probabilities = lambda *_: None, False
+    sure: list[tuple[float, bool]] = []  # probability of a choice, and whether it was right
     asked: Counter[tuple[str, str]] = Counter()
     right: Counter[tuple[str, str]] = Counter()
     for index in track(range(args.scenes), 'Asking', console=Console(stderr=True)):
@@ -65,6 +73,7 @@ def main() -> int:
             for chunk in engine.generate(GenerationRequest(
                 typed.question.text, (image,), 32,
                 choices=typed.choices, min_probability=args.min_confidence,
+                ask_back='asked_back' not in args.off,
             )):
                 verdict, said = chunk.verdict, said + chunk.text
             assert verdict
@@ -72,10 +81,12 @@ def main() -> int:
             key = _group(typed), typed.question.kind
             asked[key] += 1
             right[key] += found == typed.truth
+            if verdict.index is not None and verdict.probability is not None:
+                sure.append((verdict.probability, found == typed.truth))
             if found != typed.truth and args.show > 0:
                 args.show -= 1
                 _show(typed, said, found, verdict)
-    return _report(asked, right)
+    return _report(asked, right) | _calibration(sure)
 
 
 def _questions(scene: Scene, rng: np.random.Generator) -> Iterator[Typed]:
@@ -132,6 +143,23 @@ def _group(typed: Typed) -> str:
 def _show(typed: Typed, said: str, found: str, verdict: Verdict) -> None:
     print(f'{typed.question.kind}: {typed.question.text} {typed.choices}')
     print(f'  said {said!r} -> {found} ({verdict.probability}), true {typed.truth}')
+
+
+def _calibration(sure: list[tuple[float, bool]]) -> int:
+    """Print how far probabilities and shares of right choices are apart; 1 = too far."""
+    if not sure:
+        return 0
+    bins: list[list[tuple[float, bool]]] = [[] for _ in range(BINS)]
+    for probability, is_right in sure:
+        bins[min(int(probability * BINS), BINS - 1)].append((probability, is_right))
+    error = sum(abs(sum(p for p, _ in each) - sum(r for _, r in each)) for each in bins)
+    error /= len(sure)
+    certain = [is_right for probability, is_right in sure if probability >= 0.9]
+    print(f'Expected calibration error {error:.3f} (bar {ERROR_BAR}) of {len(sure)} choices.')
+    if certain:
+        share = sum(certain) / len(certain)
+        print(f'Confidence of 0.9 or more: {len(certain)} choices, {share:.1%} right.')
+    return int(error > ERROR_BAR)
 
 
 def _report(asked: Counter[tuple[str, str]], right: Counter[tuple[str, str]]) -> int:
