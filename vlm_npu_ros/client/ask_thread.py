@@ -110,15 +110,18 @@ class AskThread:
         self.refuse_inside()
         if not self._wait_for(client.service_is_ready, deadline):
             raise NodeUnavailableError(self._missing())
-        response = None
-        while response is None:
-            response = client.call(request, min(_RETRY, max(deadline - time.monotonic(), _TICK)))
-            if response is None and time.monotonic() > deadline:
+        while True:
+            # Not by call(): its timeout differs from distribution to distribution.
+            future, answered = client.call_async(request), threading.Event()
+            future.add_done_callback(lambda _, answered=answered: answered.set())
+            if answered.wait(min(_RETRY, max(deadline - time.monotonic(), _TICK))):
+                return future.result()
+            client.remove_pending_request(future)
+            if time.monotonic() > deadline:
                 raise NodeUnavailableError(
                     f'{client.srv_name} is there, but does not answer: see the log of the node'
                     f'{other_users()}'
                 )
-        return response
 
     def finds(self, deadline: float) -> bool:
         """Wait until the node accepts questions; return False if it does not by the deadline."""

@@ -72,7 +72,11 @@ class VlmNode(ManagedNode):
 
     def __init__(self, parameter_overrides: Sequence[Parameter] = (), **more: object) -> None:
         super().__init__('vlm', parameter_overrides=list(parameter_overrides), **more)
-        self.parameters = NodeParameters(self, parameter_overrides)
+        try:
+            self.parameters = NodeParameters(self, parameter_overrides)
+        except Exception:
+            super().destroy_node()  # since Kilted, the context would destroy it as a whole one
+            raise
         self._stamp_clock = StampClock(self)
         self._io = IoNode(self)
         self._ended = threading.Event()
