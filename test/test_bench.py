@@ -19,6 +19,7 @@ BENCHMARKS = {  # some of what each measures
     'camera_load': '1080p JPEG at 30 Hz: CPU',
     'preprocessing': 'nv12',
     'video': '8 frames: first token',
+    'typed': 'tokens of the embedded model',
     'growth': '16 clients: answers',
     'memory': 'rknpu, simulated: child',
     'embedded': 'tokens a second',

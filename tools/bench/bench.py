@@ -29,6 +29,7 @@ BENCHMARKS = {
     'camera_load': 'What a camera costs',
     'preprocessing': 'From a 1080p frame to the input of a model',
     'video': 'A question about eight frames',
+    'typed': 'Answers to branch on',
     'growth': 'What grows with what',
     'memory': 'Memory',
     'embedded': 'The embedded model',
