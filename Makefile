@@ -53,7 +53,7 @@ lint:  ## Check style, types and package.xml
 shell:  ## Open bash in the environment
 	@PS1='(vlm_npu_ros) \w\$$ ' $(RUN) bash --norc
 
-fuzz:  ## Try 20000 bad images, 5000 bad questions, 1000 walks of time and more, about 15 minutes (ARGS as for test)
+fuzz:  ## Try 20000 bad images, 5000 bad questions, 1000 walks of time and more, about half an hour (ARGS as for test)
 	@VLM_FUZZ=full $(RUN) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz)
 
 faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its options)
