@@ -7,7 +7,7 @@ from dataclasses import replace
 import itertools
 
 import numpy as np
-from pairs import ADDED, Effort, Pair
+from pairs import COST, Effort, Pair
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.scripted import ScriptedEncoder, ScriptedLanguageModel
 from vlm_npu_ros.engine.loading import load_engine
@@ -29,14 +29,14 @@ def measure(effort: Effort) -> Iterator[Pair]:
     yield Pair(
         'tokens of the embedded model', 'its yes or no and the comma', '',
         tuple(_tokens(demo, request) for request in asked),
-        tuple(float(len(encode(text.partition(',')[0] + ','))) for text in whole), ADDED, 0.0,
+        tuple(float(len(encode(text.partition(',')[0] + ','))) for text in whole), COST, 1.0,
     )
     demo.close()
     scripted = LocalEngine(ScriptedEncoder(), ScriptedLanguageModel(['Yes.', 'No']))
     words = tuple(_tokens(scripted, GenerationRequest('?', (), choices=YES_NO)) for _ in asked)
     yield Pair(
         'tokens without probabilities', 'the one word', '', words,
-        tuple(itertools.repeat(1.0, len(words))), ADDED, 0.0,
+        tuple(itertools.repeat(1.0, len(words))), COST, 1.0,
     )
 
 
