@@ -32,7 +32,7 @@ def test_cmake_lists_every_interface() -> None:
 
 
 def test_cmake_installs_every_script() -> None:
-    listed = re.findall(r'^    scripts/(\w+)$', CMAKE, re.MULTILINE)
+    listed = re.findall(r'^    scripts/([\w-]+)$', CMAKE, re.MULTILINE)
     assert sorted(listed) == sorted(path.name for path in (ROOT / 'scripts').iterdir())
 
 

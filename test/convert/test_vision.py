@@ -225,7 +225,7 @@ def test_pictures_of_your_own(job: VisionJob, tmp_path: Path) -> None:
         (folder / name).write_bytes(cv2.imencode('.jpg' if i else '.png', picture)[1].tobytes())
     assert convert_vision(own, ignore)['rknn']['pictures'] == 3
     (folder / 'd.png').write_text('no picture')
-    with pytest.raises(ImageError, match='neither JPEG nor PNG'):
+    with pytest.raises(ImageError, match='is no picture'):
         convert_vision(own, ignore)
     with pytest.raises(UsageError, match='is not a folder of pictures'):
         convert_vision(replace(job, pictures=tmp_path / 'none'), ignore)

@@ -133,8 +133,10 @@ class CameraTopic:
                 self.message_type, self.name, receive, qos, event_callbacks=events, raw=True
             )
 
+        # An event costs the executor time at each message, and what is reliable loses none.
+        events = {} if reliable else {'message_lost': self._on_lost}
         try:
-            self._subscriptions.append(subscribe(message_lost=self._on_lost))
+            self._subscriptions.append(subscribe(**events))
         except UnsupportedEventTypeError:
             self._subscriptions.append(subscribe())
 

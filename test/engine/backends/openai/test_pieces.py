@@ -12,6 +12,7 @@ from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest
 
 QUESTION = GenerationRequest('is it red?', (), choices=('yes', 'no'))
+FREE = GenerationRequest('what is it?', ())
 
 
 def send(*events: object) -> Callable[[Exchange], None]:
@@ -61,7 +62,7 @@ def test_tokens_that_are_held_are_not_counted_again(
         'prompt_tokens_details': {'cached_tokens': 590},
     }
     server.answer = send(choice(), {'choices': [], 'usage': usage})
-    *_, last = make_engine().generate(QUESTION)
+    *_, last = make_engine().generate(FREE)
     assert last.figures and (last.figures.prompt_tokens, last.figures.new_tokens) == (10, 2)
 
 
@@ -71,7 +72,7 @@ def test_counts_that_can_not_be_are_estimated(
 ) -> None:
     usage = {'prompt_tokens': prompt, 'completion_tokens': new}
     server.answer = send(choice(), {'choices': [], 'usage': usage})
-    *_, last = make_engine().generate(QUESTION)
+    *_, last = make_engine().generate(FREE)
     assert last.figures and 0 < last.figures.prompt_tokens < 100
     assert last.figures.new_tokens == 1
 
