@@ -1,4 +1,4 @@
-"""The simulated librkllmrt.so, compiled for any of the known versions of the real one."""
+"""The simulated librkllmrt.so, for any of the known versions of the real one, and librknnrt.so."""
 
 from __future__ import annotations
 
@@ -67,6 +67,14 @@ def build_driver(version: str, library: Path, compiler: str = 'cc') -> Path:
         f'-Wl,-rpath,{library.parent}', '-o', str(program),
     ])
     return program
+
+
+def build_librknnrt(path: Path) -> Path:
+    """Compile the simulated librknnrt.so, librknnrt.c, to a path; return it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    source = str(SOURCES.parent / 'librknnrt.c')
+    _compile(['cc', *_OPTIONS, '-fPIC', '-shared', source, '-o', str(path)])
+    return path
 
 
 def _definitions(version: str) -> tuple[str, str]:

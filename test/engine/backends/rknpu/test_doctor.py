@@ -42,11 +42,10 @@ def tree(tmp_path: Path) -> Tree:
 
 def settings(
     model: str = str(PROFILE), encoder: str = ENCODER, language_model: str = LANGUAGE_MODEL,
-    context: int = 0, library: str = 'librkllmrt.so',
+    context: int = 0, library: str = 'librkllmrt.so', encoder_runtime: str = 'auto',
 ) -> EngineSettings:
-    return EngineSettings(
-        'rknpu', model, encoder, language_model, context, options=RknpuSettings(library)
-    )
+    options = RknpuSettings(library, encoder_runtime=encoder_runtime)
+    return EngineSettings('rknpu', model, encoder, language_model, context, options=options)
 
 
 def failures(checks: list[Check]) -> dict[str, Check]:
@@ -269,7 +268,28 @@ def test_profile_of_another_backend(tree: Tree) -> None:
 def test_missing_python_package(tree: Tree) -> None:
     board = tree()
     (board.root / 'usr/lib/python3/dist-packages/rknnlite').rmdir()
-    assert 'pip install rknn-toolkit-lite2' in only_failure(board, settings()).remedy
+    failed = only_failure(board, settings(encoder_runtime='rknnlite'))
+    assert 'pip install rknn-toolkit-lite2' in failed.remedy and 'at auto' in failed.remedy
+    lite = named(board, 'rknn-toolkit-lite2')
+    assert (lite.level, lite.found) == (
+        'ok', 'not installed, not used: the encoder runs on librknnrt.so itself'
+    )
+
+
+def test_library_of_the_encoder_may_be_elsewhere_without_rknnlite(tree: Tree) -> None:
+    board = tree()
+    (board.root / 'vendor/lib64').mkdir(parents=True)
+    moved = board.root / 'vendor/lib64/librknnrt.so'
+    (board.root / 'usr/lib/librknnrt.so').rename(moved)
+    failed = only_failure(board, settings())
+    assert failed.name == 'librknnrt.so' and 'rknpu.encoder_runtime to librknnrt' in failed.remedy
+    own = settings(encoder_runtime='librknnrt')
+    checks = {check.name: check for check in examine(board, own)}
+    assert checks['librknnrt.so'].found == f'2.3.2 ({moved})'
+    assert checks['runtime for the encoder'].found.startswith('librknnrt.so 2.3.2')
+    require(checks.values())
+    moved.unlink()
+    assert 'in none of the folders' in only_failure(board, own).found
 
 
 def test_slow_clocks_are_a_warning(tree: Tree) -> None:

@@ -210,7 +210,7 @@ def test_runs_on_the_cores_that_the_chip_has(
     board.rknn_tree(tmp_path / 'board', chip)
     path = changed(FOLDED, tmp_path, b'rk3588', chip.encode())
     encoder = RknnEncoder(path, profile(), platform=chip, core_mask=mask)
-    assert encoder._rknn.rknn_runtime.cores == cores
+    assert encoder._session._rknn.rknn_runtime.cores == cores
 
 
 @pytest.mark.parametrize('chip, mask', [('rk3562', 7), ('rk3588', 5)])
@@ -317,7 +317,7 @@ def test_runtime_that_is_too_old_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
 def test_missing_rknnlite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'rknnlite', None)
     with pytest.raises(BackendUnavailableError, match='aarch64.*pip install rknn-toolkit-lite2'):
-        RknnEncoder(FOLDED, profile())
+        RknnEncoder(FOLDED, profile(), runtime='rknnlite')
 
 
 def test_broken_file_is_an_error_before_anything_is_loaded(tmp_path: Path, tree: Path) -> None:
@@ -337,7 +337,7 @@ def test_bad_picture_is_an_error(picture: np.ndarray) -> None:
 
 
 def test_file_is_not_kept_in_memory() -> None:
-    assert RknnEncoder(FOLDED, profile())._rknn.rknn_data is None
+    assert RknnEncoder(FOLDED, profile())._session._rknn.rknn_data is None
 
 
 def test_close_may_be_repeated() -> None:

@@ -14,7 +14,8 @@ from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 SYSROOT_VARIABLE = 'VLM_NPU_SYSROOT'
 LIBRKNNRT = 'usr/lib/librknnrt.so'  # the only place where RKNNLite looks
 _LIBRKNNRT_ELSEWHERE = (
-    'usr/local/lib/librknnrt.so', 'usr/lib/aarch64-linux-gnu/librknnrt.so', 'lib64/librknnrt.so'
+    'usr/lib/aarch64-linux-gnu/librknnrt.so', 'usr/local/lib/librknnrt.so',
+    'lib64/librknnrt.so', 'usr/lib64/librknnrt.so', 'vendor/lib64/librknnrt.so',
 )
 _DRIVER_FILES = (
     'sys/kernel/debug/rknpu/version', 'proc/rknpu/version', 'sys/module/rknpu/version'
@@ -137,21 +138,21 @@ class Board:
 
     @property
     def librknnrt(self) -> str | None:
-        """Version of librknnrt.so: '' if it does not say, None if there is no such file."""
-        path = self.root / LIBRKNNRT
-        try:
-            with open(path, 'rb') as file, mmap.mmap(
-                file.fileno(), 0, access=mmap.ACCESS_READ
-            ) as data:
-                found = re.search(rb'librknnrt version: (\S+)', data)
-                return found[1].decode() if found else ''
-        except (OSError, ValueError):
-            return '' if os.path.isfile(path) else None  # unlike Path.is_file, never an error
+        """Version of RKNNLite's librknnrt.so: '' if it does not say, None if it is not there."""
+        return librknnrt_version(self.root / LIBRKNNRT)
 
     @property
     def librknnrt_elsewhere(self) -> list[Path]:
         """Paths of librknnrt.so where RKNNLite does not look."""
         return [self.root / p for p in _LIBRKNNRT_ELSEWHERE if os.path.isfile(self.root / p)]
+
+    @property
+    def librknnrt_path(self) -> Path | None:
+        """Path of librknnrt.so for a program that may load it from anywhere."""
+        own = os.environ.get('LD_LIBRARY_PATH', '') if self.root == Path('/') else ''
+        places = [Path(folder) / 'librknnrt.so' for folder in own.split(':') if folder]
+        found = [path for path in (*places, self.root / LIBRKNNRT) if os.path.isfile(path)]
+        return next(iter([*found, *self.librknnrt_elsewhere]), None)
 
     @property
     def available_memory(self) -> int | None:
@@ -253,3 +254,15 @@ class Board:
 
     def _glob(self, folder: str, pattern: str) -> list[Path]:
         return sorted((self.root / folder).glob(pattern))
+
+
+def librknnrt_version(path: Path) -> str | None:
+    """Read the version in a librknnrt.so: '' if it does not say, None if there is no such file."""
+    try:
+        with open(path, 'rb') as file, mmap.mmap(
+            file.fileno(), 0, access=mmap.ACCESS_READ
+        ) as data:
+            found = re.search(rb'librknnrt version: (\S+)', data)
+            return found[1].decode() if found else ''
+    except (OSError, ValueError):
+        return '' if os.path.isfile(path) else None  # unlike Path.is_file, never an error

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
+from vlm_npu_ros.engine.backends.rknpu.sessions import RknnSession
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import ModelProfile
 
-if TYPE_CHECKING:
-    from rknnlite.api import RKNNLite
-
 
 def described_elsewhere(
-    rknn: RKNNLite, path: Path, profile: ModelProfile, size: int
+    session: RknnSession, path: Path, profile: ModelProfile, size: int
 ) -> tuple[RknnFile, str]:
     """Ask the runtime, or else the profile, about a file that does not tell; name the source."""
-    attributes, source = _runtime_attributes(rknn), 'the runtime'
+    attributes, source = session.described(), 'the runtime'
     if not attributes:
         attributes, source = _profile_attributes(path, profile, size), 'the profile'
     # Nothing tells whether such a file normalises the pixels. Those of Rockchip's scripts do.
@@ -33,25 +31,6 @@ def described_elsewhere(
         path, described, layout='nhwc', platform='', toolkit='', custom_string=''
     )
     return found, source
-
-
-def _runtime_attributes(rknn: RKNNLite) -> Mapping[str, Mapping[str, Any]]:
-    """Describe inputs and outputs as rknn-toolkit2 does; empty if the runtime does not tell."""
-    try:
-        # Private, but present in all versions and widely used; there is no public way.
-        runtime = rknn.rknn_runtime
-        inputs, outputs = runtime.get_in_out_num()
-        described: dict[str, dict[str, Any]] = {}
-        for i in range(inputs):
-            tensor = runtime.get_tensor_attr(i)
-            shape, layout = list(tensor.dims)[:tensor.n_dims], ('nchw', 'nhwc')[tensor.fmt]
-            described[f'input {i}'] = {'shape': shape, 'layout': layout}
-        for i in range(outputs):
-            shape = list(runtime.get_output_shape(i))
-            described[f'output {i}'] = {'is_output': True, 'idx': i, 'shape': shape}
-        return described
-    except Exception:  # a private interface may change in any way
-        return {}
 
 
 def _profile_attributes(

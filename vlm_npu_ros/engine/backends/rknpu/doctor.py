@@ -6,13 +6,20 @@ from collections.abc import Iterable, Iterator
 import importlib.metadata
 import importlib.util
 import os
+from pathlib import Path
 import platform
 import resource
 import sys
 
 from vlm_npu_ros.engine.backends.backend import Check
-from vlm_npu_ros.engine.backends.rknpu.board import Board, LIBRKNNRT, PLATFORMS
+from vlm_npu_ros.engine.backends.rknpu.board import (
+    Board,
+    LIBRKNNRT,
+    librknnrt_version,
+    PLATFORMS,
+)
 from vlm_npu_ros.engine.backends.rknpu.model_checks import check_models, failed, number
+from vlm_npu_ros.engine.backends.rknpu.rknnlite import has_rknnlite
 from vlm_npu_ros.engine.backends.rknpu.runtime import find_library, identify, RuntimeLibrary
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import BackendError, BackendUnavailableError
@@ -23,6 +30,8 @@ from vlm_npu_ros.engine.settings import EngineSettings
 OLDEST_DRIVER = (0, 9, 6)  # that can load a model
 DRIVER_FOR_RKLLM = (0, 9, 8)  # required by the manual of runtimes from 1.2.2 on
 OPEN_FILES = 1024  # with fewer, loading was seen to fail; the engine raises the limit if it may
+_LITE = 'rknn-toolkit-lite2'
+_RKNN_SOURCE = 'github.com/airockchip/rknn-toolkit2 (rknpu2/runtime/Linux)'
 _PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
 _WITHOUT_LANGUAGE_MODELS = ('rk3566', 'rk3568')
 
@@ -42,13 +51,15 @@ def examine(board: Board, settings: EngineSettings) -> list[Check]:
     settings: what to load; without model files only the board is checked.
     """
     runtime, rkllm = _rkllm(board, settings.options)
+    lite, path = _uses_rknnlite(board, settings.options), encoder_library(board, settings.options)
+    librknnrt = None if path is None else librknnrt_version(path)
     return [
         *_soc(board),
         *_driver(board),
         rkllm,
-        *_rknn(board),
-        *_python(board),
-        *check_models(board, settings, runtime),
+        _rknnlite_library(board) if lite else _own_library(board, path, librknnrt),
+        _python(board) if lite else _unused_python(board),
+        *check_models(board, settings, runtime, librknnrt),
         *_cpus(board, settings.options),
         *_clocks(board),
         *_device_files(board),
@@ -140,22 +151,55 @@ def _rkllm(board: Board, options: RknpuSettings) -> tuple[RuntimeLibrary | None,
     return runtime, Check('librkllmrt.so', 'ok', found)
 
 
-def _rknn(board: Board) -> Iterator[Check]:
-    version = board.librknnrt
-    if version is None:
-        elsewhere = ', '.join(map(str, board.librknnrt_elsewhere))
-        driver = f'; the driver {board.driver} is there' if board.driver else ''
-        yield Check(
-            'librknnrt.so', 'fail',
-            f'not at /{LIBRKNNRT}' + (elsewhere and f', but {elsewhere}') + driver,
-            f'RKNNLite looks nowhere else: `sudo cp {elsewhere or "librknnrt.so"} /usr/lib/`; the '
-            'file is in github.com/airockchip/rknn-toolkit2 (rknpu2/runtime/Linux)',
-            BackendUnavailableError,
+def _uses_rknnlite(board: Board, options: RknpuSettings) -> bool:
+    """Whether the encoder runs on RKNNLite, as open_rknn decides."""
+    if options.encoder_runtime != 'auto':
+        return options.encoder_runtime == 'rknnlite'
+    return board.rknnlite is not None if board.is_foreign else has_rknnlite()
+
+
+def encoder_library(board: Board, options: RknpuSettings) -> Path | None:
+    """Return the librknnrt.so that the encoder will run on; None = there is none."""
+    return board.root / LIBRKNNRT if _uses_rknnlite(board, options) else board.librknnrt_path
+
+
+def _rknnlite_library(board: Board) -> Check:
+    version, name = board.librknnrt, 'librknnrt.so'
+    if version is not None:
+        return _versioned(name, version)
+    elsewhere = ', '.join(map(str, board.librknnrt_elsewhere))
+    remedy = (
+        f'RKNNLite looks nowhere else: `sudo cp {elsewhere or name} /usr/lib/`; the file is in '
+        f'{_RKNN_SOURCE}'
+    )
+    if elsewhere:
+        remedy += '. Or set rknpu.encoder_runtime to librknnrt, which takes it from there'
+    return Check(
+        name, 'fail',
+        f'not at /{LIBRKNNRT}' + (elsewhere and f', but {elsewhere}') + _driver_beside(board),
+        remedy, BackendUnavailableError,
+    )
+
+
+def _own_library(board: Board, path: Path | None, version: str | None) -> Check:
+    """Check the library that the encoder runs on without RKNNLite."""
+    name = 'librknnrt.so'
+    if path is None or version is None:
+        return Check(
+            name, 'fail', f'in none of the folders of libraries{_driver_beside(board)}',
+            f'Copy the one of {_RKNN_SOURCE} to /usr/lib', BackendUnavailableError,
         )
-    elif not version:
-        yield Check('librknnrt.so', 'warn', 'no version in it', 'Replace it with an official one')
-    else:
-        yield Check('librknnrt.so', 'ok', version)
+    return _versioned(name, version, '' if path == board.root / LIBRKNNRT else f' ({path})')
+
+
+def _driver_beside(board: Board) -> str:
+    return f'; the driver {board.driver} is there' if board.driver else ''
+
+
+def _versioned(name: str, version: str, where: str = '') -> Check:
+    if version:
+        return Check(name, 'ok', version + where)
+    return Check(name, 'warn', f'no version in it{where}', 'Replace it with an official one')
 
 
 def identified(board: Board, options: RknpuSettings) -> RuntimeLibrary:
@@ -166,19 +210,24 @@ def identified(board: Board, options: RknpuSettings) -> RuntimeLibrary:
     return identify(path, options.runtime_version, machine)
 
 
-def _python(board: Board) -> Iterator[Check]:
-    name, version = 'rknn-toolkit-lite2', _installed(board)
+def _python(board: Board) -> Check:
+    name, version = _LITE, _installed(board)
     if board.is_foreign and not board.python_packages:
-        yield Check(name, 'ok', 'not checked: no Python packages in that tree')
-    elif version is not None:
-        yield _rknnlite(name, version, board.librknnrt)
-    else:
-        found, remedy = 'not installed', f'`{pip_install(name)}` (made for aarch64 only)'
-        if not board.is_foreign and not _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
-            found += f', and this is Python {platform.python_version()}'
-            low, high = ('.'.join(map(str, version)) for version in _PYTHONS)
-            remedy = f'It is made for Python {low} to {high}: use one of these'
-        yield Check(name, 'fail', found, remedy, BackendUnavailableError)
+        return Check(name, 'ok', 'not checked: no Python packages in that tree')
+    if version is not None:
+        return _rknnlite(name, version, board.librknnrt)
+    found, remedy = 'not installed', f'`{pip_install(name)}` (made for aarch64 only)'
+    if not board.is_foreign and not _PYTHONS[0] <= sys.version_info[:2] <= _PYTHONS[1]:
+        found += f', and this is Python {platform.python_version()}'
+        low, high = ('.'.join(map(str, version)) for version in _PYTHONS)
+        remedy = f'It is made for Python {low} to {high}: use one of these'
+    remedy += ', or leave rknpu.encoder_runtime at auto, which needs only librknnrt.so'
+    return Check(name, 'fail', found, remedy, BackendUnavailableError)
+
+
+def _unused_python(board: Board) -> Check:
+    installed = 'not installed' if _installed(board) is None else 'installed'
+    return Check(_LITE, 'ok', f'{installed}, not used: the encoder runs on librknnrt.so itself')
 
 
 def _installed(board: Board) -> str | None:

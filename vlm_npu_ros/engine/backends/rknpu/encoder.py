@@ -1,4 +1,4 @@
-"""Vision encoder as a .rknn file, run by RKNNLite."""
+"""Vision encoder as a .rknn file, run by RKNNLite or by librknnrt.so itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vlm_npu_ros.engine.model_files.agreement import check_agreement
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import ModelProfile
 
-# All cores of the chips that have several; elsewhere RKNNLite refuses any mask.
+# All cores of the chips that have several; elsewhere any mask is refused.
 _ALL_CORES = {'rk3588': 7, 'rk3576': 3}
 # Smaller changes of a pixel may change no token, in 16 bits.
 _OTHER_PICTURE = 32
@@ -37,33 +37,35 @@ class RknnEncoder(VisionEncoder):
     def __init__(
         self, path: Path, profile: ModelProfile, *,
         platform: str = 'rk3588', core_mask: int | None = None, size: int = 0, lock: str = '',
+        runtime: str = 'auto',
     ) -> None:
         """
-        Load the file: takes seconds, and for a moment as much memory as the file has.
+        Load the file: takes seconds, and with RKNNLite for a moment as much memory as it has.
 
         platform: the board's chip.
         core_mask: RKNN_NPU_CORE_* to use; None = all of the platform's, 0 = any one.
         size: side of the picture, for files that do not tell it; 0 = as the profile says.
         lock: file of SharedNpu.
+        runtime: see open_rknn.
         Raises BackendError if file, profile, board and runtime do not fit together.
         """
         core_mask = _ALL_CORES.get(platform, 0) if core_mask is None else core_mask
         found, source = RknnFile.try_read(path), 'the file'
         if found is not None:
             check_agreement(found, source, profile, platform, size)
-        self._rknn = open_rknn(path, core_mask, found)
+        self._session = open_rknn(path, found, core_mask, runtime)
         try:
             if found is None:
-                found, source = described_elsewhere(self._rknn, path, profile, size)
+                found, source = described_elsewhere(self._session, path, profile, size)
                 check_agreement(found, source, profile, platform, size)
         except ModelFileError:
-            self._rknn.release()
+            self._session.release()
             raise
         self._file, self._image = found, profile.image
         self.size, self.tokens, self.dim = found.size, found.tokens, found.dim
         self.outputs = len(found.outputs)
         self._npu = SharedNpu(lock)
-        # RKNNLite lets two threads into one context.
+        # Both runtimes let two threads into one context.
         self._lock = threading.Lock()
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -72,35 +74,35 @@ class RknnEncoder(VisionEncoder):
         with self._lock:
             fed = self._fed(picture)
             with self._npu.held():
-                results = self._rknn.inference([fed], data_format=[self._file.layout])
+                results = self._session.run(fed)
             embedding = self._checked(results)
             self._check_fresh(picture, embedding)
         return embedding
 
+    @property
+    def versions(self) -> str:
+        """Versions of librknnrt.so and of the driver; '' if the runtime does not tell."""
+        return self._session.versions
+
     def close(self) -> None:
         with self._lock:
-            self._rknn.release()
+            self._session.release()
             self._npu.close()
             self._last = None
 
     def _fed(self, picture: np.ndarray) -> np.ndarray:
-        """Make the four-dimensional array that the runtime takes."""
-        pixels = picture[None]
-        if not self._file.folded:
-            assert self._image is not None  # check_agreement
-            pixels = normalise(picture, self._image.mean, self._image.std)[None]
-        return pixels if self._file.layout == 'nhwc' else pixels.transpose(0, 3, 1, 2)
+        """Make the four-dimensional array that the session takes."""
+        if self._file.folded:
+            return picture[None]
+        assert self._image is not None  # check_agreement
+        return normalise(picture, self._image.mean, self._image.std)[None]
 
-    def _checked(self, results: list[np.ndarray] | None) -> np.ndarray:
+    def _checked(self, results: list[np.ndarray]) -> np.ndarray:
         """
         Interleave the outputs for each token, as the language model reads them.
 
         RKNNLite returns arrays even if the run failed: with whatever was in them before.
         """
-        if results is None:
-            raise BackendCrashedError(
-                'RKNNLite returned no result for a picture', 'Read its log above'
-            )
         shapes, wanted = [r.shape for r in results], (self.tokens, self.dim)
         if len(shapes) != self.outputs or any(
             s[-2:] != wanted or set(s[:-2]) - {1} for s in shapes

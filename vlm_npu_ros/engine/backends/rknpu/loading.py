@@ -7,7 +7,12 @@ import resource
 
 from vlm_npu_ros.engine.backends.backend import Models
 from vlm_npu_ros.engine.backends.rknpu.board import Board
-from vlm_npu_ros.engine.backends.rknpu.doctor import examine, identified, require
+from vlm_npu_ros.engine.backends.rknpu.doctor import (
+    encoder_library,
+    examine,
+    identified,
+    require,
+)
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
@@ -42,12 +47,15 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     runtime = identified(board, settings.options)
     progress(Event(f'Runtime {runtime.path}: version {runtime.version}, {runtime.evidence}'))
     _raise_file_limit()
-    progress(Loading('vision encoder', encoder_path, f'librknnrt.so {board.librknnrt}'))
     options = board.complete(settings.options)
+    progress(Loading('vision encoder', encoder_path, str(encoder_library(board, options))))
     encoder = RknnEncoder(
         encoder_path, profile, platform=board.soc or '',
         core_mask=None if options.core_mask < 0 else options.core_mask, lock=options.lock,
+        runtime=options.encoder_runtime,
     )
+    if encoder.versions:
+        progress(Event(encoder.versions))
     progress(Loading('language model', language_path, f'librkllmrt.so {runtime.version}'))
     try:
         language_model = RkllmLanguageModel(

@@ -32,12 +32,14 @@ def number(version: str) -> tuple[int, ...]:
 
 
 def check_models(
-    board: Board, settings: EngineSettings, runtime: RuntimeLibrary | None
+    board: Board, settings: EngineSettings, runtime: RuntimeLibrary | None,
+    librknnrt: str | None,
 ) -> Iterator[Check]:
     """
     Check the files that the settings name.
 
     runtime: librkllmrt.so; None = there is none that can be used.
+    librknnrt: version of the library of the encoder; None or '' = unknown.
     """
     if not (settings.encoder_path and settings.language_model_path):
         yield Check(
@@ -59,7 +61,7 @@ def check_models(
     if any(check.level == 'fail' for check in checks):
         return
     file = RknnFile.try_read(encoder)
-    yield from _encoder_runtime(board, file)
+    yield from _encoder_runtime(librknnrt, file)
     try:
         profile = find_model(settings.model, encoder, language_model, file)
     except BackendError as error:
@@ -145,16 +147,16 @@ def _profile(
         yield Check('context', 'ok', found)
 
 
-def _encoder_runtime(board: Board, file: RknnFile | None) -> Iterator[Check]:
+def _encoder_runtime(librknnrt: str | None, file: RknnFile | None) -> Iterator[Check]:
     """Compare librknnrt.so with the toolkit that made the encoder."""
-    if file is None or not (board.librknnrt and number(file.toolkit)):
+    if file is None or not (librknnrt and number(file.toolkit)):
         return
-    found = f'librknnrt.so {board.librknnrt}, encoder of rknn-toolkit2 {file.toolkit}'
+    found = f'librknnrt.so {librknnrt}, encoder of rknn-toolkit2 {file.toolkit}'
     remedy = (
         f'Install librknnrt.so {file.toolkit} or later ({_RKNN_SOURCE}), or convert the encoder '
-        f'with rknn-toolkit2 {board.librknnrt}'
+        f'with rknn-toolkit2 {librknnrt}'
     )
-    runtime, toolkit = number(board.librknnrt), number(file.toolkit)
+    runtime, toolkit = number(librknnrt), number(file.toolkit)
     if runtime[:1] < toolkit[:1]:
         yield Check(
             'runtime for the encoder', 'fail',

@@ -14,7 +14,7 @@ class RknpuSettings:
 
     base_domain_id: a second language model on the same board needs a different one.
     keep_tokens: n_keep of the runtime.
-    core_mask: RKNN_NPU_CORE_* of RKNNLite.
+    core_mask: RKNN_NPU_CORE_* of librknnrt.so.
     """
 
     library: str = option(
@@ -33,6 +33,11 @@ class RknpuSettings:
     )
     keep_tokens: int = option(
         0, 'Tokens at the start to keep when the context overflows.', 0, 16384, unit='tokens'
+    )
+    encoder_runtime: str = option(
+        'auto', 'What runs the encoder: rknnlite (rknn-toolkit-lite2) or librknnrt (that library '
+        'itself); auto = rknnlite where it is installed.',
+        choices=('auto', 'rknnlite', 'librknnrt'),
     )
     core_mask: int = option(
         -1, 'NPU cores of the encoder, 7 = all three; -1 = all of the platform.', -1, 65535

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import ctypes
+import json
+from pathlib import Path
+
+import pytest
+from simulated import runtime
+from vlm_npu_ros.engine.backends.rknpu import rknn_api
+from vlm_npu_ros.engine.errors import BackendUnavailableError, UnsupportedRuntimeError
+
+# What rknn_api.h of each release declares, as a compiler for 64 bits lays it out.
+RELEASES = json.loads((Path(__file__).parents[3] / 'data/rknn_api.json').read_text())
+
+
+@pytest.mark.parametrize('release', RELEASES)
+def test_structs_lie_where_every_release_has_them(release: str) -> None:
+    known = RELEASES[release]['structs']
+    assert set(known) == set(rknn_api.STRUCTS)
+    for name, struct in rknn_api.STRUCTS.items():
+        offsets = {field: getattr(struct, field).offset for field, _ in struct._fields_}
+        assert (ctypes.sizeof(struct), offsets) == (known[name]['size'], known[name]['fields'])
+
+
+@pytest.mark.parametrize('release', RELEASES)
+def test_numbers_are_those_of_every_release(release: str) -> None:
+    codes = {name: code for code, (name, _, _) in rknn_api.CODES.items()}
+    assert codes == RELEASES[release]['errors']
+    for name, value in RELEASES[release]['constants'].items():
+        assert getattr(rknn_api, name) == value
+
+
+def test_library_that_is_something_else_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / 'librknnrt.so'
+    path.write_bytes(b'\x7fELF')
+    with pytest.raises(BackendUnavailableError, match='cannot be loaded.*official one'):
+        rknn_api.RknnLibrary(path)
+    with pytest.raises(UnsupportedRuntimeError, match='has no rknn_init'):
+        rknn_api.RknnLibrary(runtime.build('1.2.3', tmp_path))
