@@ -114,6 +114,9 @@ def _jpeg(data: bytes) -> Facts:
         if marker == _APP1 and not exif and data.startswith(b'Exif\0', position + 2):
             exif = data[position + 8:]
         scans += marker == _SCAN
+        length = int.from_bytes(data[position:position + 2], 'big')
+        if marker == _SCAN and position + length > len(data):  # OpenCV 4.5 would show grey
+            raise JPEG.cut_short(data)
         if marker == _END:  # what follows is no part of it, as the video of a motion photo
             ended = True
             break
