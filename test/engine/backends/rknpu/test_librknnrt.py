@@ -283,8 +283,8 @@ def test_many_encodings_leave_nothing_behind(kind: str, load: Open) -> None:
         ))
     memory, files, threads = zip(*found, strict=True)
     assert len(set(files)) == len(set(threads)) == 1
-    # One output that is kept each time takes 512 bytes and its share of a page.
-    assert memory[-1] - memory[1] < 100 * ENCODINGS + 500_000
+    # Of the last three parts; an output that is kept each time would take 307 for each encoding.
+    assert memory[-1] - memory[1] < 50 * ENCODINGS + 300_000
 
 
 def test_large_file_takes_no_memory(npu: Npu, load: Open, tmp_path: Path) -> None:
