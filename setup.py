@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The engine and the vlm-npu command for a machine without ROS; with ROS, colcon uses CMake."""
 from pathlib import Path
 

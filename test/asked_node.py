@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node and its camera, both spinning, for clients elsewhere."""
 
 from __future__ import annotations

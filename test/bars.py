@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Bars of time: strict in `make bench`, wide in the gate, where a machine has other work, too."""
 
 from __future__ import annotations

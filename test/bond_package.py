@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The package bond, which PyPI does not have: where it is missing, its messages are built."""
 
 from __future__ import annotations

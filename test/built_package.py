@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """ROS packages that PyPI does not have: where they are missing, tests build them, once."""
 
 from __future__ import annotations

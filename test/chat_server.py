@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A server of streamed chat completions on loopback, which fails as it is told to."""
 
 from __future__ import annotations

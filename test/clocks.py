@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Clocks for tests: a steady one without ROS, and a simulated one that a test shows."""
 
 from __future__ import annotations

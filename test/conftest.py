@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What all tests share: a ROS domain of their own, kept on this machine, and a context in it."""
 
 from __future__ import annotations

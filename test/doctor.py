@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Listens to /diagnostics, and waits for what the node tells there."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Nav2's lifecycle manager, as far as a node that it manages can tell."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Scenes made by hand, of which the true answers are known."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Rockchip's server for RK1820, RK1828 and RK3572, as far as its documentation tells."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A robot that talks to the node under test, and ways to wait for what it does."""
 
 from __future__ import annotations

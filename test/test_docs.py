@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Links between the pages, and from the code to them, lead somewhere; their example works."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What other programs rely on: a change of an interface is a conscious one."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Node, camera and asker as three processes of the operating system, over DDS."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The programs of tools/robustness: in short, as a person runs them, and their judgement."""
 
 from __future__ import annotations

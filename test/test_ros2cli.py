@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """ros2 vlm: what ros2cli finds, and what it does where ros2cli is installed."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """No code and no path comes from outside: what the source holds, and what 50 requests open."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Crashes, hangs and leaks of the simulated runtimes, and the file that switches them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The simulated RKLLM runtime itself, asked by a C program and never through our own binding.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What tools/with_ros says where something is missing: one sentence, no traceback."""
 from pathlib import Path
 import shutil

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Write down the names of one release of rclpy, for test/node/test_rclpy_surface.py.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Reads which names of rclpy a module uses, and looks them up in the table of a distribution."""
 
 from __future__ import annotations

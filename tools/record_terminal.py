@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Make docs/terminal_chat.svg and docs/terminal_video.svg from real runs with the demo model.
 

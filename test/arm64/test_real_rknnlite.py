@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The real rknnlite behaves as its imitation in test/simulated and the encoder take for granted.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What the commands that ask are tried on: a picture, a video, a terminal, a simulated board."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """vlm-npu chat, typed into a terminal and at the end of a pipe."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The vlm-npu command: its arguments and what it says to wrong ones."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The one schema of a question: into requests, from command lines, in the docs."""
 
 from __future__ import annotations

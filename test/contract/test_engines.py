@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What every engine does: in this process, in a process of its own, and a chain of either."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Tests of conversions; those that need the real toolkits run only where they are asked for."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The calibration data: what is sent through a model, and the form that the toolkit reads.
 

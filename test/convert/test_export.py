@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What needs no PyTorch; the rest is in real/test_families.py."""
 
 from __future__ import annotations

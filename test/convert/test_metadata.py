@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The metadata of .rknn files, and that `model: auto` reads what was written."""
 
 from __future__ import annotations

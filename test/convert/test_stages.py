@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Programs of another Python: their lines, results, errors, and what they leave behind."""
 
 from __future__ import annotations

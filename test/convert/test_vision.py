@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The conversion of encoders as a whole, with a toolkit of 150 lines (fake_rknn)."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Make the .rknn files of this folder with rknn-toolkit2; not run by the tests.
 

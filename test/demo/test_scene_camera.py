@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The scene camera: its pictures are those of the scenes that it tells."""
 
 from __future__ import annotations

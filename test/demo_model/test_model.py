@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The shipped model: what it makes of several turns and of several frames."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Sequences: what changes in them, and that the answers about it are true."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The tokenizer's words: those of the phrasings, whole; held-out phrasings are not trained on."""
 
 from __future__ import annotations

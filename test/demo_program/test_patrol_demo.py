@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The demonstration of a patrol as a person runs it: a program that starts two others."""
 
 from __future__ import annotations

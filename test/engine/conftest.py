@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """ONNX graphs of a few numbers, written without weights and without the onnx package."""
 
 from __future__ import annotations

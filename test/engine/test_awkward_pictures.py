@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Picture files as phones, browsers and broken transfers make them: seen as Pillow sees them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A chain of backends: real engines, whose language models fail as they are told to."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The engine in its own process: the same answers, and what its crashes leave behind."""
 
 from __future__ import annotations

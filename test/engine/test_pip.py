@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The command that installs a package, as this machine takes it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Answers are cut into the sentences that a voice would speak one after the other."""
 
 from __future__ import annotations

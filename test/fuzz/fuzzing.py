@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """How much the fuzz tests try, and what they are given to measure it with."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Random walks of simulated time: no answer is about a frame of another run, or too old a one."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Random walks through the lifecycle with questions under way: nothing hangs, leaks, is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Model files that are damaged, swapped, endless or no files at all."""
 
 from __future__ import annotations

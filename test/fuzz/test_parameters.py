@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Parameters of every wrong kind: set while the node runs, at configure and at its start."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Streams of all kinds of servers: however they are cut and mixed, the answers are the same."""
 
 from __future__ import annotations

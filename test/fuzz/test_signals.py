@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """SIGINT and SIGTERM end the node in every state: soon, quietly, with nothing left behind."""
 
 from __future__ import annotations

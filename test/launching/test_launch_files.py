@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The launch files: what they start, with which parameters, and that all of it can exist."""
 
 from __future__ import annotations

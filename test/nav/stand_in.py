@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What stands in for Nav2 and for a changing view in the tests of missions."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Looks at waypoints, with a stand-in for Nav2's waypoint follower and its InputAtWaypoint."""
 
 from __future__ import annotations

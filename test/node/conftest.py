@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node under test and a robot, each with an executor and a thread of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a camera's publishers offer is what is asked for; and why nothing comes."""
 
 from __future__ import annotations

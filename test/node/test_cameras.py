@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A camera's own settings, as its frames are encoded."""
 
 from __future__ import annotations

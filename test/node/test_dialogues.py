@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Dialogues and questions about several frames, over ROS, with the embedded model."""
 
 from __future__ import annotations

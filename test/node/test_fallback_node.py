@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Several backends in one node: a simulated board and a server that fails as it is told to."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The hidden node: coroutines that other threads complete, names, clock, and removal."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The lifecycle services: quick to answer, whatever the node does and whatever they are asked."""
 
 from __future__ import annotations

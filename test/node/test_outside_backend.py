@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A backend of another package, with settings of its own: nothing in this package knows it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Every name of rclpy that is used exists in each distribution; private ones are listed here."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node on a simulated board: every runtime, and what a wrong pairing ends in."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Time from /clock: its speed, its jumps, and frames whose stamps do not belong to it."""
 
 from __future__ import annotations

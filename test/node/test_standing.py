@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Standing questions: their topic, their service, and what they are told."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node as its users meet it: over ROS, with the scripted and the embedded model."""
 
 from __future__ import annotations

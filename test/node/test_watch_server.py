@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The Watch action: what it sees and tells, how it ends, and what it costs."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /*
  * A simulated librknnrt.so: what the real rknnlite and this package call, on any processor.
  *

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The simulated librkllmrt.so, for any of the known versions of the real one, and librknnrt.so."""
 
 from __future__ import annotations

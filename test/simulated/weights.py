@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The language model of the demo as a model file of the simulated RKLLM runtime."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """How much of the processor the node takes for a camera, without questions."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node with one more backend, `light`, whose models take no time by themselves."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Memory of the node, and how much of it is not the model."""
 
 from __future__ import annotations

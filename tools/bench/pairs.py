@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Pairs of figures: ours and a reference, measured in turns in the same run."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """From a camera's message to the picture that a vision encoder takes."""
 
 from __future__ import annotations

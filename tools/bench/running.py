@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node, its camera and its callers as processes, and clients that ask them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """How soon the pieces of an answer reach others, and whether all do."""
 
 from __future__ import annotations

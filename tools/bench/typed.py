@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a typed answer costs whose first words decide, against these words alone."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A question about eight frames, that are kept encoded or have to be encoded."""
 
 from __future__ import annotations

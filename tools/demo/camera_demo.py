@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Ask the demo model about synthetic scenes over ROS, and check its answers."""
 
 from __future__ import annotations

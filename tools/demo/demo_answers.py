@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Answers that came over ROS, and whether they are right."""
 
 from __future__ import annotations

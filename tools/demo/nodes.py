@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What the demos ask: a vlm node and a scene camera in processes of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A patrol over ROS: a simulated robot, five places, questions with known answers, a report.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The demo's picture: each scene as the camera saw it, beside the questions and answers."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Shows scenes to the demo's camera and asks about them, as somebody else's program would."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A robot that drives in straight lines, behind the methods of Nav2's BasicNavigator."""
 
 from __future__ import annotations

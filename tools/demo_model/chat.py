@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Talk with the exported demo model about a group of frames, several turns long."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Write the trained demo model as the files that the node loads."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Frames as the vision encoder's embeddings, made once and kept in memory for training."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What the demo model's tokenizer knows: the words of all training phrasings and answers."""
 
 from __future__ import annotations

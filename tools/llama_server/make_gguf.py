@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Write a tiny language model of the llama architecture with random weights, for llama.cpp.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Clients that ask the node, by service and by action, and one that looks after it."""
 
 from __future__ import annotations

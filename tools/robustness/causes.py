@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What breaks: each cause of the table, and what it may do to a question."""
 
 from __future__ import annotations

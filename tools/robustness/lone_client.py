@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Ask a question by the way that is the argument, and wait for the end: to be killed."""
 
 import sys

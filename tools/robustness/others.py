@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Keep the model busy and the queue filled: ask `count` (a parameter) questions."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node's process and its child: how they are, and when the child dies."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What the node runs on: a simulated board, whose faults can be switched while it runs."""
 
 from __future__ import annotations

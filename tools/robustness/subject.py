@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node on its stand, with a camera that we hold and a client that asks."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Arguments of the commands that load models: told apart by their names, or named as options."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A dialogue: what it is about, and what was said."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Lines that somebody types: questions with commands in them, and their history."""
 
 from __future__ import annotations

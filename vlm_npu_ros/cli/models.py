@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """vlm-npu models: which models are known by name, and what is known of them."""
 
 from __future__ import annotations

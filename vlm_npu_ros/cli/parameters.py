@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """vlm-npu parameters: what can be set about each backend, as a parameter file of the node."""
 
 from __future__ import annotations

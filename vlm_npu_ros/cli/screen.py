@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What is printed: answers to standard output, everything else to standard error."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """vlm-npu status: whether a running vlm node takes questions, over ROS."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What questions are about: a picture, several pictures, or the frames of a video."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Answers: complete, in pieces, or as a future; and the errors of the client."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Who else uses the shared memory by which Fast DDS delivers on one machine."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Starts ROS, and says in a sentence why that fails: for all programs of this package."""
 
 from __future__ import annotations

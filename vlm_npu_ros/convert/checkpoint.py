@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What the folder of a Hugging Face model says, without loading it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """vlm-npu convert llm: from a Hugging Face model to a .rkllm language model."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 What a graph does to a picture before its first layer: scale, shift, cast, turn the axes.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What rknn-toolkit2 must be told about each family of vision towers."""
 
 from __future__ import annotations

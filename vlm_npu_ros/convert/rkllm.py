@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Make a .rkllm file with rkllm-toolkit, as a job (JSON) with its calibration data describes it.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 r"""
 Stage 2 of a conversion: ONNX to .rknn, checked in the toolkit's simulator.
 

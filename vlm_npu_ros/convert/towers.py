@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Vision towers of Hugging Face checkpoints with their projectors, one class for each family.
 

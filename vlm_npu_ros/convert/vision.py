@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """From a Hugging Face model or an ONNX file to a .rknn vision encoder for the board."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Programs of this package in processes of their own, which end with their parent."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A camera that films synthetic scenes and publishes what is in them."""
 
 from __future__ import annotations

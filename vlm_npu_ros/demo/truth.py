@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a scene camera sees, as text: the JSON of its `~/scene` and `~/set_scene` topics."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Several backends as one engine: if the preferred one fails, the next one answers."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Interface of the engines, which answer questions about pictures."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The engine in a process of its own, so that native code can crash, hang or leak only there."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Model profiles: the files of a model, how to address it, and its limits."""
 
 from __future__ import annotations

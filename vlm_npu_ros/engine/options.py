@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Settings for operators: dataclass fields with a help text, a range and a unit."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Finds backends: those of this package, and those of other packages by an entry point."""
 
 from __future__ import annotations

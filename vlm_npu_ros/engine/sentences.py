@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Splits an answer into sentences while it is written, for text-to-speech."""
 
 from __future__ import annotations

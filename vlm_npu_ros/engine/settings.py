@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What to load: the settings that all backends share, and those of one backend."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Where pictures and videos come from: files, and addresses on a network."""
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What the files in launch/ share."""

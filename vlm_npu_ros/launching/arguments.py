@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Arguments of the launch files: what they mean and what they may be. Needs no ROS."""
 
 from __future__ import annotations

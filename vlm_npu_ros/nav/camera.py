@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A mission's own view of the camera: small pictures of what it asks about."""
 
 from __future__ import annotations

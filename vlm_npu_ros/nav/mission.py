@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Missions: where to drive and what to ask there, read from a YAML file."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Look at each waypoint of Nav2's waypoint follower without a plugin of our own.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The stamps of one camera's frames, compared with the clock when they come."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Checks the fields of a request, a Watch goal or a parameter, and turns them into a question."""
 
 from __future__ import annotations

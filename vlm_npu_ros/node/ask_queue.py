@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Orders the questions, and has them answered one at a time."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The Ask service, the Ask action and the topic of partial answers."""
 
 from __future__ import annotations

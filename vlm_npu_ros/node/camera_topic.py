@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The topic of a camera: a subscription that takes what is offered, and why nothing comes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Encoded frames of a camera: the newest one, recent ones, and which fit a question."""
 
 from __future__ import annotations

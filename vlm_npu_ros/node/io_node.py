@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A second, hidden node for frames and questions, which must be handled quickly."""
 
 from __future__ import annotations

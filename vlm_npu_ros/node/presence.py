@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Clients that are only half discovered, and clients that have gone."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The lifecycle node: cameras in, questions in, answers out."""
 
 from __future__ import annotations

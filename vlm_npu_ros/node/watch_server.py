@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The Watch action: repeats a question and reports when the answer changes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Small checkpoints of every family: the real architecture and folder, random weights."""
 
 from __future__ import annotations

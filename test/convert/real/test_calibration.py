@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Calibration data of small models of every family, and that rkllm-toolkit's stand-in reads it.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Every family through the real tools: checkpoint, ONNX, rknn-toolkit2, its simulator.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Two encoders through the real rknn-toolkit2 and its simulator, and the toolkit's pitfalls.
 

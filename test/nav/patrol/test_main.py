@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The program patrol, with a simulated robot in the place of Nav2's navigator."""
 
 from __future__ import annotations

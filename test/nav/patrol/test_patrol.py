@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Missions with the real node, client and camera; a simulated robot stands in for Nav2."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* Every size and offset that is known of this ABI class; compiling is the check. */
 #include "rkllm.h"
 

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* The transformer: one token in, the hidden state of this position out. */
 #ifndef DECODER_H
 #define DECODER_H

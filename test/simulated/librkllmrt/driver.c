@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /*
  * Ask questions about embeddings through the interface of rkllm.h and print every callback.
  *

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* The log, and what the simulated runtime is asked to do wrong (see README.md). */
 #ifndef FAULTS_H
 #define FAULTS_H

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* One run: the prompt in, token after token out. */
 #include <errno.h>
 #include <signal.h>

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* The simulated .rkllm file, as test/simulated/weights.py writes it. */
 #ifndef MODEL_H
 #define MODEL_H

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* From a request to the tokens that the model reads. */
 #ifndef PROMPT_H
 #define PROMPT_H

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /*
  * Interface of librkllmrt.so by ABI class: compile with -DRKLLM_ABI="'D'".
  *

@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* What lies behind an LLMHandle, and one run of it. */
 #ifndef RUNTIME_H
 #define RUNTIME_H

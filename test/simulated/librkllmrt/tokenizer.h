@@ -1,3 +1,6 @@
+// Copyright 2026 vlm_npu_ros maintainers
+// SPDX-License-Identifier: Apache-2.0
+
 /* Text to tokens, and where a character of the text is complete. */
 #ifndef TOKENIZER_H
 #define TOKENIZER_H

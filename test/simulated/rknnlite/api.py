@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Simulated RKNNLite for tests: rknnlite.api of rknn-toolkit-lite2 2.3.2, without an NPU.
 

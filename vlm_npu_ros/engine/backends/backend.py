@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """How a backend describes itself to the rest of the package."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Interface of the models: a backend is a vision encoder and a language model."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Given answers at given speeds: for tests, dry runs of missions, and timing without a model."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """How to ask for yes, no, one of several choices or a number, and how to ask back."""
 
 from __future__ import annotations

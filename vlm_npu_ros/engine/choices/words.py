@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Loader of config/choice_words.yaml: the words that answers are read by, in many languages."""
 
 from __future__ import annotations

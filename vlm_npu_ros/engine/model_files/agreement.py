@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Check that all that is known about a vision encoder agrees."""
 
 from __future__ import annotations

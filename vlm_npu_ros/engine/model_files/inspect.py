@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a model file is, and which model it may be of: .rknn, .rkllm, .onnx."""
 
 from __future__ import annotations

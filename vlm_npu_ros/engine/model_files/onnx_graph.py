@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What an .onnx file says about itself; needs the Python package onnx."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Files for Rockchip's other NPUs, which its runtimes librknnrt and librkllmrt cannot run."""
 
 from __future__ import annotations

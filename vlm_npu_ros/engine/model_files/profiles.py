@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Finds the model profile of a .rknn and a .rkllm file."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What can be seen of a .rkllm language model without a runtime; the format is not published."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Drive a mission with Nav2: ros2 run vlm_npu_ros patrol --mission FILE."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 A stand-in for rkllm-toolkit, which is not to be had from PyPI.
 

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 Stands in for rknn.api of rknn-toolkit2 2.5.0, which is too large for every test run.
 

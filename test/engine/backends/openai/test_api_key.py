@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Where the key comes from, and that it goes nowhere but to the server."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What servers complain about, in words of many kinds and bodies of all shapes."""
 
 from __future__ import annotations

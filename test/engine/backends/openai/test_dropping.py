@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Servers that drop the beginning of a dialogue and say nothing, as Ollama does."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A real server on loopback that streams, and all the ways in which it fails."""
 
 from __future__ import annotations

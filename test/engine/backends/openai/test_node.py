@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The node with a server: partial answers as fast as they come, errors as they are."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Rockchip's rkllm3-server, found out by its list of models."""
 
 from __future__ import annotations

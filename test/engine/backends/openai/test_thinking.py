@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Servers whose models think: in fields, in tags, in log-probabilities, and for too long."""
 
 from __future__ import annotations

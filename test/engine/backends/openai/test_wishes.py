@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a server refuses is not asked for again, and a picture is not sent again and again."""
 
 from __future__ import annotations

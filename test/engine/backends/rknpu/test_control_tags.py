@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a person writes reaches every model as text, whatever control tags it holds."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Two programs on one NPU: the simulated models of a board, and the detector of docs/board.md."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The embedded default: vision encoder and language model as ONNX graphs on the CPU."""
 
 from vlm_npu_ros.engine.backends.backend import Backend

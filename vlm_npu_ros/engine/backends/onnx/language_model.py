@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Causal language model as an ONNX graph with a key-value cache."""
 
 from __future__ import annotations

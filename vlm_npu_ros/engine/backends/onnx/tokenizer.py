@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Text to tokens and back: longest-match pieces over UTF-8 bytes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a server sends, as it comes off the line: server-sent events, or something else."""
 
 from __future__ import annotations

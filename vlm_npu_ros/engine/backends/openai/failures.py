@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Failures of a server, as errors of this package that say what to do."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """How probable other answers were, by what the stream tells about its tokens."""
 
 from __future__ import annotations

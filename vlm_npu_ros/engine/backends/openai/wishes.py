@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What a server is asked for besides the answer; it may refuse each of it."""
 
 from __future__ import annotations

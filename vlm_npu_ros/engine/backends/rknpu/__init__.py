@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Rockchip boards: a .rknn vision encoder and a .rkllm language model on the NPU."""
 
 from vlm_npu_ros.engine.backends.backend import Backend

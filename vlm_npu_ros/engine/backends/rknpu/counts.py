@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """How many tokens a request takes, learnt from the runtime's own counts."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Descriptions of a vision encoder that its file does not hold: the runtime's or the profile's."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """A model that librkllmrt.so holds: loaded, run, cancelled, freed."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """The functions of librkllmrt.so, with the signatures of its version."""
 
 from __future__ import annotations

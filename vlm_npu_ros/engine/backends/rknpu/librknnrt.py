@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Vision encoders by librknnrt.so itself: no Python package, any Python, every code reported."""
 
 from __future__ import annotations

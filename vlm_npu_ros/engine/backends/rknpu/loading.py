@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """From a .rknn and a .rkllm file to models on the NPU."""
 
 from __future__ import annotations

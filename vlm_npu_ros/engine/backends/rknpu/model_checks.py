@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Checks that model files, runtimes and a board go together, and what to do where they do not."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """What native code prints: kept, because it says more than a return code."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """
 The interface of librknnrt.so (rknn_api.h), as far as a vision encoder needs it.
 

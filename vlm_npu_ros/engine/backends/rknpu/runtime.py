@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Identification of librkllmrt.so: the version of a file, and so its binary interface."""
 
 from __future__ import annotations

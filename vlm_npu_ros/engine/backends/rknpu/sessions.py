@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Loaded .rknn files: the seam between the encoder and the runtimes that can run it."""
 
 from __future__ import annotations

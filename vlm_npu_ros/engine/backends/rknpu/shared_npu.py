@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """An NPU that several programs share: they take turns by a lock in the file system."""
 
 from __future__ import annotations
