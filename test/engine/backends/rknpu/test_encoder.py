@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from simulated import board
+from simulated.encoders import DATA, DEMO, ENCRYPTED, FLOAT, FOLDED, FOUR
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
@@ -28,13 +29,6 @@ from vlm_npu_ros.engine.errors import (
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.models import ImageFormat, load_profile, ModelProfile
 
-DATA = Path(__file__).resolve().parents[3] / 'data'
-DEMO, FOLDED, FLOAT, FOUR, ENCRYPTED = (
-    DATA / f'{name}.rknn'
-    for name in (
-        'demo_encoder', 'tiny_folded_2.3.2', 'tiny_float', 'tiny_four', 'tiny_encrypted',
-    )
-)
 HALF = (0.5, 0.5, 0.5)
 TINY = ImageFormat(
     tokens={32: 16},

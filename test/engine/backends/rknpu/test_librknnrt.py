@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import pytest
 from simulated import board, runtime
+from simulated.encoders import DEMO, ENCRYPTED, FLOAT, FOLDED, FOUR
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.rknn_api import CODES
 from vlm_npu_ros.engine.errors import (
@@ -30,13 +31,6 @@ from vlm_npu_ros.engine.errors import (
 )
 from vlm_npu_ros.engine.models import ImageFormat, load_profile, ModelProfile
 
-DATA = Path(__file__).resolve().parents[3] / 'data'
-DEMO, FOLDED, FLOAT, FOUR, ENCRYPTED = (
-    DATA / f'{name}.rknn'
-    for name in (
-        'demo_encoder', 'tiny_folded_2.3.2', 'tiny_float', 'tiny_four', 'tiny_encrypted',
-    )
-)
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 TINY = ImageFormat({32: 16}, 1, 8, *CLIP)

@@ -15,12 +15,7 @@ import time
 from typing import Any
 
 import openai
-from vlm_npu_ros.engine.backends.openai.complaints import (
-    Complaint,
-    context_size,
-    is_page,
-    read_complaint,
-)
+from vlm_npu_ros.engine.backends.openai.complaints import Complaint, is_page, read_complaint
 from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import (
@@ -32,8 +27,6 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
-
-__all__ = ['context_size', 'Failures', 'may_pass', 'RefusedError', 'retry_after', 'StreamError']
 
 _NOT_ABOUT_QUESTIONS = (401, 402, 403, 429)
 _LONGEST = 300  # characters of what a server says
