@@ -46,9 +46,12 @@ def test_fields_become_a_request() -> None:
     assert make_goal('what?', not_before='now') == Ask.Goal(question='what?', not_before_now=True)
     assert make_goal('what?', yes_no=True) == Ask.Goal(question='what?', answer_type=1)
     assert make_goal('what?', yes_no=False, choices=()) == Ask.Goal(question='what?')
-    assert make_goal('how warm?', number=True, unit='°C', minimum=-20.0) == Ask.Goal(
-        question='how warm?', answer_type=Ask.Goal.NUMBER, unit='°C', minimum=-20.0
+    # A whole number is a number, too.
+    asked = make_goal('how warm?', number=True, unit='°C', minimum=-20, maximum=100)
+    assert asked == Ask.Goal(
+        question='how warm?', answer_type=Ask.Goal.NUMBER, unit='°C', minimum=-20.0, maximum=100.0
     )
+    assert make_goal('what?', min_confidence=1).min_confidence == 1.0
 
 
 def test_values_that_no_request_can_hold() -> None:
@@ -63,10 +66,21 @@ def test_values_that_no_request_can_hold() -> None:
         ({'yes_no': True, 'choices': ['a', 'b']}, 'yes_no and choices are both'),
         ({'yes_no': True, 'number': True}, 'yes_no and number are both'),
         ({'choices': 'left,middle'}, 'a list'),
+        ({'choices': [1, 2]}, 'choices must be a list of texts'),
+        ({'choices': 5}, 'choices cannot be 5'),
+        ({'num_frames': 2.5}, 'num_frames cannot be 2.5'),
+        ({'camera': 5}, 'camera cannot be 5'),
+        ({'new_conversation': 1}, 'new_conversation cannot be 1'),
+        ({'min_confidence': True}, 'min_confidence cannot be True'),
+        ({'max_age': '5'}, "max_age cannot be '5'"),
+        ({'max_age': None}, 'max_age cannot be None'),
+        ({'not_before': 'later'}, "not_before cannot be 'later'"),
     ]
     for fields, words in bad:
         with pytest.raises(ValueError, match=words):
             make_goal('what?', **fields)
+    with pytest.raises(ValueError, match='must be text, not 5'):
+        make_goal(5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="'max_agee' is not one of the fields camera, "):
         make_goal('what?', max_agee=1.0)  # type: ignore[call-arg]
 

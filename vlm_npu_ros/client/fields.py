@@ -104,12 +104,22 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
     """Convert a value to the type of the field's zero, seconds to a time message."""
     if isinstance(value, type(zero)) and hasattr(zero, 'sec'):
         return value
+    # Checked here: what does not fit ends the process, in the generated code of the messages.
+    kinds: Any = type(zero)
+    if isinstance(zero, float) or hasattr(zero, 'sec'):
+        kinds = int, float
+    elif isinstance(zero, list):
+        kinds = list, tuple
+    if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(zero, bool):
+        raise ValueError(f'{name} cannot be {value!r:.60}')
+    if isinstance(zero, list) and not all(isinstance(item, str) for item in value):
+        raise ValueError(f'{name} must be a list of texts, not {value!r:.60}')
     if most is not None and not 0 <= value <= most:  # NaN is not
         raise ValueError(f'{name} must be from 0 to {most}, not {value}')
     if hasattr(zero, 'sec'):
         sec, nanosec = divmod(round(value * _NANOSECONDS), _NANOSECONDS)
         return type(zero)(sec=sec, nanosec=nanosec)
-    return list(value) if isinstance(zero, list) else value
+    return float(value) if isinstance(zero, float) else type(zero)(value)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

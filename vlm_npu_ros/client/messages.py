@@ -39,6 +39,8 @@ class Conversation:
 
 def make_goal(question: str, **fields: Unpack[AskFields]) -> Ask.Goal:
     """Make the goal of a question; raises ValueError and TypeError as `fields.fill` does."""
+    if not isinstance(question, str):
+        raise ValueError(f'The question must be text, not {question!r:.60}')
     goal = Ask.Goal(question=question)
     fill(goal, fields)
     return goal

@@ -50,7 +50,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # rclpy has no public name for its RCLError
-        said = str(error).splitlines()[0].partition(', at /')[0]  # not where in rcl's source
+        said = str(error).partition('\n')[0].partition(', at /')[0]  # not where in rcl's source
         kind = type(error).__name__  # such as UnknownROSArgsError, which says nothing else
         raise VlmError(f'ROS does not start: {kind}: {said}') from error
 
@@ -64,6 +64,7 @@ def _log_fault() -> str:
         if not base:
             return 'HOME is not set'
         folder = f'{base}/log'
+    folder = os.path.expanduser(folder)  # as rcl does
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
