@@ -219,6 +219,22 @@ def test_decode_refuses_every_truncation(data: bytes) -> None:
             decode_image(data[:length])
 
 
+def test_headers_made_to_cost_time_or_to_fail_are_refused() -> None:
+    grey = png(np.zeros((4, 4, 1), np.uint8), 0)
+    clear = chunk(b'tRNS', b'\0\0')
+    for data, words in (
+        (grey[:24] + b'\0' + grey[25:33] + clear + grey[33:], 'PNG'),  # a depth of 0 bits
+        (b'P6 ' + 5000 * b'1' + b' 1 255\n', 'PNM'),
+        (b'\xff\xd8' + 20_000 * b'\xff\xfe\0\2', 'more than 10000 segments'),
+    ):
+        with pytest.raises(ImageError, match=words):
+            decode_image(data, photograph=True)
+    once, often = (grey[:33] + n * clear + grey[33:] for n in (1, 20_000))
+    np.testing.assert_array_equal(
+        decode_image(often, photograph=True), decode_image(once, photograph=True)
+    )
+
+
 def test_decode_accepts_what_a_camera_leaves_after_the_end() -> None:
     data = jpeg(ramp(64, 48))
     np.testing.assert_array_equal(decode_image(data + bytes(500)), decode_image(data))

@@ -33,6 +33,11 @@ class Camera(BaseHTTPRequestHandler):
             self.end_headers()
         elif self.path in ('/picture.jpg', '/secret.jpg', '/snapshot?channel=1'):
             self._answer('image/jpeg', JPEG)
+        elif self.path == '/slow.jpg':
+            self._answer('image/jpeg', JPEG[:4])  # and the others later
+            self.wfile.flush()
+            threading.Event().wait(0.1)
+            self.wfile.write(JPEG[4:])
         elif self.path == '/page.html':
             self._answer('text/html', b'<html>no picture</html>')
         elif self.path == '/stream':
@@ -47,7 +52,7 @@ class Camera(BaseHTTPRequestHandler):
     def _answer(self, kind: str, body: bytes) -> None:
         self.send_response(200)
         self.send_header('Content-Type', kind)
-        if body:
+        if body and body != JPEG[:4]:
             self.send_header('Content-Length', str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -77,12 +82,13 @@ def test_names() -> None:
     for address in ('http://h/a.jpg', 'RTSP://me:pw@h:554/s', 'udp://@:1234'):
         assert source_of(address) == address
     assert shown('rtsp://me:pw@h:554/s?a=b@c') == 'rtsp://h:554/s?a=b@c'
+    assert shown('rtsp://me:p@ss@h/s') == 'rtsp://h/s'
     assert shown(Path('a.png')) == 'a.png'
 
 
 def test_pictures_at_addresses() -> None:
     with camera() as host:
-        for name in ('picture.jpg', 'snapshot?channel=1'):
+        for name in ('picture.jpg', 'slow.jpg', 'snapshot?channel=1'):
             assert read_image(f'http://{host}/{name}').shape == (24, 32, 3)
         assert read_image(f'http://me:a%40b@{host}/secret.jpg').shape == (24, 32, 3)
         assert read_if_image(f'http://{host}/page.html') is None

@@ -57,12 +57,12 @@ class View:
 
     def describe(self) -> str:
         """Describe the view in a line."""
-        name = Path(self.sources[0]).name
+        name = Path(shown(self.sources[0])).name
         if self.seconds:
             name += f': {len(self.images)} frames from {self.seconds[0]:.1f} s to '
             name += f'{self.seconds[-1]:.1f} s'
         elif self.video:
-            name += f' to {Path(self.sources[-1]).name}: {len(self.images)} frames'
+            name += f' to {Path(shown(self.sources[-1])).name}: {len(self.images)} frames'
         tokens = sum(image.tokens for image in self.images)
         took = sum(image.encode_seconds for image in self.images)
         return f'{name}, encoded in {took:.2f} s, {tokens} tokens'

@@ -93,9 +93,10 @@ def read_if_image(source: Source) -> np.ndarray | None:
     """
     with opened(source) as file, quiet():
         try:
-            if not format_of(file.peek(HEAD)[:HEAD]):
+            head = file.read(HEAD)
+            if not format_of(head):
                 return None
-            data = file.read(_MOST_BYTES + 1)
+            data = head + file.read(_MOST_BYTES + 1 - HEAD)
             if len(data) > _MOST_BYTES:
                 raise ImageError(f'It has more than {_MOST_BYTES >> 20} MiB', 'Reduce it')
             return decode_image(data, photograph=True)

@@ -20,7 +20,7 @@ from vlm_npu_ros.engine.errors import ImageError
 
 HEAD = 64  # bytes that tell the format
 # A scan of a JPEG covers all of its pixels in as little as a hundred bytes; encoders write ten.
-_MOST_SCANS = 100
+_MOST_SCANS, _MOST_SEGMENTS = 100, 10_000
 CONVERT = 'Convert it to JPEG or PNG'
 
 
@@ -94,11 +94,14 @@ _MARKER = re.compile(rb'\xff([\x02-\xcf\xd9-\xfe])', re.DOTALL)
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield each marker of a JPEG and where its length field is (ITU-T T.81, B.1.1)."""
     position = 2
-    while match := _MARKER.search(data, position):
+    for _ in range(_MOST_SEGMENTS):
+        if not (match := _MARKER.search(data, position)):
+            return
         position = match.end()
         yield match[1][0], position
         if position + 2 <= len(data):
             position += int.from_bytes(data[position:position + 2], 'big')
+    raise JPEG.damaged(f'has more than {_MOST_SEGMENTS} segments')
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:
@@ -114,17 +117,17 @@ def _jpeg(data: bytes) -> Facts:
     width, height = jpeg_size(data)
     exif, scans, ended = b'', 0, False
     for marker, position in _segments(data):
-        if marker == _APP1 and not exif and data.startswith(b'Exif\0', position + 2):
-            exif = data[position + 8:]
-        scans += marker == _SCAN
         length = int.from_bytes(data[position:position + 2], 'big')
+        if marker == _APP1 and not exif and data.startswith(b'Exif\0', position + 2):
+            exif = data[position + 8:position + length]
+        scans += marker == _SCAN
         if marker == _SCAN and position + length > len(data):  # OpenCV 4.5 would show grey
             raise JPEG.cut_short(data)
         if marker == _END:  # what follows is no part of it, as the video of a motion photo
             ended = True
             break
-    if scans > _MOST_SCANS:
-        raise JPEG.damaged(f'has {scans} scans: up to {_MOST_SCANS} are decoded')
+        if scans > _MOST_SCANS:
+            raise JPEG.damaged(f'has more than {_MOST_SCANS} scans')
     return Facts(width, height, exif_orientation(exif), ended=ended)
 
 
@@ -144,13 +147,13 @@ def _png(data: bytes) -> Facts:
         start, position = position, position + 12 + length
         if position > len(data):
             raise PNG.cut_short(data)
-        found.add(name)
         if name == b'eXIf':
             exif = data[start + 8:position - 4]
-        if name == b'tRNS' and colour == 0 and depth <= 8:
+        if name == b'tRNS' and name not in found and colour == 0 and depth in (1, 2, 4, 8):
             kept[1:2] = _palette(kept[1], depth, data[start + 9])
         elif name not in (b'acTL', b'fcTL', b'fdAT'):
             kept.append(data[start:position])
+        found.add(name)
     if b'IDAT' not in found:
         raise PNG.damaged('is damaged: it holds no picture')
     return Facts(
@@ -280,7 +283,7 @@ def _jpeg_2000(data: bytes) -> Facts:
 
 
 def _pnm(data: bytes) -> Facts:
-    header = re.match(rb'P.(?:\s+(?:#.*\n\s*)*(\d+))(?:\s+(?:#.*\n\s*)*(\d+))', data)
+    header = re.match(rb'P.(?:\s+(?:#.*\n\s*)*(\d{1,9}))(?:\s+(?:#.*\n\s*)*(\d{1,9}))(?!\d)', data)
     if not header:
         raise PNM.cut_short(data)
     return Facts(int(header[1]), int(header[2]))

@@ -38,7 +38,7 @@ def source_of(name: str) -> Source:
 
 def shown(source: Source) -> str:
     """Return its name for a message, without the password that an address may hold."""
-    return re.sub('//[^/@]*@', '//', source) if isinstance(source, str) else str(source)
+    return re.sub('//[^/?#]*@', '//', source, count=1) if isinstance(source, str) else str(source)
 
 
 def is_web(source: Source) -> bool:
