@@ -68,7 +68,7 @@ void (*npu_graph)(const uint8_t *, int, int, float **);
 int npu_fail_init, npu_fail_query, npu_fail_core_mask, npu_fail_inputs, npu_fail_run;
 int npu_fail_outputs, npu_fail_release;
 /* a run lasts as long as it is set */
-volatile int npu_hang;
+volatile int npu_hang, npu_running;
 /* contexts and outputs that are not freed */
 int npu_contexts, npu_held;
 /* what came: -1 = never called */
@@ -218,6 +218,7 @@ int rknn_run(uint64_t context, void *extend)
 {
   if (context != CONTEXT)
     return CTX_INVALID;
+  npu_running++;
   while (npu_hang)
     usleep(1000);
   if (npu_fail_run || extend)

@@ -173,8 +173,9 @@ class LocalEngine(Engine):
         room = self._room(request, limit)
         if not self.fits(request, limit):
             with self._npu.generating(), _typed_errors('The language model'):
+                stop = self._running = Cancellation()
                 self._check_open()
-                self._language_model.learn(self._instructed(request), room)
+                self._language_model.learn(self._instructed(request), room, stop)
         fitted, count = request, len(request.images)
         while fitted.turns and self.tokens(fitted) > room:
             fitted = replace(fitted, turns=fitted.turns[1:])

@@ -74,11 +74,12 @@ class LanguageModel(ABC):
     def tokens(self, request: GenerationRequest) -> int:
         """Count the tokens of images, turns and question, not of the answer; an upper bound."""
 
-    def learn(self, request: GenerationRequest, room: int) -> None:
+    def learn(self, request: GenerationRequest, room: int, cancelled: Cancellation) -> None:
         """
         Find out more about the tokens of a request that may not fit into so many.
 
-        For models whose `tokens` is far too high for a text at first; it may run the model.
+        For models whose `tokens` is far too high for a text at first; it may run the model
+        until `cancelled` is set.
         """
 
     def check_fits(self, request: GenerationRequest, needed: str, tokens: int) -> None:

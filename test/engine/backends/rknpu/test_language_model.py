@@ -370,7 +370,7 @@ def test_turns_of_a_dialogue_are_counted(
     asked = GenerationRequest('where is it?', (image,), 48, turns=turns)
     figures = chunks_of(load(version, path=roomy, context=2048), asked)[-1].figures
     assert figures and model.tokens(asked) > 1.5 * figures.prompt_tokens
-    model.learn(asked, figures.prompt_tokens)
+    model.learn(asked, figures.prompt_tokens, Cancellation())
     assert model.tokens(asked) == figures.prompt_tokens
     engine = LocalEngine(OnnxEncoder(DEMO.folder / DEMO.encoder, threads=1), load(version))
     assert engine.fit(asked, figures.prompt_tokens).dropped_turns == 0
@@ -384,7 +384,7 @@ def test_counting_does_not_lose_a_dialogue_that_cannot_be_read_again(
     first = GenerationRequest(QUESTION, (image,), 48, keep=True)
     turns = (Turn(QUESTION, text_of(model, first)),)
     long = GenerationRequest(LONG_QUESTION, (image,), 48, turns=turns, keep=True)
-    model.learn(long, 300)
+    model.learn(long, 300, Cancellation())
     follow_up = GenerationRequest('where is it?', (image,), 48, turns=turns, keep=True)
     assert text_of(model, follow_up)
 

@@ -247,12 +247,43 @@ def test_graph_that_wants_another_picture_than_the_file_says(npu: Npu, load: Ope
         load().encode(noise(1))
 
 
+def test_library_that_is_cut_short_is_not_loaded(load: Open, tree: Path) -> None:
+    library = tree / 'usr/lib/librknnrt.so'
+    whole = library.read_bytes()
+    for size in (10, 100, 4096, len(whole) - 1):
+        library.unlink()  # the one that is loaded keeps its file
+        library.write_bytes(whole[:size])
+        with pytest.raises(UnsupportedRuntimeError, match='cut short|too short'):
+            load()
+
+
+def test_lock_that_cannot_be_opened_leaves_nothing_behind(load: Open, tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailableError, match='lock of the NPU'):
+        load(lock=str(tmp_path / 'none/lock'))
+
+
+def test_package_that_does_not_fit_numpy_is_passed_over(
+    load: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name.startswith('rknnlite'):
+                raise ValueError('numpy.dtype size changed')
+
+    for name in [name for name in sys.modules if name.startswith('rknnlite')]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, 'meta_path', [Broken(), *sys.meta_path])
+    assert 'librknnrt.so' in load(runtime='auto').versions
+
+
 def test_hanging_run_stops_no_other_thread(npu: Npu, load: Open) -> None:
     encoder, results = load(), []
-    npu.hang = 1
+    npu.running, npu.hang = 0, 1
     hanging = threading.Thread(target=lambda: results.append(encoder.encode(noise(1))))
     hanging.start()
-    assert sum(range(1000)) == 499500 and hanging.is_alive() and not results
+    while not npu.running:
+        assert hanging.is_alive()
+    assert not results
     npu.hang = 0
     hanging.join(60)
     assert results[0].shape == (16, 1, 8)

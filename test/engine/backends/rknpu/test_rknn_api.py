@@ -6,9 +6,11 @@ from __future__ import annotations
 import ctypes
 import json
 from pathlib import Path
+import platform
+import struct
 
 import pytest
-from simulated import runtime
+from simulated import board, runtime
 from vlm_npu_ros.engine.backends.rknpu import rknn_api
 from vlm_npu_ros.engine.errors import BackendUnavailableError, UnsupportedRuntimeError
 
@@ -20,9 +22,9 @@ RELEASES = json.loads((Path(__file__).parents[3] / 'data/rknn_api.json').read_te
 def test_structs_lie_where_every_release_has_them(release: str) -> None:
     known = RELEASES[release]['structs']
     assert set(known) == set(rknn_api.STRUCTS)
-    for name, struct in rknn_api.STRUCTS.items():
-        offsets = {field: getattr(struct, field).offset for field, _ in struct._fields_}
-        assert (ctypes.sizeof(struct), offsets) == (known[name]['size'], known[name]['fields'])
+    for name, kind in rknn_api.STRUCTS.items():
+        offsets = {field: getattr(kind, field).offset for field, _ in kind._fields_}
+        assert (ctypes.sizeof(kind), offsets) == (known[name]['size'], known[name]['fields'])
 
 
 @pytest.mark.parametrize('release', RELEASES)
@@ -35,7 +37,10 @@ def test_numbers_are_those_of_every_release(release: str) -> None:
 
 def test_library_that_is_something_else_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / 'librknnrt.so'
-    path.write_bytes(b'\x7fELF')
+    header = bytearray(board.ELF_AARCH64)
+    machine = {'x86_64': 62, 'aarch64': 183}[platform.machine()]
+    struct.pack_into('<H', header, 18, machine)
+    path.write_bytes(header)
     with pytest.raises(BackendUnavailableError, match='cannot be loaded.*official one'):
         rknn_api.RknnLibrary(path)
     with pytest.raises(UnsupportedRuntimeError, match='has no rknn_init'):

@@ -161,6 +161,7 @@ def test_answer_waits_for_the_other_program(
         assert not done.wait(0.2) and not chunks
         if cancel:
             cancelled.set()
+            assert done.wait(PATIENCE)
         child.kill()
         assert done.wait(PATIENCE)
         thread.join()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from vlm_npu_ros.engine.backends.rknpu.prompt import MODEL_TEMPLATE_TOKENS, user_text
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import ChatTemplate, ImageTags
 from vlm_npu_ros.engine.types import GenerationRequest, Turn
 
@@ -24,12 +25,13 @@ class TokenCounts:
     for a request, `learn` has the runtime count.
 
     count: reads a text as a question without images and tells how many tokens that were, framing
-        included; 0 = the runtime does not tell. It gets no text of more than `longest` bytes.
+        included; 0 = the runtime does not tell, or it was cancelled. It gets no text of more than
+        `longest` bytes.
     template: None = the one in the model file.
     """
 
     def __init__(
-        self, count: Callable[[str], int], longest: int,
+        self, count: Callable[[str, Cancellation], int], longest: int,
         template: ChatTemplate | None, tags: ImageTags,
     ) -> None:
         self._count, self._longest = count, longest
@@ -54,25 +56,32 @@ class TokenCounts:
         if len(self._known) > _REMEMBERED:
             del self._known[next(iter(self._known))]
 
-    def learn(self, request: GenerationRequest, room: int) -> None:
+    def learn(self, request: GenerationRequest, room: int, cancelled: Cancellation) -> None:
         """Have counted what is not known, the longest first, until the request fits in `room`."""
         if self.tokens(request) > room and not self._is_framing_known:
-            self._framing, self._is_framing_known = self._read(_ONE_TOKEN) - 1, True
+            framing = self._read(_ONE_TOKEN, cancelled) - 1
+            if cancelled.is_set():
+                return
+            self._framing, self._is_framing_known = framing, True
         texts = [user_text(request.question), *map(self._written, request.turns), self._tags]
         for text in sorted(texts, key=len, reverse=True):
             if self.tokens(request) > room and text not in self._known:
-                self.put(text, self._counted(text, room))
+                counted = self._counted(text, room, cancelled)
+                if cancelled.is_set():
+                    return
+                self.put(text, counted)
 
-    def _counted(self, text: str, room: int) -> int:
+    def _counted(self, text: str, room: int, cancelled: Cancellation) -> int:
         """Count a text, in pieces; do not read on what does not fit anyway."""
         counted = 0
         for piece in _pieces(text, self._longest):
-            counted += self._read(piece) - self._framing if counted <= room else _bytes(piece)
+            is_over = counted > room or cancelled.is_set()
+            counted += _bytes(piece) if is_over else self._read(piece, cancelled) - self._framing
         return counted
 
-    def _read(self, text: str) -> int:
+    def _read(self, text: str, cancelled: Cancellation) -> int:
         """Count a text with its framing; bound it where the runtime does not tell."""
-        return self._count(text) or self._framing + _bytes(text)
+        return self._count(text, cancelled) or self._framing + _bytes(text)
 
     def _of(self, text: str) -> int:
         return self._known.get(text, _bytes(text))

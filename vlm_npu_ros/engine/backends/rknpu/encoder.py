@@ -13,7 +13,7 @@ from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.rknpu.descriptions import described_elsewhere
 from vlm_npu_ros.engine.backends.rknpu.sessions import open_rknn
 from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
-from vlm_npu_ros.engine.errors import BackendCrashedError, ModelFileError
+from vlm_npu_ros.engine.errors import BackendCrashedError
 from vlm_npu_ros.engine.images import letterbox, normalise
 from vlm_npu_ros.engine.model_files.agreement import check_agreement
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
@@ -56,21 +56,25 @@ class RknnEncoder(VisionEncoder):
         found, source = RknnFile.try_read(path), 'the file'
         if found is not None:
             check_agreement(found, source, profile, platform, size)
-        self._session = open_rknn(path, found, core_mask, runtime)
+        self._npu = SharedNpu(lock)
+        try:
+            self._session = open_rknn(path, found, core_mask, runtime)
+        except BaseException:
+            self._npu.close()
+            raise
+        # Both runtimes let two threads into one context.
+        self._lock = threading.Lock()
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
         try:
             if found is None:
                 found, source = described_elsewhere(self._session, path, profile, size)
                 check_agreement(found, source, profile, platform, size)
-        except ModelFileError:
-            self._session.release()
+        except BaseException:
+            self.close()
             raise
         self._file, self._image = found, profile.image
         self.size, self.tokens, self.dim = found.size, found.tokens, found.dim
         self.outputs = len(found.outputs)
-        self._npu = SharedNpu(lock)
-        # Both runtimes let two threads into one context.
-        self._lock = threading.Lock()
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def encode(self, rgb: np.ndarray) -> np.ndarray:
         picture = letterbox(rgb, self.size)

@@ -163,7 +163,7 @@ class RkllmHandle:
     def _run(self, request: Any, infer: Any) -> Iterable[Result]:
         """Run; nothing comes from here but errors, the results come from the callback."""
         code = 0
-        with self._npu.held():
+        with self._npu.held(lambda: self._is_aborted):
             if not self._is_aborted:  # while it waited for another program
                 code = self._library.run(self._handle, byref(request), byref(infer), None)
         with self._running:

@@ -77,7 +77,11 @@ class RkllmLanguageModel(LanguageModel):
             )
         param = self._param(library.default_param(), settings)
         npu = SharedNpu(settings.lock)
-        self._handle = RkllmHandle(library, path, param, profile.template, npu)
+        try:
+            self._handle = RkllmHandle(library, path, param, profile.template, npu)
+        except BaseException:
+            npu.close()
+            raise
         self.driver = self._handle.driver
         # Half of the context leaves room for what is written until the runtime has stopped.
         self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)
@@ -102,9 +106,10 @@ class RkllmLanguageModel(LanguageModel):
         return param
 
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
-        self.learn(request, self.context - request.max_new_tokens)
+        self.learn(request, self.context - request.max_new_tokens, cancelled)
         tokens = self.tokens(request)
-        self.check_fits(request, f'up to {tokens} tokens with its framing', tokens)
+        if not cancelled.is_set():  # else the counting may have ended early
+            self.check_fits(request, f'up to {tokens} tokens with its framing', tokens)
         goes_on = self._goes_on(request)
         images = () if goes_on else request.images
         turns = () if goes_on else request.turns
@@ -136,7 +141,7 @@ class RkllmLanguageModel(LanguageModel):
     def tokens(self, request: GenerationRequest) -> int:
         return self._counts.tokens(request)
 
-    def learn(self, request: GenerationRequest, room: int) -> None:
+    def learn(self, request: GenerationRequest, room: int, cancelled: Cancellation) -> None:
         """
         Have the runtime count texts whose number of bytes does not fit.
 
@@ -145,15 +150,15 @@ class RkllmLanguageModel(LanguageModel):
         """
         is_lost = self._template is None and self._goes_on(request)
         if self._abi.has_figures and not is_lost and request.image_tokens < room:
-            self._counts.learn(request, room)
+            self._counts.learn(request, room, cancelled)
 
-    def _count(self, text: str) -> int:
+    def _count(self, text: str, cancelled: Cancellation) -> int:
         """Let the runtime read a text alone; give the number of tokens with all framing."""
         self._handle.clear(keep_system=False)
         self._clean, self._held = False, None
         alone = GenerationRequest(text, (), 1, self._sampling)
         rkllm_input, kept = self._input(text.encode('utf-8', 'replace'), (), False)
-        read, stop = 0, Cancellation()
+        read, stop = 0, Cancellation(cancelled)
         with contextlib.closing(
             self._handle.run(rkllm_input, self._infer(alone), stop)
         ) as results:

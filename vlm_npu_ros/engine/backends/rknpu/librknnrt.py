@@ -66,15 +66,13 @@ class LibrknnrtSession:
             self._set_cores(core_mask)
             version = self._query(SDK_VERSION, SdkVersion())
             count = self._query(IN_OUT_NUM, InOutNum())
-            self._input, *others = (
-                self._query(INPUT_ATTR, TensorAttr(index=i)) for i in range(count.n_input)
-            )
+            if count.n_input != 1:
+                raise ModelFileError(f'{path} takes {count.n_input} inputs, not only a picture')
+            self._input = self._query(INPUT_ATTR, TensorAttr(index=0))
             self._outputs = [
                 self._query(OUTPUT_ATTR, TensorAttr(index=i)) for i in range(count.n_output)
             ]
-            if others:
-                raise ModelFileError(f'{path} takes {count.n_input} inputs, not only a picture')
-        except BackendError:
+        except BaseException:
             self.release()
             raise
         api, driver = (t.decode(errors='replace') for t in (version.api_version,

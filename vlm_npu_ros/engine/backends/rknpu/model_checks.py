@@ -30,7 +30,7 @@ _RKNN_SOURCE = 'github.com/airockchip/rknn-toolkit2, rknpu2/runtime/Linux'
 
 def number(version: str) -> tuple[int, ...]:
     """Make a version comparable: (2, 3, 2) of '2.3.2 (429f97ae6b)'."""
-    found = re.match(r'[\d.]*\d', version)
+    found = re.match(r'\d+(?:\.\d+)*', version)
     return tuple(map(int, found[0].split('.'))) if found else ()
 
 

@@ -22,8 +22,10 @@ from ctypes import (
     POINTER,
 )
 from pathlib import Path
+import platform
 from typing import Any
 
+from vlm_npu_ros.engine.backends.rknpu.library_file import check_machine, mapped
 from vlm_npu_ros.engine.errors import (
     BackendError,
     BackendUnavailableError,
@@ -140,11 +142,13 @@ class RknnLibrary:
     A loaded librknnrt.so.
 
     Raises BackendUnavailableError if the file cannot be loaded, UnsupportedRuntimeError if it
-    lacks a function.
+    lacks a function or is cut short.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        with mapped(path) as data:
+            check_machine(path, data, platform.machine())
         try:
             library = ctypes.CDLL(str(path))
         except OSError as error:

@@ -110,7 +110,7 @@ def has_rknnlite() -> bool:
 def _import() -> type[RKNNLite]:
     try:
         from rknnlite.api import RKNNLite
-    except (ImportError, OSError) as error:
+    except Exception as error:  # compiled modules raise others for a numpy that does not fit
         raise BackendUnavailableError(
             f'rknn-toolkit-lite2 cannot be imported: {error}. It is made for aarch64 and Python '
             f'3.7 to 3.12, this is {platform.machine()} and Python '

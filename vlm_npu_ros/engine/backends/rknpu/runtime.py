@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-import contextlib
 from dataclasses import dataclass
 import hashlib
-import mmap
 import os
 from pathlib import Path
 import platform
 import re
-import struct
 
 from vlm_npu_ros.engine.backends.rknpu.abi import Abi, ABIS, TELLING_FUNCTIONS
+from vlm_npu_ros.engine.backends.rknpu.library_file import check_machine, mapped
 from vlm_npu_ros.engine.errors import BackendUnavailableError, UnsupportedRuntimeError
 
 # Where distributions and boards keep libraries, below the root of a system.
@@ -65,7 +62,6 @@ RUNTIMES = {
 }
 
 _MARKER = re.compile(rb'RKLLM SDK \(version: ([0-9][0-9A-Za-z.\-]*) \| target: (\w+) \| build:')
-_ELF_MACHINES = {'x86_64': 62, 'aarch64': 183}
 
 
 @dataclass(frozen=True)
@@ -122,8 +118,8 @@ def identify(
     machine: the processor that the file must be made for, as platform.machine() names it.
     Raises UnsupportedRuntimeError with what was found and what is supported.
     """
-    with _mapped(path) as data:
-        _check_machine(path, data, machine)
+    with mapped(path) as data:
+        check_machine(path, data, machine)
         functions = [f for f in TELLING_FUNCTIONS if data.find(b'\0%b\0' % f.encode()) > 0]
         marker = _MARKER.search(data)
         # What `git hash-object` and `sha256sum` print.
@@ -168,41 +164,3 @@ def _version(
     if functions == ['rkllm_load_lora']:
         return OLD_UNMARKED, 'by its functions'
     return '', 'unknown by its digest and functions'
-
-
-def _check_machine(path: Path, data: mmap.mmap, machine: str) -> None:
-    if data[:5] != b'\x7fELF\x02':
-        raise UnsupportedRuntimeError(
-            f'{path} is not a 64-bit library (ELF)', 'Copy the file again, as a binary'
-        )
-    (found,) = struct.unpack_from('<H', data, 18)
-    if found != _ELF_MACHINES.get(machine):
-        names = {number: name for name, number in _ELF_MACHINES.items()}
-        raise UnsupportedRuntimeError(
-            f'{path} is made for {names.get(found, f"machine {found}")}, this machine is '
-            f'{machine}',
-            f'Take the file of the folder for {machine}',
-        )
-    # Linkers put the table of sections last. Loading a library cut short kills the process.
-    (table,) = struct.unpack_from('<Q', data, 40)
-    entry, count = struct.unpack_from('<2H', data, 58)
-    if table + entry * count > len(data):
-        raise UnsupportedRuntimeError(
-            f'{path} is cut short: it has {len(data)} bytes, its header announces '
-            f'{table + entry * count}',
-            'Copy it again',
-        )
-
-
-@contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    try:
-        with open(path, 'rb') as file:
-            if os.fstat(file.fileno()).st_size < 64:
-                raise UnsupportedRuntimeError(
-                    f'{path} is too short for a library', 'Copy it again'
-                )
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                yield data
-    except OSError as error:
-        raise BackendUnavailableError(f'{path} cannot be read: {error.strerror}') from error

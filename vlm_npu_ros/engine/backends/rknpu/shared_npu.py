@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import fcntl
 import os
+import time
 
 from vlm_npu_ros.engine.errors import BackendUnavailableError
+
+_TICK = 0.005  # seconds
 
 
 class SharedNpu:
@@ -28,21 +31,31 @@ class SharedNpu:
     """
 
     def __init__(self, path: str) -> None:
-        self._files = [_opened(f'{path}.turn'), _opened(path)] if path else []
+        self._files: list[int] = []
+        try:
+            for name in (f'{path}.turn', path) if path else ():
+                self._files.append(_opened(name))
+        except BackendUnavailableError:
+            self.close()
+            raise
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Wait for the NPU and hold it; for one thread at a time."""
+    def held(self, is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """
+        Wait for the NPU and hold it; for one thread at a time.
+
+        is_cancelled: ends the waiting; the NPU is not held then.
+        """
         if not self._files:
             yield
             return
         turn, npu = self._files
-        fcntl.flock(turn, fcntl.LOCK_EX)
         try:
-            fcntl.flock(npu, fcntl.LOCK_EX)
-        finally:
-            fcntl.flock(turn, fcntl.LOCK_UN)
-        try:
+            if _locked(turn, is_cancelled):
+                try:
+                    _locked(npu, is_cancelled)
+                finally:
+                    fcntl.flock(turn, fcntl.LOCK_UN)
             yield
         finally:
             fcntl.flock(npu, fcntl.LOCK_UN)
@@ -51,6 +64,16 @@ class SharedNpu:
         """Close the files; may be called twice."""
         while self._files:
             os.close(self._files.pop())
+
+
+def _locked(file: int, is_cancelled: Callable[[], bool]) -> bool:
+    while not is_cancelled():
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(_TICK)  # flock itself cannot be told to end
+    return False
 
 
 def _opened(path: str) -> int:
