@@ -35,6 +35,7 @@ def test_values() -> None:
     ):
         assert argument.read(text) == value
     assert read((SPEED, COUNT), {'speed': '', 'count': '1', 'more': 'x'}) == {'count': 1}
+    assert read((SPEED, COUNT), {'speed': '', 'count': ''}) == {'count': 3}
 
 
 def test_what_is_wrong_names_the_argument_and_what_to_write() -> None:

@@ -34,7 +34,16 @@ def test_namespaces_may_be_blocks(tmp_path: Path) -> None:
     assert told.endswith('has parameters of /left/vlm, /left/eye, none of /vlm')
 
 
+def test_files_that_cannot_be_read_are_left_to_rcl(tmp_path: Path) -> None:
+    for number, content in enumerate((b'/other:\n  x: 2024-13-01\n', b'a: [', b'\xff\xfe\x80')):
+        file = tmp_path / f'{number}.yaml'
+        file.write_bytes(content)
+        assert not list(without_effect(['vlm_node', '--params-file', str(file)], '/vlm'))[1:]
+    for path in (tmp_path, tmp_path / 'none.yaml'):
+        assert len(list(without_effect(['vlm_node', '--params-file', str(path)], '/vlm'))) == 1
+
+
 def test_arguments_outside_of_those_of_ros_are_told() -> None:
     (told,) = without_effect(['vlm_node', 'max_age:=2.0', '--ros-args', '-p', 'a:=1'], '/vlm')
-    assert told.startswith('No effect has max_age:=2.0: ') and '--ros-args -p' in told
+    assert told.startswith('max_age:=2.0 has no effect: ') and '--ros-args -p' in told
     assert not list(without_effect(['vlm_node', '--ros-args', '-p', 'a:=1', '--'], '/vlm'))

@@ -214,7 +214,7 @@ def test_reason_names_what_is_published_instead(io: IoNode, driver: Node) -> Non
 
 MISMATCHES = [
     (CameraQos('reliable'), BEST_EFFORT, 'published with best effort', 'image_reliability'),
-    (CameraQos(durability='transient_local'), RELIABLE, 'published volatile', 'qos_overrides'),
+    (CameraQos(durability='transient_local'), RELIABLE, 'published as volatile', 'qos_overrides'),
     (CameraQos(durability='volatile'), LATCHED, 'is latched', 'qos_overrides'),
     (CameraQos(), RELIABLE, 'has 1 publisher, but nothing comes', f'ros2 topic hz {TOPIC}'),
 ]

@@ -229,13 +229,14 @@ def test_response_waits_for_a_client_that_is_half_discovered(
     assert answer().answer == 'yes'
 
 
+@pytest.mark.parametrize('clients', [{'new'}, set()])  # its reader of feedback comes last
 def test_goal_waits_for_a_client_that_is_half_discovered(
-    active_node: MakeNode, robot: Robot, graph: Graph
+    active_node: MakeNode, robot: Robot, graph: Graph, clients: set[object]
 ) -> None:
     active_node(scripted__answers=['yes'], max_age=600.0)
     robot.publish()
     assert robot.action.wait_for_server(PATIENCE)
-    graph.clients, graph.missing = {'new'}, 1
+    graph.clients, graph.missing = clients, 1
     sent = robot._call(robot.action.send_goal_async, AskAction.Goal(question='first?'))
     graph.wait_for_checks()
     assert not robot.partials

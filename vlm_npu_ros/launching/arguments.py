@@ -92,8 +92,12 @@ class Argument:
 
 
 def read(arguments: Iterable[Argument], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Read arguments by name, those that are not empty; raise ValueError for the first wrong."""
-    values = {argument.name: argument.read(texts[argument.name]) for argument in arguments}
+    """
+    Read arguments by name, the default for an empty one; raise ValueError for the first wrong.
+
+    Those that are empty by default are left out.
+    """
+    values = {a.name: a.read(texts[a.name] or a.default) for a in arguments}
     return {name: value for name, value in values.items() if value is not None}
 
 

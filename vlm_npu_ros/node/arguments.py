@@ -25,13 +25,16 @@ def without_effect(arguments: Sequence[str], node: str) -> Iterator[str]:
     """
     loose = remove_ros_args(list(arguments))[1:]
     if loose:
-        yield f'No effect has {" ".join(loose)}: parameters are given by --ros-args -p NAME:=VALUE'
+        yield (
+            f'{" ".join(loose)} has no effect: parameters are given by --ros-args -p NAME:=VALUE'
+        )
     for flag, path in itertools.pairwise(arguments):
         if flag == '--params-file':
             try:
-                names = list(_nodes(yaml.safe_load(Path(path).read_text(encoding='utf-8')), ''))
-            except yaml.YAMLError:  # rcl reads what PyYAML does not
+                content = yaml.load(Path(path).read_bytes(), Loader=yaml.BaseLoader)
+            except (yaml.YAMLError, OSError):  # rcl reads what PyYAML does not, and says the rest
                 continue
+            names = list(_nodes(content, ''))
             if names and not any(_matches(name, node) for name in names):
                 yield f'{path} has parameters of {", ".join(names)}, none of {node}'
 

@@ -27,8 +27,6 @@ from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
 from vlm_npu_ros.node.views import Views
 
-# Ends of answers that a dialogue can continue from.
-
 
 class AskQueue:
     """

@@ -162,7 +162,7 @@ class CameraTopic:
             )
         if not any(offer.satisfies(asked) for offer in offers):
             return (
-                f'{self.name} is published volatile, but asked for as transient_local',
+                f'{self.name} is published as volatile, but asked for as transient_local',
                 'Set the durability in qos_overrides to auto',
             )
         if not asked.reliable and time.monotonic() - self._lost_at < _LATELY:

@@ -148,16 +148,16 @@ class StampClock:
         now = time.monotonic()
         if not self.is_simulated:
             return None
-        publishers = self._node.count_publishers(_TOPIC)
         if not self.now() and not (is_new and now - self._started < _DISCOVERY):
+            publishers = self._node.count_publishers(_TOPIC)
             return NoFrameError(
                 f'use_sim_time is true, but nothing has come on {_TOPIC}, which has {publishers} '
-                'publishers',
+                f'publisher{"s" * (publishers != 1)}',
                 'Start the simulation, play the recording with --clock, or set use_sim_time to '
                 'false',
             )
         restless = len(self._resets) == _RESTLESS and now - self._resets[0] < _DISCOVERY
-        if restless and publishers > 1:
+        if restless and (publishers := self._node.count_publishers(_TOPIC)) > 1:
             return NoFrameError(
                 f'The clock is set back again and again: {_TOPIC} has {publishers} publishers',
                 'Stop all but one of them',

@@ -73,7 +73,8 @@ def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmE
     if freshness.admits(frame, now):
         return NoFrameError(f'A frame of {camera} was encoded too late', 'Allow a longer timeout')
     age = now - frame.stamp
-    told = f'The newest frame of {camera} is {_words(age)} old'
+    how = f'{_words(age)} old' if age >= 0 else f'{_words(-age)} ahead of the clock'
+    told = f'The newest frame of {camera} is {how}'
     if abs(age) > freshness.max_age:
         if frame.stamp < newest.stamp:
             took = in_words(frame.embedding.encode_seconds)

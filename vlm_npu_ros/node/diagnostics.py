@@ -92,7 +92,7 @@ class Diagnostics:
             level, text = DiagnosticStatus.ERROR, f'Frames cannot be encoded: {failure}'
         elif engine.members:
             preferred = engine.members[0]
-            backend = next(m.name for m in (*engine.members, preferred) if not m.obstacle)
+            backend = next((m.name for m in engine.members if not m.obstacle), preferred.name)
             if preferred.obstacle:
                 level = DiagnosticStatus.WARN
                 text = f'{backend} answers, not {preferred.name}: {preferred.obstacle}'

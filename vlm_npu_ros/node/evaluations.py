@@ -190,8 +190,9 @@ class Evaluations:
                 ended, self._ended = self._ended, []
                 evaluations = list(self._evaluations.values())
                 now = self._clock.now()
-                begun = [e.begin(self._on_done) for e in evaluations if self._is_due(e, now)]
                 steady = time.monotonic()
+                due = [e for e in evaluations if self._is_due(e, now, steady)]
+                begun = [e.begin(self._on_done) for e in due]
                 late = [s for e in evaluations for s in e.subscribers if s.deadline <= steady]
                 if not (outdated or ended or begun or late or self._closed):
                     self._clock.wait(self._wake, self._next(now), self._patience(steady))
@@ -236,13 +237,15 @@ class Evaluations:
                 outdated += _let_go(evaluation)
         return outdated
 
-    def _is_due(self, evaluation: _Evaluation, now: float) -> bool:
+    def _is_due(self, evaluation: _Evaluation, now: float, steady: float) -> bool:
         """
         Return whether to ask now: there is a new frame, or it is time to request one.
 
+        now: by the clock of the stamps; steady: time.monotonic().
+
         Frames that a question waits for are encoded at once, whatever encode_rate says.
         """
-        if evaluation.ask or now < evaluation.due or time.monotonic() < evaluation.retry:
+        if evaluation.ask or now < evaluation.due or steady < evaluation.retry:
             return False
         return now >= self._wanting(evaluation) or self._has_new(evaluation)
 

@@ -78,6 +78,7 @@ class Presence(Generic[Question]):
         is_action: bool,
     ) -> None:
         self._node, self._io, self._gone = node, io, gone
+        self._is_action = is_action
         self._clients: Callable[[], dict[object, str]]
         if is_action:
             self._clients = functools.partial(_clients_of_action, io, name)
@@ -115,7 +116,9 @@ class Presence(Generic[Question]):
         A client is discovered piece by piece; its request may come before the node knows the
         reader of the response.
         """
-        if self._present.keys() <= self._discovered:
+        # The readers of feedback, by which clients of an action are known, may still be missing.
+        known = self._present and self._present.keys() <= self._discovered
+        if known and not self._is_action:
             return
         deadline = time.monotonic() + _PATIENCE
         while (missing := self._half_discovered()) > self._given_up and not self._closed:

@@ -174,7 +174,11 @@ class _StandingQuestion:
             return False, error or 'no answer yet'
         age = (self._clock.now() - known.frame.stamp) / NANOSECONDS
         if abs(age) > self._settings.max_age:
-            return False, f'stale: last looked {in_words(age)} ago' + (error and f': {error}')
+            looked = (
+                f'last looked {in_words(age)} ago' if age > 0 else
+                f'the stamp of the last frame is {in_words(-age)} ahead of the clock'
+            )
+            return False, f'stale: {looked}' + (error and f': {error}')
         choice = f'{confirmed}: ' if self._options.request.is_typed else ''
         text = f'{choice}{known.words} ({in_words(max(age, 0.0))} old)'
         return self._expected in ('', confirmed), text
