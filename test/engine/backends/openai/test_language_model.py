@@ -220,6 +220,7 @@ def status(number: int, text: str = 'so it is', **headers: str) -> Answer:
         (status(401), BackendUnavailableError, 'environment variable OPENAI_API_KEY'),
         (status(403), BackendUnavailableError, 'valid key'),
         (status(404), ModelFileError, 'so it is .* has these models: tiny'),
+        (status(404, 'no model "a-vision"'), ModelFileError, 'a-vision".* has these models'),
         (status(418), BackendUnavailableError, '418'),
         (status(422), RequestError, '422'),
         (status(429), BackendUnavailableError, '429: so it is .* ask again later'),
@@ -248,7 +249,10 @@ def test_failure_is_a_typed_error_in_time(
 
 
 @pytest.mark.parametrize(
-    'failure', [status(500), status(429, retry_after='0'), Exchange.drop, drop_within_a_character]
+    'failure', [
+        status(500), status(503, 'the vision model is not loaded yet'),
+        status(429, retry_after='0'), Exchange.drop, drop_within_a_character,
+    ],
 )
 def test_answer_that_has_not_begun_is_asked_for_again(
     make_engine: MakeEngine, server: ChatServer, lines: list[str], failure: Answer

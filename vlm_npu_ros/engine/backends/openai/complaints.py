@@ -20,6 +20,7 @@ from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS
 
 _LEAST_CONTEXT = 32  # tokens; a smaller number is something else
 _MOST_TEXTS, _DEEPEST = 50, 8
+_LONGEST, _LONGEST_CODE = 4000, 200  # characters that are looked at
 _MESSAGES = ('message', 'msg', 'detail', 'error', 'title', 'reason', 'description', 'raw')
 _CODES = ('type', 'code', 'status', 'error_type', 'param', 'loc')
 _SIZES = ('n_ctx', 'max_model_len', 'context_length', 'context_window', 'max_context_length')
@@ -67,7 +68,8 @@ _ABLE = re.compile(
 )
 _DATA = re.compile(  # a fault of this picture, not of the model
     r'decod|format|download|fetch|base64|corrupt|mime|truncated|too (large|big|small)|dimension'
-    r'|resolution|byte|pixel|\bMB\b|(load|read|open|process) (the |this |your )?(image|picture)',
+    r'|resolution|byte|pixel|\bMB\b|policy|safety|violat|\burl\b|could not be processed'
+    r'|(load|read|open|process) (the |this |your )?(image|picture)',
     re.I,
 )
 _COUNT = re.compile(
@@ -75,6 +77,11 @@ _COUNT = re.compile(
 )
 _NUMBER = re.compile(
     r'(?<![\w.])\d{1,3}(?![\w.]*\d)|\b(?:no|zero)(?= \w*.?(?:image|picture))', re.I
+)
+_PASSING = re.compile(
+    r'\byet\b|loading|not ready|overload|busy|queue|concurrent|again|retries|reachable|its time'
+    r'|timed? ?out',
+    re.I,
 )
 _KEY = re.compile(r'api.?key|authenticat\w*.?(error|fail|required)|unauthori[sz]ed', re.I)
 _TEXT_ONLY = re.compile(  # where pictures were sent
@@ -140,6 +147,11 @@ class Complaint:
         return None
 
     @property
+    def passes(self) -> bool:
+        """Whether it may be another answer later, if the status is one of the server's faults."""
+        return bool(_PASSING.search(self.message))
+
+    @property
     def about_key(self) -> bool:
         """Whether the key is missing or wrong."""
         return bool(_KEY.search(' '.join((self.message, *self.codes))))
@@ -194,7 +206,7 @@ def read_complaint(body: Any) -> Complaint:
     for text in messages:
         if text and text not in kept:
             kept.append(text)
-    made.message = '; '.join(kept)
+    made.message = '; '.join(kept)[:_LONGEST]
     return made
 
 
@@ -207,7 +219,7 @@ def _texts(value: Any, name: str, depth: int, made: Complaint) -> Iterator[tuple
         if inner is not None:
             yield from _texts(inner, name, depth + 1, made)
         elif name in _CODES:
-            made.codes.append(value)
+            made.codes.append(value[:_LONGEST_CODE])
         else:
             yield name, plain(value)
     elif isinstance(value, Mapping):

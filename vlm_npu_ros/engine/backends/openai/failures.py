@@ -80,6 +80,10 @@ class Failures:
         """
         said, complaint = self.said(error), _complaint(error)
         status = getattr(error, 'status_code', 0) or (0 if begun else complaint.status)
+        if status in (400, 422) and not complaint.about_context:
+            refusal = _refusal(f'{self.where} answered {status}: {said}', complaint, asked)
+            if isinstance(refusal, RefusedError):
+                return refusal
         understood = self._understood(complaint, status, said, pictures)
         if understood:
             return understood
@@ -108,7 +112,7 @@ class Failures:
         self, complaint: Complaint, status: int, said: str, pictures: bool
     ) -> VlmError | None:
         """Find out what a server complains about, whatever the status."""
-        if status in _NOT_ABOUT_QUESTIONS:
+        if status in (*_NOT_ABOUT_QUESTIONS, 404) or status >= 500 and complaint.passes:
             return None
         most = complaint.most_pictures
         if most:
@@ -173,7 +177,7 @@ def may_pass(error: Exception) -> bool:
         lasting = status not in _NOT_ABOUT_QUESTIONS and (
             complaint.about_context or complaint.about_vision(False)
             or complaint.most_pictures is not None or _INVALID.search(complaint.message)
-        )
+        ) and not complaint.passes
         return (status in (408, 429) or status >= 500) and not lasting
     return isinstance(error, openai.APIConnectionError)
 

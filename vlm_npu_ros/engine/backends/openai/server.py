@@ -27,12 +27,12 @@ from vlm_npu_ros.engine.backends.openai.failures import (
 from vlm_npu_ros.engine.backends.openai.models import read_models, ServerModel
 from vlm_npu_ros.engine.backends.openai.pieces import Piece, read_piece
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
+from vlm_npu_ros.engine.backends.openai.wishes import NEEDED
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import AnswerTimeoutError, ModelFileError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.stream import Stream
 
-_NEEDED = ('model', 'messages')  # the client may not know all others
 _PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds before the second attempt, and before any
 _GRACE = 2.0  # seconds for connections to close
 
@@ -169,12 +169,12 @@ class Server:
         if isinstance(error, VlmError):
             return error
         pictures = any(isinstance(m['content'], list) for m in body['messages'])
-        return self._failures.explain(error, begun, pictures, body.keys() - _NEEDED)
+        return self._failures.explain(error, begun, pictures, body.keys() - {*NEEDED})
 
     def _arguments(self, body: dict[str, Any]) -> dict[str, Any]:
         """Arrange the arguments for the client, which knows some of them only."""
-        extra = {name: value for name, value in body.items() if name not in _NEEDED}
-        named = {name: body[name] for name in _NEEDED}
+        extra = {name: value for name, value in body.items() if name not in NEEDED}
+        named = {name: body[name] for name in NEEDED}
         return {**named, 'extra_body': extra, 'extra_headers': self._headers}
 
     async def _ask_why(self, body: dict[str, Any]) -> None:

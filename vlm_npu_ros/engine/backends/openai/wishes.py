@@ -15,8 +15,8 @@ from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError
 from vlm_npu_ros.engine.types import GenerationRequest
 
-# Arguments without which there is no question.
-_NEEDED = frozenset({'model', 'messages'})
+# Arguments without which there is no question; the client may not know all others.
+NEEDED = ('model', 'messages')
 # What switches thinking off or on: templates of vLLM, SGLang, llama.cpp and rkllm3-server take
 # the first, Ollama and OpenAI the second, the best value first.
 _TEMPLATE, _EFFORT = 'chat_template_kwargs', 'reasoning_effort'
@@ -64,7 +64,7 @@ class Wishes:
 
     def optional(self, arguments: Mapping[str, Any]) -> frozenset[str]:
         """List the arguments that could be left out."""
-        return frozenset(arguments) - _NEEDED - frozenset(json.loads(self.extra))
+        return frozenset(arguments) - {*NEEDED} - frozenset(json.loads(self.extra))
 
     def without(self, names: frozenset[str], values: bool, arguments: Mapping[str, Any]) -> Wishes:
         """
