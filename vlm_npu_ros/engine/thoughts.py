@@ -35,6 +35,8 @@ _TAG = re.compile(
 )
 _ENOUGH = 2  # answers that are cut before any closing tag; the next one is a habit
 _NOTHING = Chunk('')
+_BROKEN_OFF = (FinishReason.LENGTH, FinishReason.CANCELLED, FinishReason.REPETITION)
+_MOST_SPACE = 1000  # characters before the first word that are kept
 _MAY_BE_TAG = re.compile(r'(?:[<◁][\w:/|｜▁]{0,24}|\[/?[A-Z]{0,5}|<\|channel>\w{0,6})$')
 
 
@@ -95,7 +97,7 @@ class _Text:
         """Return what is left."""
         made = self.push('', is_last=True)
         if self._state is _State.OPEN and not (
-            self._habits.unopened and reason is FinishReason.LENGTH
+            self._habits.unopened and reason in _BROKEN_OFF
         ):
             made = _joined(made, Chunk(self.settle()))
         if self._habits.unopened is None:
@@ -136,11 +138,10 @@ class _Text:
     def _word(self, text: str) -> str:
         """Hold back the space before the first word; drop it after a thought."""
         if self.is_blank:
-            text = self._space + text
             if not text.strip():
-                self._space = text
+                self._space = (self._space + text)[:_MOST_SPACE]
                 return ''
-            self.is_blank = False
+            text, self.is_blank = self._space + text, False
             return text.lstrip() if self.thoughts else text
         return text
 
