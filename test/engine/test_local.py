@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 import re
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -395,6 +396,42 @@ def test_cancelled_answer_decides_nothing() -> None:
     assert (last.finish_reason, last.verdict) == (FinishReason.CANCELLED, None)
 
 
+def test_cancel_while_it_is_asked_back_decides_nothing() -> None:
+    model, cancelled = CarefulReader('It might be.', 'yes'), Cancellation()
+    generate = model.generate
+
+    def watched(asked: GenerationRequest, stop: Cancellation) -> Iterator[Chunk]:
+        if not asked.is_typed:
+            cancelled.set()
+        return generate(asked, stop)
+
+    model.generate = watched  # type: ignore[method-assign]
+    engine = LocalEngine(ScriptedEncoder(), model)
+    *_, last = engine.write(request(choices=YES_NO), cancelled)
+    assert (last.finish_reason, last.verdict) == (FinishReason.CANCELLED, None)
+
+
+def test_word_that_is_cut_does_not_decide() -> None:
+    for answer, choices, verdict in (
+        ('No smok', YES_NO, None), ('1', ('1', '2'), None), ('Yes', YES_NO, 0),
+        ('red', ('red', 'blue'), 0),
+    ):
+        model = CarefulReader(answer, 'neither')
+        generate = model.generate
+
+        def cut(
+            asked: GenerationRequest, stop: Cancellation, generate: Any = generate
+        ) -> Iterator[Chunk]:
+            for chunk in generate(asked, stop):
+                reason = chunk.finish_reason and FinishReason.LENGTH
+                yield replace(chunk, finish_reason=reason)
+
+        model.generate = cut  # type: ignore[method-assign]
+        engine = LocalEngine(ScriptedEncoder(), model)
+        *_, last = engine.generate(request(choices=choices))
+        assert last.verdict.index == verdict, answer
+
+
 class ScoringModel(ScriptedLanguageModel):
     """Finds red more probable than blue, whatever it says."""
 
@@ -415,6 +452,19 @@ def test_scores_decide_where_there_are_some(least: float, index: int | None) -> 
     *pieces, last = engine.generate(typed)
     assert last.verdict == Verdict(index, 0.75, DecidedBy.PROBABILITY)
     assert [piece.text for piece in pieces] == ['Blue.']
+
+
+def test_word_as_it_was_written_counts() -> None:
+    class Spanish(ScriptedLanguageModel):
+
+        tells_probabilities = True
+
+        def score(self, request: GenerationRequest, said: str, endings: tuple[str, ...]) -> Any:
+            return tuple({'Sí': 0.75, 'No': 0.125}.get(ending, 0) for ending in endings)
+
+    engine = LocalEngine(ScriptedEncoder(), Spanish(['Sí. Lo es.']))
+    verdict = [*engine.generate(request(choices=YES_NO))][-1].verdict
+    assert verdict == Verdict(0, 0.75, DecidedBy.PROBABILITY)
 
 
 def test_sentence_is_decided_by_probability_only() -> None:

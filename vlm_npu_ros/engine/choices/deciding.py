@@ -48,8 +48,9 @@ def decide(
         quick=model.tells_probabilities, in_sentences=model.instructions.in_sentences,
     )
     asked = replace(request, keep=request.keep or _asks_back(model, request))
+    writing = Cancellation(stop)  # of the answer, not of the question asked back
     reader, said, decision = new_reader(), '', None
-    for chunk in answer(asked, stop):
+    for chunk in answer(asked, writing):
         reason = chunk.finish_reason
         if chunk.retracts:
             reader, said, decision = new_reader(), '', None
@@ -62,15 +63,26 @@ def decide(
             chunk, reason = replace(chunk, text=''), FinishReason.STOP
         if reason is None:
             if decision:
-                stop.set()
+                writing.set()
             continue
         if decision or reason is not FinishReason.CANCELLED:
-            verdict = _verdict(model, request, said, decision or reader.end())
+            decision = decision or _at_end(reader, said, reason)
+            verdict = _verdict(model, request, said, decision)
             figures = chunk.figures
             if verdict is None:
                 verdict, figures = _ask_back(model, answer, request, said, stop, figures)
+                reason = reason if verdict else FinishReason.CANCELLED
             chunk = replace(chunk, figures=figures, verdict=verdict)
         yield replace(chunk, finish_reason=reason)
+
+
+def _at_end(reader: AnswerReader, said: str, reason: FinishReason | None) -> Decision | None:
+    """Read an answer that goes no further; one that is cut in a word may mean something else."""
+    found = reader.end()
+    if found and reason is FinishReason.LENGTH and said[-1:].isalnum():
+        is_whole = len(said) - found.start <= len(found.words) and not said[-1:].isdigit()
+        return found if is_whole else None
+    return found
 
 
 def _verdict(
@@ -83,9 +95,11 @@ def _verdict(
     if value is not None:
         before = said[:decision.start].rstrip()
         space = said[len(before):decision.start]
-        forms = [sorted({c, c.lower(), c.capitalize()}) for c in request.choices] or [
-            [said[decision.start:decision.start + len(decision.words)]]
-        ]
+        kinds = [{c, c.lower(), c.capitalize()} for c in request.choices] or [set()]
+        # Also as it was written: "Sí" is a yes.
+        written = said[decision.start:decision.start + len(decision.words)]
+        kinds[int(value) if request.choices else 0].add(written)
+        forms = [sorted(kind) for kind in kinds]
         endings = tuple(space + form for of_one in forms for form in of_one)
         scores = model.score(request, before, endings)
         if scores is not None and (decision.by_words or sum(scores) >= _ENOUGH):
@@ -121,8 +135,8 @@ def _asks_back(model: LanguageModel, request: GenerationRequest) -> bool:
 def _ask_back(
     model: LanguageModel, answer: Answer, request: GenerationRequest, said: str,
     stop: Cancellation, figures: GenerationFigures | None,
-) -> tuple[Verdict, GenerationFigures | None]:
-    """Ask the model what its answer says; also give what all has cost."""
+) -> tuple[Verdict | None, GenerationFigures | None]:
+    """Ask the model what its answer says; None = cancelled. Also give what all has cost."""
     if not said.strip() or not _asks_back(model, request):
         return Verdict(None), figures
     follow_up = replace(
@@ -137,6 +151,8 @@ def _ask_back(
                 figures = figures + chunk.figures if figures else chunk.figures
     except (ContextError, EmptyAnswerError, NotSupportedError):  # the answer itself stands
         return Verdict(None), figures
+    if stop.is_set():
+        return None, figures
     value: float | None = choice_of_letter(reply, request.choices)
     if request.number:
         reader = AnswerReader((), request.number.unit)
