@@ -66,7 +66,7 @@ def test_the_letter_decides() -> None:
     choices = ('on', 'off')
     replies = {
         'A': 0, 'b': 1, 'B)': 1, '**B**': 1, '(A).': 0, 'B) off': 1, 'A: on.': 0,
-        '<think>\nA?\n</think>\n\nB': 1, 'C': None, 'C) neither': None, 'D': None, '': None,
+        'C': None, 'C) neither': None, 'D': None, '': None,
         'A lamp': None, 'A) off': None, 'off': None, 'A or B': None, 'A, B': None, 'AB': None,
         'A) on B) off C) neither': None, '是': None,
     }

@@ -64,8 +64,8 @@ class Instructions:
 
 def choice_of_letter(reply: str, choices: tuple[str, ...]) -> int | None:
     """Find the choice that a reply to the question asked back names by its letter alone."""
-    said = plain(reply).rpartition('</think>')[2]
-    found = re.fullmatch(r'[\W_]*([a-z]{1,2})(?:[\W_]+(.*?))?[\W_]*', said, re.DOTALL)
+    said = r'[\W_]*([a-z]{1,2})(?:[\W_]+(.*?))?[\W_]*'
+    found = re.fullmatch(said, plain(reply), re.DOTALL)
     for index, choice in enumerate(choices):
         if found and found[1] == _letter(index).lower():
             return index if (found[2] or '') in ('', plain(choice)) else None

@@ -12,24 +12,25 @@ acts on the result: all else decides for nothing, and the model is asked back.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+import itertools
 import math
 import re
 
 from vlm_npu_ros.engine.choices.words import finder, pattern, plain, word_lists
 from vlm_npu_ros.engine.types import UNCLEAR, YES_NO
 
-_THOUGHTS = re.compile(r'.*</think>|\s*<think>.*', re.DOTALL | re.IGNORECASE)
-_LONGEST = 2000  # characters that are read
+_LONGEST, _SENTENCES = 2000, 8  # characters and ends of sentences that are read
 _CLAUSE = 3  # words that make a clause: less, like "Yes, of course!", leads up to one
 _WORD = re.compile(r'[\u3040-\u9fff\uac00-\ud7a3]|[^\W_]+')
 _SENTENCE_END = re.compile(r'[.!?;。！？；…]+(?![\w.!?])|\n')
 _BREAKS, _SOFT_BREAKS = '.!;。\n', ',、:—–-'
-_DOUBT = re.compile(r'\?|\.\.|[/→=]|->')
+_DOUBT = re.compile(r'\?|\.\.|[/→=]|->|\d\s*%|[:：]\s*\d')
+_LISTED = re.compile(r'\d[.)] +\w|o\.\s*\d')  # "1. A dog", "No. 7 is closed"
 _MARKUP = (
-    r'"[^"\n]{1,30}"\s*:|[\s*_`"\'“”„«»‹›「」『』(\[{]|[-#>•]+\s|<[a-z]+>|json\b'
+    r'[\s*_`"\'“”„«»‹›「」『』(\[{]|[-#>•]+\s|<[a-z]+>|json\b'
     r'|\$?\\(?:boxed|text|mathrm)\b'
 )
 # Ends a choice, unless it goes on as a longer word or number.
@@ -81,8 +82,6 @@ class AnswerReader:
     unit: may follow a number; '' = up to three words may.
     quick: nothing behind the break is read, for a model that tells its probabilities.
     in_sentences: what alone is named in the first sentence is found, too.
-
-    What stands before </think> is not read.
     """
 
     def __init__(
@@ -119,14 +118,12 @@ class AnswerReader:
         return self._read(is_end=True)
 
     def _read(self, is_end: bool = False) -> Decision | None:
-        """Look for a decision behind the thoughts, sentence by sentence."""
+        """Look for a decision, sentence by sentence."""
         if self._decision is None:
-            thoughts = _THOUGHTS.match(self._text)
-            offset = thoughts.end() if thoughts else 0
-            for text, part in self._parts(self._text[offset:offset + _LONGEST], is_end):
+            for text, part in self._parts(self._text[:_LONGEST], is_end):
                 found = self._take(text, part)
                 if isinstance(found, Decision):
-                    self._decision = replace(found, start=offset + found.start)
+                    self._decision = found
                 if found is not True:
                     break
         return self._decision
@@ -135,7 +132,9 @@ class AnswerReader:
         """Yield the text up to where it could decide, shortest first."""
         if self._quick:
             yield text, _Part.WORDS
-        for end in _SENTENCE_END.finditer(text):
+        word = _WORD.search(text)
+        ends = _SENTENCE_END.finditer(text, word.end() if word else len(text))
+        for end in itertools.islice(ends, _SENTENCES):
             if end.end() < len(text):  # else what comes next may belong to the end
                 yield text[:end.end()], _Part.SENTENCE
         if is_end:
@@ -152,7 +151,11 @@ class AnswerReader:
         breaks = _BREAKS + _SOFT_BREAKS if self._quick or value in self._opposites else _BREAKS
         if value != value or rest[:1] not in breaks:
             return False
-        if part and value is not None and self._contradicts(value, found[2] + rest):
+        if self._is_number and finder('quantity').search(found[2] + rest):  # of thousands, say
+            return False
+        if part and value is not None and (
+            _LISTED.match(words[-1] + rest) or self._contradicts(value, found[2] + rest)
+        ):
             return False
         longer = words[-1].isdigit() or any(name.startswith(words + rest) for name in self._own)
         is_quick = self._quick and len(rest) > (1 if longer else 0)

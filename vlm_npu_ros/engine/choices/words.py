@@ -40,7 +40,8 @@ def pattern(phrases: Iterable[str], *, single: bool = True) -> re.Pattern[str]:
             words[kind].append(re.escape(phrase))
     options = [
         f'{start}(?:{"|".join(words[kind])}){end}' for kind, start, end in (
-            ('bare', _START, _END), ('elided', _START, ''), ('part', '', ''),
+            ('part', '', ''),  # first: none of them begins one of the others
+            ('bare', _START, _END), ('elided', _START, ''),
         ) if words[kind]
     ]
     return re.compile('|'.join(options) or '(?!)')

@@ -266,6 +266,7 @@ def test_package_that_does_not_fit_numpy_is_passed_over(
     load: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
+
         def find_spec(self, name: str, *_: object) -> None:
             if name.startswith('rknnlite'):
                 raise ValueError('numpy.dtype size changed')
