@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 import threading
 
 from answers import text
@@ -16,7 +18,7 @@ from vlm_npu_ros.engine.backends.scripted import ScriptedSettings
 from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.errors import ContextError, ImageError, InactiveError, RequestError
 from vlm_npu_ros.engine.fallback import FallbackEngine
-from vlm_npu_ros.engine.generation import Generation
+from vlm_npu_ros.engine.generation import Cancellation, Generation
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import load_engine
@@ -29,6 +31,7 @@ from vlm_npu_ros.engine.types import (
     DecidedBy,
     FinishReason,
     GenerationRequest,
+    NOTHING_READ,
     Turn,
     Verdict,
 )
@@ -37,34 +40,32 @@ PATIENCE = 30.0  # seconds; only a broken test waits this long
 PICTURE = np.full((48, 64, 3), 90, np.uint8)
 CANCELLED = FinishReason.CANCELLED
 # The first word comes at once; waiting for the second one takes longer than a test may.
-SETTINGS = EngineSettings('scripted', options=ScriptedSettings(
+SETTINGS = EngineSettings('scripted', read_ahead=True, options=ScriptedSettings(
     decode_rate=1 / (4 * PATIENCE), context=300, answers=('Yes, it is',)
 ))
+SLOW = replace(SETTINGS, options=replace(SETTINGS.options, prefill_rate=1 / PATIENCE))
 
 
-def local() -> Engine:
-    return load_engine(SETTINGS)
+def isolated(settings: EngineSettings) -> Engine:
+    return IsolatedEngine(settings, limits=StageLimits(100.0))
 
 
-def isolated() -> Engine:
-    return IsolatedEngine(SETTINGS, limits=StageLimits(100.0))
+def chain_of(make: Callable[[EngineSettings], Engine], settings: EngineSettings) -> Engine:
+    members = [Member(name, partial(make, settings), Breaker()) for name in 'ab']
+    return FallbackEngine(members, PATIENCE)
 
 
-def chain_of(make: Callable[[], Engine]) -> Engine:
-    return FallbackEngine([Member(name, make, Breaker()) for name in 'ab'], PATIENCE)
-
-
-MAKERS = {
-    'local': local,
+MAKERS: dict[str, Callable[[EngineSettings], Engine]] = {
+    'local': load_engine,
     'isolated': isolated,
-    'chain of local': lambda: chain_of(local),
-    'chain of isolated': lambda: chain_of(isolated),
+    'chain of local': partial(chain_of, load_engine),
+    'chain of isolated': partial(chain_of, isolated),
 }
 
 
 @pytest.fixture(scope='module', params=MAKERS)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    engine = MAKERS[request.param]()
+    engine = MAKERS[request.param](SETTINGS)
     engine.load()
     yield engine
     engine.close()
@@ -232,6 +233,46 @@ def test_errors_are_typed_and_leave_the_engine_usable(engine: Engine) -> None:
     check_next(engine)
 
 
+def test_what_is_prepared_is_not_read_again(engine: Engine) -> None:
+    assert engine.read_ahead.possible and engine.read_ahead.unasked
+    request = asking(engine, 1)
+    assert engine.prepare(request.images, Cancellation()).prompt_tokens == 64
+    assert engine.prepare(request.images, Cancellation()).prompt_tokens == 0
+    for turns, prompt, ahead in (((), 3, 64), ((Turn('what?', 'that'),), 5, 0)):
+        *_, last = engine.generate(replace(request, turns=turns))
+        figures = last.figures
+        assert figures and (figures.prompt_tokens, figures.read_ahead_tokens) == (prompt, ahead)
+        assert figures.image_tokens == 0
+    *_, last = engine.generate(asking(engine, 1))
+    assert last.figures and (last.figures.prompt_tokens, last.figures.read_ahead_tokens) == (67, 0)
+
+
+def test_cancel_ends_reading_ahead_at_once(engine: Engine, pool: ThreadPoolExecutor) -> None:
+    image, cancelled = engine.encode(PICTURE), Cancellation()
+    with begin(engine):  # what it may wait behind
+        reading = pool.submit(engine.prepare, (image,), cancelled)
+        cancelled.set()
+        assert reading.result(PATIENCE) == NOTHING_READ
+    assert engine.prepare((image,), cancelled) == NOTHING_READ
+    check_next(engine)
+
+
+@pytest.mark.parametrize('name', MAKERS)
+def test_reading_ahead_gives_way(name: str, pool: ThreadPoolExecutor) -> None:
+    engine = MAKERS[name](SLOW)
+    engine.load()
+    image, cancelled = engine.encode(PICTURE), Cancellation()
+    reading = pool.submit(engine.prepare, (image,), cancelled)
+    question = engine.generate(GenerationRequest('is it free?', (image,), 1))
+    with pytest.raises(TimeoutError):
+        question.next(0.1)  # it goes on where the reading ends
+    assert not reading.done()
+    cancelled.set()
+    assert reading.result(PATIENCE).prompt_tokens < 64
+    question.close()
+    engine.close()
+
+
 def test_several_threads_get_whole_answers(engine: Engine, pool: ThreadPoolExecutor) -> None:
     start = threading.Barrier(4)
 
@@ -274,7 +315,7 @@ def test_restored_embedding_answers(engine: Engine) -> None:
 
 @pytest.mark.parametrize('name', MAKERS)
 def test_close_ends_what_is_under_way(name: str, pool: ThreadPoolExecutor) -> None:
-    engine = MAKERS[name]()
+    engine = MAKERS[name](SETTINGS)
     engine.load()
     request = asking(engine)
     readers = [Reader(pool, engine.generate(request)) for _ in range(3)]

@@ -30,7 +30,15 @@ from vlm_npu_ros.engine.generation import Cancellation, Generation
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.member import Member, SharedEmbedding
 from vlm_npu_ros.engine.options import option
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    FinishReason,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    NOTHING_READ,
+    ReadAhead,
+)
 
 # Errors after which another backend is asked; others are faults of the question.
 _MOVE_ON = (
@@ -172,6 +180,24 @@ class FallbackEngine(Engine):
         if self.ready:
             return ''
         return '; '.join(f'{member.name}: {member.obstacle}' for member in self._members)
+
+    @property
+    def read_ahead(self) -> ReadAhead:
+        """Tell that of the member that would answer now."""
+        return self.answering.loaded.read_ahead
+
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        """Let the member that would answer now read them, if it has encoded them."""
+        member = self.answering
+        if member.obstacle or member.breaker.state is not BreakerState.CLOSED:
+            return NOTHING_READ
+        try:
+            return member.prepare(images, cancelled)
+        except VlmError as error:
+            member.note(error)
+            raise
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
         failed: list[tuple[Member, VlmError]] = []

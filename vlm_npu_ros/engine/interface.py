@@ -13,7 +13,14 @@ from typing import Protocol
 import numpy as np
 from vlm_npu_ros.engine.breaker import Breaker
 from vlm_npu_ros.engine.generation import Cancellation, Generation
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Source
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    ReadAhead,
+    Source,
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,11 @@ class Engine(ABC):
         """Backends of a chain in order of preference; () for an engine of one backend."""
         return ()
 
+    @property
+    @abstractmethod
+    def read_ahead(self) -> ReadAhead:
+        """Whether `prepare` works; it may stop to while questions are answered."""
+
     def load(self) -> None:
         """
         Load the models, unless they were loaded when the engine was created.
@@ -136,6 +148,24 @@ class Engine(ABC):
         The oldest turns go first; if none is left, the images are thinned out evenly. A request
         that still does not fit ends with ContextError when it is generated.
         limit: tokens of images, turns and question; 0 = as many as the context allows.
+        """
+
+    @abstractmethod
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        """
+        Read what a question about these images begins with, so that its answer begins sooner.
+
+            engine.prepare((image,), Cancellation())
+            engine.answer(GenerationRequest('What is on the table?', (image,)))
+
+        Returns what it has cost when that is read: no tokens if all is held already, if the
+        backend cannot do it, or if other work goes first. Answers stay the same. A live dialogue
+        is displaced by it, as by any other question.
+
+        cancelled: ends the waiting at once, and the reading as soon as the backend can. A question
+            about other images waits for the rest of it at most.
         """
 
     @abstractmethod

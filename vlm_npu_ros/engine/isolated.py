@@ -30,7 +30,14 @@ from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
 from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    NOTHING_READ,
+    ReadAhead,
+)
 
 # Delay in seconds before the n-th restart in a row; the last value repeats.
 _BACK_OFF = (0.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -70,7 +77,7 @@ class IsolatedEngine(Engine):
         thread of the engine.
     """
 
-    model_name, context = '', 0
+    model_name, context, read_ahead = '', 0, ReadAhead()
     restarts, failure = 0, ''
 
     def __init__(
@@ -143,6 +150,19 @@ class IsolatedEngine(Engine):
         if job:
             self._result(job)
 
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        process, keys = self._process, _keys(images)
+        if not (process and self.read_ahead.possible and process.held.issuperset(keys)):
+            return NOTHING_READ
+        job = process.prepare(keys, sum(image.tokens for image in images), cancelled)
+        try:
+            figures, self.read_ahead = self._result(job)
+        except CancelledError:
+            return NOTHING_READ
+        return figures
+
     def generate(self, request: GenerationRequest) -> Generation:
         """Let the child write an answer, as soon as a child is ready."""
         return StreamedGeneration(functools.partial(self._begin, request))
@@ -165,8 +185,7 @@ class IsolatedEngine(Engine):
         process = self._ready(timeout, cancelled)
         for image in request.images:
             self._hand_over(process, image)
-        keys = tuple(image.key for image in request.images if isinstance(image, RemoteEmbedding))
-        process.generate(request, keys, chunks, cancelled)
+        process.generate(request, _keys(request.images), chunks, cancelled)
         if self._paused:
             cancelled.set()
 
@@ -224,6 +243,7 @@ class IsolatedEngine(Engine):
         with self._changed:
             self._process, self._starting, self.failure = process, None, ''
             self.model_name, self.context = process.model_name, process.context
+            self.read_ahead = process.read_ahead
             self._changed.notify_all()
 
     def _supervise(self, first: EngineProcess) -> None:
@@ -299,3 +319,7 @@ class IsolatedEngine(Engine):
         """Let the child encode a picture again if it does not hold the embedding."""
         assert isinstance(image, RemoteEmbedding)
         return None if image.key in process.held else process.encode(image.key, image.picture)
+
+
+def _keys(images: tuple[ImageEmbedding, ...]) -> tuple[int, ...]:
+    return tuple(image.key for image in images if isinstance(image, RemoteEmbedding))

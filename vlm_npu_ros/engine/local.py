@@ -25,8 +25,11 @@ from vlm_npu_ros.engine.thoughts import answer_of, Habits
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
+    GenerationFigures,
     GenerationRequest,
     ImageEmbedding,
+    NOTHING_READ,
+    ReadAhead,
 )
 
 
@@ -70,6 +73,19 @@ class NpuLock:
             self._release()
 
     @contextmanager
+    def idle(self) -> Iterator[bool]:
+        """Hold the NPU if nothing else wants it; tell whether that is so."""
+        with self._changed:
+            waiting = self._encodings_waiting + self._generations_waiting
+            is_idle = not (self._busy or waiting)
+            self._busy |= is_idle
+        try:
+            yield is_idle
+        finally:
+            if is_idle:
+                self._release()
+
+    @contextmanager
     def generating(self) -> Iterator[None]:
         """Hold the NPU for a generation."""
         with self._changed:
@@ -105,7 +121,7 @@ class LocalEngine(Engine):
         self._language_model = language_model
         self._habits = Habits(language_model.unopened_thoughts)
         self._npu = NpuLock()
-        self._running = Cancellation()  # of the last generation that got the NPU
+        self._running = Cancellation()  # of what the language model did last
         self._closed = False
 
     @property
@@ -116,6 +132,10 @@ class LocalEngine(Engine):
     def picture_size(self) -> int:
         """Side in pixels of the square that pictures are fitted into; 0 = any size is read."""
         return self._encoder.size
+
+    @property
+    def read_ahead(self) -> ReadAhead:
+        return self._language_model.read_ahead
 
     def encode(self, rgb: np.ndarray) -> ImageEmbedding:
         turn = self._npu.encoding() if self._encoder.needs_npu else nullcontext()
@@ -129,6 +149,18 @@ class LocalEngine(Engine):
                     'expected float32 (tokens, outputs, dim)'
                 )
             return self._encoder.embedding_type(data, time.perf_counter() - started)
+
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        with self._npu.idle() as is_idle, _typed_errors('The language model'):
+            if not (is_idle and self.read_ahead.possible):
+                return NOTHING_READ
+            stop = self._running = Cancellation(cancelled)
+            self._check_open()
+            if stop.is_set():
+                return NOTHING_READ
+            return self._language_model.prepare(images, stop)
 
     def generate(self, request: GenerationRequest) -> Generation:
         """Write an answer, in a thread of its own."""
@@ -211,7 +243,7 @@ class LocalEngine(Engine):
         return answer_of(chunks, request, self._habits, stop)
 
     def pause(self) -> None:
-        """Cancel the running generation; an encoding cannot be stopped."""
+        """Cancel the running generation or reading; an encoding cannot be stopped."""
         self._running.set()
 
     def close(self) -> None:

@@ -21,7 +21,14 @@ from vlm_npu_ros.engine.errors import (
 from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.stream import Stream
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, Source
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    NOTHING_READ,
+    Source,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +150,14 @@ class Member:
                 return None
             images.append(own)
         return request.with_images(tuple(images))
+
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        """Read images ahead that this backend has encoded already."""
+        made = [_shared(image).made.get(self.name) for image in images]
+        own = tuple(image for image in made if image is not None)
+        return self.loaded.prepare(own, cancelled) if len(own) == len(made) else NOTHING_READ
 
     def generate(self, request: GenerationRequest) -> Generation:
         """

@@ -5,10 +5,11 @@
 One run of the engine's process, seen from the parent.
 
 Messages to the child: load(settings), encode(job, key, shape), generate(job, request, keys),
-fit(job, request, shapes, limit), tokens(job, request, shapes), cancel(job), release(keys) and
-close().
+prepare(job, keys), fit(job, request, shapes, limit), tokens(job, request, shapes), cancel(job),
+release(keys) and close().
 
-Messages from the child: progress(event), ready(model, context, picture size) or failed(error),
+Messages from the child: progress(event), ready(model, context, picture size, read ahead) or
+failed(error),
 then taken(job), chunk(job, chunk), result(job, value) or error(job, error), and alive(bytes).
 """
 
@@ -34,12 +35,17 @@ from typing import Any
 
 import numpy as np
 from vlm_npu_ros.engine.durations import in_words
-from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, VlmError
+from vlm_npu_ros.engine.errors import (
+    BackendCrashedError,
+    CancelledError,
+    InactiveError,
+    VlmError,
+)
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.progress import Loading, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest
+from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ReadAhead
 
 _TICK = 0.1  # seconds between checks of the time limits
 _HEARTBEAT_LIMIT = 10.0  # seconds; ten heartbeats
@@ -74,7 +80,10 @@ class StageLimits:
     def prefill(self, request: GenerationRequest) -> float:
         """Seconds until the first token; the texts may be read twice, to count their tokens."""
         said = [request.question, *(turn.question + turn.answer for turn in request.turns)]
-        tokens = sum(map(len, said)) + sum(image.tokens for image in request.images)
+        return self.reading(sum(map(len, said)) + request.image_tokens)
+
+    def reading(self, tokens: int) -> float:
+        """Seconds for reading so many tokens."""
         return self.factor * (10 + 0.1 * tokens)
 
     @property
@@ -98,7 +107,7 @@ class Job:
     key: int = 0  # of the embedding that it creates
     begun: bool = False  # the models are working on it
     unwanted: bool = False
-    cancelled: Cancellation | None = None  # of a generation
+    cancelled: Cancellation | None = None  # of what can be cancelled
     told: Stream[Any] = field(default_factory=Stream)
 
 
@@ -121,6 +130,7 @@ class EngineProcess:
         released: deque[int],
     ) -> None:
         self.model_name, self.context, self.picture_size = '', 0, 0
+        self.read_ahead = ReadAhead()  # as it was when the models were loaded
         self.held: set[int] = set()  # keys of the embeddings that the child has
         self.memory = 0  # resident bytes
         self.answered = False  # a generation has completed
@@ -168,7 +178,8 @@ class EngineProcess:
     def wait_until_ready(self) -> None:
         """Wait for the models; raise BackendError if they cannot be loaded."""
         try:
-            self.model_name, self.context, self.picture_size = self._loading.told.next()
+            facts = self._loading.told.next()
+            self.model_name, self.context, self.picture_size, self.read_ahead = facts
         except VlmError:
             self.close()
             raise
@@ -208,6 +219,18 @@ class EngineProcess:
         )
         self._send('generate', job.number, request.with_images(()), keys)
         cancelled.add_callback(functools.partial(self._cancel, job.number))
+
+    def prepare(self, keys: tuple[int, ...], tokens: int, cancelled: Cancellation) -> Job:
+        """
+        Read images of so many tokens ahead; the result is (GenerationFigures, ReadAhead).
+
+        cancelled: ends the job at once with CancelledError, whatever the child does.
+        """
+        job = self._job('reading ahead', self._limits.reading(tokens), cancelled=cancelled)
+        self._send('prepare', job.number, keys)
+        cancelled.add_callback(functools.partial(self._cancel, job.number))
+        cancelled.add_callback(functools.partial(job.told.cut, CancelledError('It is not needed')))
+        return job
 
     def fit(self, request: GenerationRequest, limit: int) -> Job:
         """Have a request fitted; the result is (indices of images left, turns dropped)."""

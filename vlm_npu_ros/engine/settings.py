@@ -21,6 +21,7 @@ class EngineSettings:
     context: tokens; 0 = that of the profile.
     sampling: for runtimes that cannot change it with each question.
     threads: CPU threads; 0 = one for each core.
+    read_ahead: what was read is kept from one question to the next, and `Engine.prepare` works.
     options: the backend's own settings, an instance of its `Backend.settings`; None = defaults.
     """
 
@@ -31,4 +32,5 @@ class EngineSettings:
     context: int = 0
     sampling: Sampling = Sampling()
     threads: int = 0
+    read_ahead: bool = False
     options: Any = None

@@ -188,16 +188,37 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True)
+class ReadAhead:
+    """
+    Whether a model reads pictures before the question comes, see `Engine.prepare`.
+
+    possible: it can, and its answers stay the same.
+    unasked: it does so unless it is told not to, because that costs nothing but its own time.
+    why: it does not do so unasked; '' = it does.
+    """
+
+    possible: bool = False
+    unasked: bool = False
+    why: str = 'this backend cannot read ahead'
+
+    @classmethod
+    def wanted(cls, is_wanted: bool) -> ReadAhead:
+        """Make that of a model which can always do it, and does if its settings want it."""
+        return cls(True, True, '') if is_wanted else cls(why='it was loaded without read_ahead')
+
+
+@dataclass(frozen=True)
 class GenerationFigures:
     """Cost of a generation as measured by the backend; times are seconds of wall time."""
 
     image_tokens: int  # among prompt_tokens
-    prompt_tokens: int  # read for this answer, without what was still held of a dialogue
+    prompt_tokens: int  # read for this answer, without what was held already
     new_tokens: int
     prefill_seconds: float
     decode_seconds: float
     thought_tokens: int = 0  # among new_tokens: what the model thought, about
     odd_events: int = 0  # of a server's answer that could not be read
+    read_ahead_tokens: int = 0  # of the prompt, but read before the question; none of a dialogue
 
     @property
     def tokens_per_second(self) -> float:
@@ -211,6 +232,9 @@ class GenerationFigures:
         return GenerationFigures(*(
             getattr(self, f.name) + getattr(other, f.name) for f in fields(self)
         ))
+
+
+NOTHING_READ = GenerationFigures(0, 0, 0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)

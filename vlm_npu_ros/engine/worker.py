@@ -28,7 +28,12 @@ from vlm_npu_ros.engine.errors import BackendCrashedError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
-from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.types import (
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    ReadAhead,
+)
 
 HEARTBEAT = 1.0  # seconds
 _OOM_SCORE = '500'  # so that the kernel kills this process before the node
@@ -104,6 +109,16 @@ class Worker:
 
         self._work['generate'].put(lambda: self._answer(job, generate))
 
+    def _prepare(self, job: int, keys: Keys) -> None:
+        images = [self._embeddings[key] for key in keys]
+        cancelled = self._cancelled[job] = Cancellation()
+
+        def prepare() -> tuple[GenerationFigures, ReadAhead]:
+            made = tuple(image.result() for image in images)
+            return self._ready.prepare(made, cancelled), self._ready.read_ahead
+
+        self._work['generate'].put(lambda: self._answer(job, prepare))
+
     def _fit(self, job: int, request: GenerationRequest, shapes: Shapes, limit: int) -> None:
         sized = _with_shapes(request, shapes)
 
@@ -148,7 +163,8 @@ class Worker:
             self._send('failed', BackendCrashedError(f'{type(error).__name__}: {error}'))
         else:
             engine = self._engine
-            self._send('ready', engine.model_name, engine.context, engine.picture_size)
+            facts = engine.model_name, engine.context, engine.picture_size, engine.read_ahead
+            self._send('ready', *facts)
 
     def _encode_now(
         self, made: Future[ImageEmbedding], picture: np.ndarray

@@ -12,7 +12,14 @@ import numpy as np
 from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.errors import ContextError
 from vlm_npu_ros.engine.generation import Cancellation
-from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    NOTHING_READ,
+    ReadAhead,
+)
 
 
 class VisionEncoder(ABC):
@@ -61,6 +68,7 @@ class LanguageModel(ABC):
     tells_probabilities: `score` works for what comes first in an answer, and the model surely sees
         the picture: then a choice need not be read on.
     takes_up_dialogues: a dialogue that another one has displaced can go on.
+    read_ahead: whether `prepare` works; it may change when an answer shows that it does not.
     """
 
     name: str
@@ -69,6 +77,7 @@ class LanguageModel(ABC):
     instructions: Instructions = Instructions()
     tells_probabilities: bool = False
     takes_up_dialogues: bool = True
+    read_ahead: ReadAhead = ReadAhead()
 
     @abstractmethod
     def tokens(self, request: GenerationRequest) -> int:
@@ -94,6 +103,21 @@ class LanguageModel(ABC):
                 f'the answer up to {request.max_new_tokens}, but the context of {self.name} holds '
                 f'{self.context}: ask shorter or lower max_new_tokens'
             )
+
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        """
+        Read these images into the cache, with all that comes before the question in a prompt.
+
+        Called only where `read_ahead.possible`, and not while an answer is written. The next
+        `generate` about the same images then reads only what follows, tells the rest as
+        `GenerationFigures.read_ahead_tokens`, and answers just as it would have without. Raises
+        BackendCrashedError if the runtime fails.
+
+        cancelled: as for `generate`; what was read by then may be kept.
+        """
+        return NOTHING_READ
 
     @abstractmethod
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:

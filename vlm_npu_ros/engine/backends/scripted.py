@@ -20,7 +20,15 @@ from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.progress import Event, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, GenerationRequest
+from vlm_npu_ros.engine.types import (
+    Chunk,
+    FinishReason,
+    GenerationFigures,
+    GenerationRequest,
+    ImageEmbedding,
+    ReadAhead,
+    same_images,
+)
 
 _WORD = re.compile(r'\s*\S+\s*$|\s*\S+')
 
@@ -72,18 +80,44 @@ class ScriptedLanguageModel(LanguageModel):
     Answers with what it was given, one word a token.
 
     answers: question to answer, or answers to give one after the other, over and over.
+    reads_ahead: it keeps the images that were read last, as a cache does.
     """
 
     name = 'scripted'
     instructions = PLAIN
 
     def __init__(
-        self, answers: Mapping[str, str] | Sequence[str], timings: ScriptedTimings = AT_ONCE
+        self, answers: Mapping[str, str] | Sequence[str], timings: ScriptedTimings = AT_ONCE,
+        reads_ahead: bool = False,
     ) -> None:
         self.context = timings.context
         self._answers = answers
         self._in_turn = itertools.cycle(() if isinstance(answers, Mapping) else answers)
         self._timings = timings
+        self.read_ahead = ReadAhead.wanted(reads_ahead)
+        self._cache: tuple[tuple[ImageEmbedding, ...], int] = (), 0  # images, tokens read of them
+
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        started = time.perf_counter()
+        tokens = sum(image.tokens for image in images)
+        missing = tokens - self._held(images)
+        read = self._read(missing, cancelled)
+        self._cache = images, tokens - missing + read
+        return GenerationFigures(read, read, 0, time.perf_counter() - started, 0.0)
+
+    def _held(self, images: tuple[ImageEmbedding, ...]) -> int:
+        """Count the tokens of these images that need not be read again."""
+        held, tokens = self._cache
+        return tokens if self.read_ahead.possible and same_images(held, images) else 0
+
+    def _read(self, tokens: int, cancelled: Cancellation) -> int:
+        """Take the time of reading so many tokens; tell how many were read, if it is cancelled."""
+        rate, started = self._timings.prefill_rate, time.perf_counter()
+        if not cancelled.wait(_seconds(tokens, rate)):
+            return tokens
+        return min(int((time.perf_counter() - started) * rate), tokens)
 
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         prompt_tokens = self.tokens(request)
@@ -93,7 +127,9 @@ class ScriptedLanguageModel(LanguageModel):
                 f'context of {self._timings.context}: ask shorter or lower max_new_tokens'
             )
         started = time.perf_counter()
-        cancelled.wait(_seconds(prompt_tokens, self._timings.prefill_rate))
+        held = self._held(request.images)
+        read = held + self._read(prompt_tokens - held, cancelled)
+        self._cache = request.images, min(read, request.image_tokens)
         prefilled = time.perf_counter()
         count, reason = 0, FinishReason.EOS
         for word in _WORD.findall(self._answer(request.question)):
@@ -107,8 +143,10 @@ class ScriptedLanguageModel(LanguageModel):
                 break
             count += 1
             yield Chunk(word)
-        cost = prompt_tokens, count, prefilled - started, time.perf_counter() - prefilled
-        yield Chunk('', reason, GenerationFigures(request.image_tokens, *cost))
+        cost = prompt_tokens - held, count, prefilled - started, time.perf_counter() - prefilled
+        yield Chunk('', reason, GenerationFigures(
+            request.image_tokens - held, *cost, read_ahead_tokens=0 if request.turns else held,
+        ))
 
     def tokens(self, request: GenerationRequest) -> int:
         said = [request.question, *(f'{turn.question} {turn.answer}' for turn in request.turns)]
@@ -127,7 +165,8 @@ def _seconds(tokens: int, rate: float) -> float:
 def _load(settings: EngineSettings, progress: Progress) -> Models:
     options: ScriptedSettings = settings.options
     progress(Event(f'{len(options.answers)} scripted answers'))
-    return ScriptedEncoder(options), ScriptedLanguageModel(options.answers, options)
+    answers = ScriptedLanguageModel(options.answers, options, settings.read_ahead)
+    return ScriptedEncoder(options), answers
 
 
 BACKEND = Backend('scripted', 'given answers', _load, ScriptedSettings)

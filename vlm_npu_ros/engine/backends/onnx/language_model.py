@@ -23,6 +23,8 @@ from vlm_npu_ros.engine.types import (
     GenerationFigures,
     GenerationRequest,
     ImageEmbedding,
+    NOTHING_READ,
+    ReadAhead,
     same_images,
 )
 
@@ -43,9 +45,10 @@ class OnnxLanguageModel(LanguageModel):
 
     def __init__(
         self, name: str, path: Path, tokenizer_path: Path, context: int,
-        threads: int = 0, instructions: Instructions = PLAIN,
+        threads: int = 0, instructions: Instructions = PLAIN, reads_ahead: bool = False,
     ) -> None:
         self.name, self.instructions = name, instructions
+        self.read_ahead = ReadAhead.wanted(reads_ahead)
         self._session = open_session(path, threads)
         inputs = {i.name: i.shape for i in self._session.get_inputs()}
         outputs = {o.name: o.shape for o in self._session.get_outputs()}
@@ -77,10 +80,26 @@ class OnnxLanguageModel(LanguageModel):
         self._unstored = 0, 0, self._cache[:0]  # from, to, keys and values
         self._images: tuple[ImageEmbedding, ...] = ()  # that they are about
 
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        begun = self._tokens(GenerationRequest('', images))[:-1]  # up to the question
+        if len(begun) > self.context or (
+            same_images(self._images, images) and self._cached[:len(begun)] == begun
+        ):
+            return NOTHING_READ
+        prompt, image = self._unread(begun, images, True)
+        started = time.perf_counter()
+        self._run(prompt, image)
+        seconds = time.perf_counter() - started
+        return GenerationFigures(len(image), len(prompt), 0, seconds, 0.0)
+
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
-        prompt = self._tokens(request)
-        self.check_fits(request, f'{len(prompt)} tokens', len(prompt))
-        prompt, image = self._unread(prompt, request.images, bool(request.turns))
+        whole = self._tokens(request)
+        self.check_fits(request, f'{len(whole)} tokens', len(whole))
+        goes_on = bool(request.turns) or self.read_ahead.possible
+        prompt, image = self._unread(whole, request.images, goes_on)
+        ahead = 0 if request.turns else len(whole) - len(prompt)
         sampling = request.sampling
         # A generator takes 0.1 ms to make.
         rng = np.random.default_rng(sampling.seed) if sampling.temperature > 0 else None
@@ -106,7 +125,9 @@ class OnnxLanguageModel(LanguageModel):
                 break
             logits = self._run([token], image)
         seconds = prefilled - started, time.perf_counter() - prefilled
-        figures = GenerationFigures(len(image), len(prompt), count, *seconds)
+        figures = GenerationFigures(
+            len(image), len(prompt), count, *seconds, read_ahead_tokens=ahead,
+        )
         yield Chunk(text.finish(), reason, figures)
 
     def score(

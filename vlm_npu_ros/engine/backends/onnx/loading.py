@@ -35,7 +35,7 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     progress(Loading('language model', language_path))
     language_model = OnnxLanguageModel(
         profile.name, language_path, tokenizer_path, settings.context or profile.context,
-        settings.threads, profile.instructions,
+        settings.threads, profile.instructions, settings.read_ahead,
     )
     if encoder.dim != language_model.dim:
         raise ModelFileError(
