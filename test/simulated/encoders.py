@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Encoder files that were made by rknn-toolkit2, see test/data."""
 
 from __future__ import annotations

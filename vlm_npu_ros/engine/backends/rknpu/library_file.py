@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Files of shared libraries, looked at before they are loaded."""
 
 from __future__ import annotations
