@@ -30,6 +30,7 @@ CONSTANTS = {
     'UNSUPPORTED_RUNTIME': errors.UnsupportedRuntimeError,
     'NOT_SUPPORTED': errors.NotSupportedError,
     'EMPTY_ANSWER': errors.EmptyAnswerError,
+    'BAD_ANSWER': errors.AnswerFormError,
 }
 
 

@@ -17,6 +17,7 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from robot import PATIENCE, Robot, wait_until
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
 from vlm_npu_ros.msg import ErrorCode, Sentence
@@ -145,6 +146,22 @@ def test_bad_request_ends_in_a_typed_error(
     assert response.finish_reason == 'error'
     assert response.choice_index == response.CHOICE_NONE
     assert robot.ask(question='still there?').success
+
+
+def test_what_the_node_does_not_know_is_refused(active_node: MakeNode, robot: Robot) -> None:
+    active_node()
+    robot.publish()
+    for fields, words in (
+        ({'answer_type': 4}, 'answer_type 4'),
+        ({'answer_type': 5, 'json_schema': '{}'}, 'answer_type 5, json_schema'),
+        ({'images': [Image()]}, 'images'),
+        ({'compressed_images': [CompressedImage()]}, 'compressed_images'),
+        ({'roi': RegionOfInterest(width=5, height=5)}, 'roi'),
+        ({'system_prompt': 'You are a guard.'}, 'system_prompt'),
+    ):
+        response = robot.ask(question='what?', **fields)
+        assert response.error_code == ErrorCode.NOT_SUPPORTED, fields
+        assert words in response.error_msg
 
 
 @pytest.mark.parametrize('by_action', [False, True])

@@ -39,6 +39,7 @@ _EXIT_CODES = {
     errors.AnswerTimeoutError.code: _TIMEOUT,
     errors.CancelledError.code: _CANCELLED,
     errors.EmptyAnswerError.code: _BACKEND,
+    errors.AnswerFormError.code: _BACKEND,
     errors.BackendCrashedError.code: _BACKEND,
     errors.BackendUnavailableError.code: _BACKEND,
     errors.ModelFileError.code: _BACKEND,

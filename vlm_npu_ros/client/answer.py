@@ -54,6 +54,7 @@ class Answer:
     choice_index: int = -2  # of that choice, 0 for a number; -1 = unclear, -2 = free text
     number: float = 0.0  # that was asked for; 0 also if it is unclear
     confidence: float = 0.0  # probability of the choice, 0..1; 0 = unknown
+    located: tuple[dict[str, Any], ...] = ()  # the fields of vlm_npu_ros/msg/Located, each
     decided_by: str = ''  # probability, words (the first ones) or asked_back; '' = not decided
 
     def raise_for_error(self) -> None:

@@ -16,6 +16,7 @@ VlmError (9500)
  +-- AnswerTimeoutError (9508)
  +-- CancelledError (9509)
  +-- EmptyAnswerError (9515)
+ +-- AnswerFormError (9516)
  +-- BackendError
       +-- BackendCrashedError (9510)
       +-- BackendUnavailableError (9511)
@@ -115,6 +116,12 @@ class EmptyAnswerError(VlmError):
     """The model ended without an answer: it refused, or only thought."""
 
     code = 9515
+
+
+class AnswerFormError(VlmError):
+    """The answer has not the form that was asked for, such as JSON of a schema."""
+
+    code = 9516
 
 
 class BackendError(VlmError):

@@ -13,7 +13,7 @@ from typing import Any
 from builtin_interfaces.msg import Duration, Time
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.durations import in_words
-from vlm_npu_ros.engine.errors import RequestError
+from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
 from vlm_npu_ros.engine.types import GenerationRequest, NumberRange, UNCLEAR, YES_NO
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
@@ -23,6 +23,7 @@ MAX_QUESTION = 20_000  # characters; more than fits any context of these models
 MAX_ID = 100  # characters of a conversation_id
 MAX_CHOICES = 64
 MAX_CHOICE = 100  # characters
+_UNKNOWN = ('images', 'compressed_images', 'roi', 'system_prompt', 'json_schema')
 _TYPED_TOKENS = 32  # of an answer with choices or a number; even a chatty model says it in them
 
 
@@ -63,6 +64,7 @@ def check_request(
     now: by the clock of the stamps, nanoseconds.
     """
     _refuse_contradictions(request)
+    _refuse_unknown(request)
     question, found = commands(request.question.strip())
     if not question:
         hint = '; ~/conversations forgets without a question' if found else ''
@@ -189,9 +191,10 @@ def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int
 
 
 def _refuse_contradictions(request: Any) -> None:
-    if request.answer_type > request.NUMBER:
+    if request.answer_type > request.JSON:
         raise RequestError(
-            f'answer_type {request.answer_type} is not one of TEXT, YES_NO, CHOICE, NUMBER'
+            f'answer_type {request.answer_type} is not one of TEXT, YES_NO, CHOICE, NUMBER, '
+            'LOCATE, JSON'
         )
     if request.choices and request.answer_type != request.CHOICE:
         raise RequestError('choices are given, but answer_type is not CHOICE')
@@ -199,6 +202,16 @@ def _refuse_contradictions(request: Any) -> None:
         raise RequestError('new_conversation is set, but conversation_id is empty')
     if len(request.conversation_id) > MAX_ID:
         raise RequestError(f'conversation_id has more than {MAX_ID} characters')
+
+
+def _refuse_unknown(request: Any) -> None:
+    """Refuse what the interfaces have, but this node cannot do."""
+    default = Ask.Request()
+    asked = [name for name in _UNKNOWN if getattr(request, name) != getattr(default, name)]
+    if request.answer_type in (request.LOCATE, request.JSON):
+        asked.insert(0, f'answer_type {request.answer_type}')
+    if asked:
+        raise NotSupportedError(f'This node does not know {", ".join(asked)} yet: leave it out')
 
 
 def _nanoseconds(field: str, value: Duration | Time) -> int:
