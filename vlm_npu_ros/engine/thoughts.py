@@ -193,7 +193,7 @@ def _last(chunk: Chunk, made: Chunk, text: _Text) -> Chunk:
     reason, figures = chunk.finish_reason, chunk.figures
     if text.stopped and reason is FinishReason.CANCELLED:
         reason = FinishReason.STOP
-    if figures:
+    if figures and text.thoughts:
         count = min(max(figures.thought_tokens, text.thoughts), figures.new_tokens)
         figures = replace(figures, thought_tokens=count)
     if text.is_blank and reason is not FinishReason.CANCELLED:

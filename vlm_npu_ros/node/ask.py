@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 import threading
 import time
@@ -110,14 +110,14 @@ class Ask:
             # Without a stage yet, the frame was there before the question.
             ready = time.monotonic() if self.stage else self.times.asked
             encode = min(frame.embedding.encode_seconds, ready - self.times.asked)
-            self.times = replace(self.times, frame_ready=ready, encode=encode)
+            self.times.frame_ready, self.times.encode = ready, encode
 
     def begin(self, view: View, dropped_turns: int) -> None:
         """Bind the question to its view; the language model starts to read."""
         self.frame = view.newest
         self.stamps = tuple(frame.header.stamp for frame in view.frames)
         self.dropped_turns, self.note = dropped_turns, view.note
-        self.times = replace(self.times, begun=time.monotonic())
+        self.times.begun = time.monotonic()
         self.enter(Stage.PREFILL)
 
     def add(self, chunk: Chunk) -> None:
@@ -129,7 +129,7 @@ class Ask:
             if chunk.retracts:
                 self.answer = ''
             if chunk.text and self.times.first_piece is None:
-                self.times = replace(self.times, first_piece=time.monotonic())
+                self.times.first_piece = time.monotonic()
                 self.stage = Stage.GENERATING
             self.answer += chunk.text
             if chunk.text:
@@ -151,7 +151,7 @@ class Ask:
 
     def _end(self, last: Chunk, reason: FinishReason, error: VlmError | None) -> None:
         self.finish_reason, self.error = reason, error
-        self.times = replace(self.times, ended=time.monotonic())
+        self.times.ended = time.monotonic()
         self._publish(last, reason)
         self._on_done(self)
 
@@ -161,7 +161,7 @@ class Ask:
         self._sequence += 1
 
 
-@dataclass(frozen=True)
+@dataclass
 class AskTimes:
     """Times of the stages, time.monotonic(); None = not reached. `encode` is a duration."""
 
