@@ -22,6 +22,12 @@ _TURNS = {
 }
 
 
+def padding(width: int, height: int) -> tuple[int, int, int]:
+    """Return the side of the square that `letterbox` makes of an image; padding left and above."""
+    side = max(width, height)
+    return side, (side - width) // 2, (side - height) // 2
+
+
 def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     """
     Fit an image into a square, keeping its proportions, with grey around it.
@@ -38,9 +44,9 @@ def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     """
     _check_pixels(rgb)
     height, width = rgb.shape[:2]
-    side, length = max(height, width), min(height, width)
+    side, *before_each = padding(width, height)
     axis = 0 if width > height else 1  # along which it is padded
-    before = (side - length) // 2
+    length, before = min(height, width), before_each[1 - axis]
     square = np.full((size, size, 3), PADDING, np.uint8)
     # Lines of the square that see the image. So many pixels of it are a whole number of lines.
     begin, stop = (max(-(-(edge * size - side) // (2 * side)), 0) for edge in (
@@ -69,15 +75,16 @@ def _lines(axis: int, start: int, stop: int) -> tuple[slice, ...]:
 
 def _blended(rgb: np.ndarray, size: int, axis: int, lines: np.ndarray) -> np.ndarray:
     """Compute rows or columns of a letterboxed image, each from the nearest two of the image."""
-    length, side = rgb.shape[axis], max(rgb.shape)
+    length = rgb.shape[axis]
+    side, *padding_each = padding(rgb.shape[1], rgb.shape[0])
     at = np.clip((lines + 0.5) * side / size - 0.5, 0, side - 1)
-    before, padding = np.floor(at).astype(int), (side - length) // 2
+    before, above = np.floor(at).astype(int), padding_each[1 - axis]
     after = np.minimum(before + 1, side - 1)
-    low, high = max(before[0] - padding, 0), min(after[-1] + 1 - padding, length)
+    low, high = max(before[0] - above, 0), min(after[-1] + 1 - above, length)
     shape = (high - low, size) if axis else (size, high - low)
     part = resize(rgb[_lines(axis, low, high)], shape, cv2.INTER_LINEAR)
     near = []
-    for index in (before - padding, after - padding):
+    for index in (before - above, after - above):
         pixels = part.take(np.clip(index - low, 0, high - low - 1), axis)
         pixels[(slice(None),) * axis + ((index < 0) | (index >= length),)] = PADDING
         near.append(pixels.astype(np.float32))
