@@ -17,6 +17,7 @@ import threading
 import time
 from typing import Any
 
+from ahead import reading
 from builtin_interfaces.msg import Time
 from clocks import Simulation, simulation
 from fuzz.fuzzing import FULL, Outcomes
@@ -210,15 +211,17 @@ class Walk:
 def asked(walk: Walk) -> Iterator[tuple[CameraFeed, AskQueue]]:
     """Run what stands between camera and answer."""
     timings = ScriptedTimings(encode_seconds=walk.encode_seconds)
-    engine = LocalEngine(ScriptedEncoder(timings), ScriptedLanguageModel(['a door']))
+    model = ScriptedLanguageModel(['a door'], reads_ahead=True)
+    engine = LocalEngine(ScriptedEncoder(timings), model)
     io, clock = IoNode(walk.simulation.node), walk.simulation.clock
     feed = CameraFeed(walk.simulation.node, io, CameraSettings('front', 'image', 'raw'), clock)
     feeds = {'front': feed}
+    ahead = reading(engine, lambda camera: feed.frame, lambda: queue.is_idle)
     encoder = FrameEncoder(
-        walk.simulation.node, feeds, engine, clock, lambda: 2.0, lambda: LIMITS
+        walk.simulation.node, feeds, engine, clock, lambda: 2.0, lambda: LIMITS, ahead
     )
     views = Watched(walk, feeds, encoder, Conversations(lambda: 1, lambda: 1.0))
-    queue = AskQueue(engine, views, lambda: 100, Sampling, lambda: 0)
+    queue = AskQueue(engine, views, ahead, lambda: 100, Sampling, lambda: 0)
     encoder.start(queue.frames_changed)
     try:
         yield feed, queue

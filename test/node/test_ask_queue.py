@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 import threading
 
+from ahead import reading
 from bars import timing, within
 import numpy as np
 import pytest
@@ -95,6 +96,7 @@ class Bench:
         self.queue = AskQueue(
             self.engine,
             views,
+            reading(self.engine),
             size=lambda: size,
             sampling=Sampling,
             dialogue_tokens=lambda: 0,

@@ -8,16 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 import os
+import queue
 import signal
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from doctor import Doctor
 import pytest
-from robot import Robot
+from robot import PATIENCE, Robot
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 MakeNode = Callable[..., VlmNode]
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+def value(status: DiagnosticStatus, key: str) -> str:
+    """Return the value of the key that begins so."""
+    return next(pair.value for pair in status.values if pair.key.startswith(key))
 
 
 @pytest.fixture
@@ -48,6 +54,42 @@ def test_those_of_several_robots_differ(active_node: MakeNode, doctor: Doctor) -
     for name in '/left/vlm', '/fleet/right/vlm':
         for part in 'engine', 'backend scripted', 'backend onnx', 'camera camera':
             assert doctor.status_for(f'{name}: {part}', lambda s: True).hardware_id
+
+
+def test_engine_tells_how_much_is_read_ahead(
+    active_node: MakeNode, robot: Robot, doctor: Doctor
+) -> None:
+    active_node(scripted__prefill_rate=640.0, read_ahead_rate=100.0)
+    robot.publish()
+    values = doctor.wait_for('engine', lambda s: 0.1 <= float(value(s, 'time spent')) < 5)
+    assert values['reading ahead'] == 'on'
+    assert values['questions whose frame was read ahead'] == '0 of 0'
+    stats = robot.ask(question='what is it?').stats
+    assert (stats.prompt_tokens, stats.read_ahead_tokens, stats.image_tokens) == (3, 64, 0)
+    doctor.wait_for('engine', lambda s: value(s, 'questions whose') == '1 of 1')
+
+
+def test_engine_tells_why_nothing_is_read_ahead(active_node: MakeNode, doctor: Doctor) -> None:
+    active_node(read_ahead='off')
+    values = doctor.wait_for('engine', lambda s: True)
+    assert values['reading ahead'] == 'off: it was loaded without read_ahead'
+
+
+def test_newer_frame_that_a_question_wants_ends_the_reading(
+    active_node: MakeNode, robot: Robot
+) -> None:
+    active_node(scripted__prefill_rate=0.01, encode_rate=0.1)
+    robot.publish()
+    stages: queue.SimpleQueue[str] = queue.SimpleQueue()
+    goal = robot.send_goal(
+        lambda message: stages.put(message.feedback.stage), question='and now?',
+        not_before_now=True,
+    )
+    assert stages.get(timeout=PATIENCE) == 'waiting_for_frame'
+    robot.publish()  # the encode thread reads, for two hours
+    while stages.get(timeout=PATIENCE) != 'prefill':
+        pass
+    robot.cancel(goal)
 
 
 def test_engine_tells_what_it_does(active_node: MakeNode, robot: Robot, doctor: Doctor) -> None:

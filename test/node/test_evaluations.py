@@ -14,6 +14,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from ahead import reading
 from bars import timing, within
 from clocks import SteadyClock
 import numpy as np
@@ -130,8 +131,9 @@ class Bench:
         self.rate = 1000.0
         self.model = Model()
         self.frames = Frames('front', 'rear')
+        engine = LocalEngine(ScriptedEncoder(), self.model)
         self.queue = AskQueue(
-            LocalEngine(ScriptedEncoder(), self.model), self.frames, lambda: 8, Sampling, lambda: 0
+            engine, self.frames, reading(engine), lambda: 8, Sampling, lambda: 0
         )
         self.evaluations = Evaluations(
             self.queue, self.frames.feeds, SteadyClock(), lambda: self.rate

@@ -27,6 +27,7 @@ from running import ChildDiedError, NodeError, prepare, save, text
 
 BENCHMARKS = {
     'first_token': 'Time to the first token',
+    'read_ahead': 'The same about a frame that was read ahead',
     'streaming': 'Streaming',
     'round_trip': 'A question to an engine that answers at once',
     'camera_load': 'What a camera costs',

@@ -195,11 +195,13 @@ class ReadAhead:
     possible: it can, and its answers stay the same.
     unasked: it does so unless it is told not to, because that costs nothing but its own time.
     why: it does not do so unasked; '' = it does.
+    dialogues_return: a dialogue that it displaces can be taken up again.
     """
 
     possible: bool = False
     unasked: bool = False
     why: str = 'this backend cannot read ahead'
+    dialogues_return: bool = True
 
     @classmethod
     def wanted(cls, is_wanted: bool) -> ReadAhead:

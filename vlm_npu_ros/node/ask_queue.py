@@ -25,6 +25,7 @@ from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask, Stage
 from vlm_npu_ros.node.frames import View
+from vlm_npu_ros.node.read_ahead import ReadAhead
 from vlm_npu_ros.node.views import Views
 
 
@@ -40,6 +41,7 @@ class AskQueue:
     at most.
 
     views: finds the frames of a question.
+    ahead: reads frames while no question is open.
     size: gives the number of questions that may wait.
     sampling: gives how tokens are drawn.
     dialogue_tokens: gives the most tokens of a dialogue; 0 = what the context holds.
@@ -51,13 +53,14 @@ class AskQueue:
         self,
         engine: Engine,
         views: Views,
+        ahead: ReadAhead,
         size: Callable[[], int],
         sampling: Callable[[], Sampling],
         dialogue_tokens: Callable[[], int],
         busy: Callable[[], str] = lambda: 'queue',
     ) -> None:
         self._engine = engine
-        self._views = views
+        self._views, self._ahead = views, ahead
         self._size = size
         self._sampling = sampling
         self._dialogue_tokens = dialogue_tokens
@@ -83,6 +86,11 @@ class AskQueue:
     def depth(self) -> int:
         """Count the waiting questions, without those in the background."""
         return sum(ask not in self._background for ask in tuple(self._waiting))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no question is open, also none in the background."""
+        return self._running is None and not self._waiting
 
     def submit(self, ask: Ask, background: bool = False) -> None:
         """
@@ -249,14 +257,17 @@ class AskQueue:
                 self._running = None
                 taken = self._take()
                 while taken is None and not self._closed:
+                    self._ahead.rest()
                     self._changed.wait()
                     taken = self._take()
                 if taken is None or self._closed:
                     return
                 self._running, self._cancelled = taken[0], Cancellation()
+                self._ahead.begin(taken[1].frames)
             self._answer(*taken)
 
     def _answer(self, ask: Ask, view: View) -> None:
+        figures = None
         try:
             forgotten = self._views.forget_before(ask)
             request, view, dropped = self._fit(ask, view)
@@ -264,7 +275,8 @@ class AskQueue:
             with closing(self._engine.write(request, self._cancelled)) as chunks:
                 for chunk in chunks:
                     if chunk.figures:
-                        self.tokens_per_second = chunk.figures.tokens_per_second
+                        figures = chunk.figures
+                        self.tokens_per_second = figures.tokens_per_second
                     if chunk.finish_reason and chunk.finish_reason.is_whole and not ask.done:
                         said = '' if chunk.retracts else ask.answer
                         self._views.remember(ask, view, said + chunk.text)
@@ -275,3 +287,5 @@ class AskQueue:
             ask.fail(error)
         except Exception as error:
             ask.fail(VlmError(f'{type(error).__name__}: {error}'))
+        finally:
+            self._ahead.end(figures, bool(ask.options.conversation_id), bool(view.turns))

@@ -301,6 +301,7 @@ def statistics(ask: Ask, backend: str, engine: Engine, memory: int) -> Generatio
     if figures:
         stats.image_tokens = figures.image_tokens
         stats.prompt_tokens = figures.prompt_tokens
+        stats.read_ahead_tokens = figures.read_ahead_tokens
         stats.new_tokens = figures.new_tokens
         stats.thought_tokens = figures.thought_tokens
         stats.prefill_seconds = figures.prefill_seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+import functools
 import math
 import threading
 import time
@@ -35,6 +36,7 @@ from vlm_npu_ros.node.frames import (
 )
 from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.read_ahead import ReadAhead
 
 _LOG_PERIOD = 5.0  # seconds between log lines about faults of a camera
 
@@ -143,7 +145,9 @@ def nanoseconds(stamp: Time) -> int:
 
 class FrameEncoder:
     """
-    A thread that turns the newest frames of all cameras into embeddings.
+    A thread that turns the newest frames of all cameras into embeddings, and reads them ahead.
+
+    One thread for both, because what has been encoded is to be read before the next is encoded.
 
     rate: gives the most encodings a second and camera; 0 = only frames that questions wait for.
     limits: gives the limits of each camera's history.
@@ -157,12 +161,14 @@ class FrameEncoder:
         clock: StampClock,
         rate: Callable[[], float],
         limits: Callable[[], HistoryLimits],
+        ahead: ReadAhead,
     ) -> None:
         self._node, self._clock = node, clock
         self._feeds = feeds
         self._engine = engine
         self._rate = rate
         self._limits = limits
+        self._ahead = ahead
         self._changed: Callable[[], None] = lambda: None
         self._wake = threading.Condition()
         self._stopping = False
@@ -175,6 +181,7 @@ class FrameEncoder:
         changed: called when an encoding begins and when it has ended or failed.
         """
         self._changed = changed
+        self._ahead.start(self._notify)
         self._thread.start()
         for feed in self._feeds.values():
             feed.start(self._notify)
@@ -184,6 +191,7 @@ class FrameEncoder:
         with self._wake:
             self._stopping = True
             self._wake.notify()
+        self._ahead.close()
         self._engine.pause()
         if self._thread.ident:
             self._thread.join()
@@ -192,6 +200,7 @@ class FrameEncoder:
 
     def restore(self) -> None:
         """Encode the newest frames again, because the engine has lost their embeddings."""
+        self._ahead.forget()
         for feed in self._feeds.values():
             feed.lost = True
         self._notify()
@@ -219,35 +228,41 @@ class FrameEncoder:
         return None
 
     def _notify(self) -> None:
+        if any(feed.is_urgent for feed in self._feeds.values()):
+            self._ahead.stop_reading()
         with self._wake:
             self._wake.notify()
 
     def _run(self) -> None:
         while True:
             with self._wake:
-                feed, until = self._next()
-                while feed is None and not self._stopping:
-                    self._clock.wait(self._wake, until)
-                    feed, until = self._next()
-            if self._stopping or feed is None:
+                work, until, seconds = self._next()
+                while work is None and not self._stopping:
+                    self._clock.wait(self._wake, until, seconds)
+                    work, until, seconds = self._next()
+            if self._stopping or work is None:
                 return
-            if feed.lost and not feed.is_urgent:
-                self._restore_one(feed)
-            else:
-                self._encode_one(feed)
+            work()
 
-    def _next(self) -> tuple[CameraFeed | None, float]:
-        """Return the feed to encode now, or the clock's time when there is one."""
+    def _next(self) -> tuple[Callable[[], None] | None, float, float]:
+        """Return what to do now, or when there is something: the clock's time and seconds."""
         feeds = self._feeds.values()
-        for feed in (*(f for f in feeds if f.is_urgent), *(f for f in feeds if f.lost)):
-            return feed, 0
+        for feed in feeds:
+            if feed.is_urgent:
+                return functools.partial(self._encode_one, feed), 0, 0
+        for feed in feeds:
+            if feed.lost:
+                return functools.partial(self._restore_one, feed), 0, 0
+        frame, seconds = self._ahead.due()
+        if frame:
+            return functools.partial(self._ahead.read, frame), 0, 0
         rate, now = self._rate(), self._clock.now()
         pending = [feed for feed in feeds if feed.pending] if rate > 0 else []
         if not pending:
-            return None, math.inf
+            return None, math.inf, seconds
         first = min(pending, key=lambda f: f.due(now, rate))
         due = first.due(now, rate)
-        return (first if due <= now else None), due
+        return (functools.partial(self._encode_one, first) if due <= now else None), due, seconds
 
     def _restore_one(self, feed: CameraFeed) -> None:
         feed.lost = False

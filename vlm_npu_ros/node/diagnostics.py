@@ -22,6 +22,7 @@ from vlm_npu_ros.node.cameras import CameraCounts, CameraFeed
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.complaints import obstacle
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
+from vlm_npu_ros.node.read_ahead import ReadAhead
 
 _PERIOD = 1.0  # seconds
 _DEPTH = 10
@@ -49,12 +50,13 @@ class Diagnostics:
         clock: StampClock,
         engine: Engine,
         queue: AskQueue,
+        ahead: ReadAhead,
         feeds: Iterable[CameraFeed],
         max_age: Callable[[], float],
         dialogues: Callable[[], int],
     ) -> None:
         self._node, self._backends, self._clock = node, backends, clock
-        self._engine, self._queue = engine, queue
+        self._engine, self._queue, self._ahead = engine, queue, ahead
         self._max_age, self._dialogues = max_age, dialogues
         self._process = psutil.Process()
         self._last = {feed: CameraCounts() for feed in feeds}
@@ -82,7 +84,7 @@ class Diagnostics:
         self._publisher.publish(message)
 
     def _engine_status(self) -> DiagnosticStatus:
-        engine, queue = self._engine, self._queue
+        engine, queue, ahead = self._engine, self._queue, self._ahead.counts
         level, text = DiagnosticStatus.OK, 'Answering questions'
         backend = self._backends[0]
         failure = next((feed.failure for feed in self._last if feed.failure), None)
@@ -104,6 +106,10 @@ class Diagnostics:
             'tokens per second': f'{speed:.1f}' if speed else 'none',
             'dialogues': self._dialogues(),
             'restarts': engine.restarts,
+            'reading ahead': f'off: {self._ahead.obstacle}' if self._ahead.obstacle else 'on',
+            'questions whose frame was read ahead': f'{ahead.found} of {ahead.questions}',
+            'time spent reading ahead, s': f'{ahead.spent:.1f}',
+            'of it in vain, s': f'{ahead.wasted:.1f}',
             'memory of the node, MiB': self._process.memory_info().rss >> 20,
         }
         if engine.memory:

@@ -32,6 +32,7 @@ from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
 from vlm_npu_ros.node.conversions import AUTO_RANGE, FULL_RANGE, Range
 from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
+from vlm_npu_ros.node.read_ahead import ReadAheadSettings
 
 TRANSPORTS = ('raw', 'compressed')
 RELIABILITIES = ('auto', 'best_effort', 'reliable')
@@ -40,6 +41,7 @@ HISTORIES = ('keep_last', 'keep_all')
 ROTATIONS = (0, 90, 180, 270)
 BUSY = ('queue', 'reject', 'interrupt')
 STAMPS = ('header', 'arrival')
+READ_AHEAD = ('auto', 'off', 'on')
 ISOLATIONS = ('auto', 'process', 'none')
 S = TypeVar('S')
 
@@ -125,6 +127,19 @@ _SPECS = {
         1.0,
         'Most encodings per second and camera; 0 = only when a question needs one.',
         0.0, 100.0, least=1e-6, live=True,
+    ),
+    'read_ahead': _Spec(
+        'auto',
+        'Read the newest frame into the model before a question comes: on, off, or auto: where '
+        'the backend has proved that it can, and where it costs no money.',
+        choices=READ_AHEAD,
+    ),
+    'read_ahead_rate': _Spec(
+        2.0, 'Most frames to read ahead per second.', 0.001, 100.0, live=True
+    ),
+    'read_ahead_keep': _Spec(
+        30.0, 'Seconds after an answer of a dialogue in which no frame takes its place.',
+        0.0, 86400.0, live=True,
     ),
     'history_rate': _Spec(
         1.0, 'Most frames per second and camera in the cache.', 0.01, 100.0, live=True
@@ -374,6 +389,7 @@ class NodeParameters:
                 **(files if backend is local else {}),
                 sampling=self.sampling,
                 threads=self['cpu_threads'],
+                read_ahead=self['read_ahead'] != 'off',
                 options=self._read(backend.name, backend.settings),
             )
             for backend in chain
@@ -383,6 +399,16 @@ class NodeParameters:
     def sampling(self) -> Sampling:
         """How tokens are drawn."""
         return Sampling(self['temperature'], self['top_k'], self['top_p'])
+
+    @property
+    def reading_ahead(self) -> ReadAheadSettings:
+        """How much is read ahead."""
+        return ReadAheadSettings(
+            is_asked=self['read_ahead'] == 'on',
+            rate=self['read_ahead_rate'],
+            keep=self['read_ahead_keep'],
+            idle=self['conversation_idle'],
+        )
 
     def history_limits(self, cameras: int) -> HistoryLimits:
         """Return the limits of the cache of each camera."""

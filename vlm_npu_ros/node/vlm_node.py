@@ -48,10 +48,11 @@ from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.evaluations import Evaluations
-from vlm_npu_ros.node.frames import CachedFrame
+from vlm_npu_ros.node.frames import CachedFrame, Freshness, NANOSECONDS
 from vlm_npu_ros.node.io_node import IoNode, SpinThread
 from vlm_npu_ros.node.lifecycle import ManagedNode, transition
 from vlm_npu_ros.node.parameters import NodeParameters
+from vlm_npu_ros.node.read_ahead import ReadAhead
 from vlm_npu_ros.node.standing import StandingQuestions
 from vlm_npu_ros.node.views import Views
 from vlm_npu_ros.node.watch_server import WatchServer
@@ -213,6 +214,14 @@ class VlmNode(ManagedNode):
         assert self._engine and self._server and self._watches and self._standing
         active = self._active
         self._engine.resume()
+        ahead = ReadAhead(
+            self._engine,
+            next(iter(self._feeds)),
+            self._askable,
+            settings=lambda: self.parameters.reading_ahead,
+            is_idle=lambda: self._queue is not None and self._queue.is_idle,
+            log=self.get_logger().warning,
+        )
         self._encoder = FrameEncoder(
             self,
             self._feeds,
@@ -220,11 +229,13 @@ class VlmNode(ManagedNode):
             self._stamp_clock,
             rate=lambda: self.parameters['encode_rate'],
             limits=lambda: self.parameters.history_limits(len(self._feeds)),
+            ahead=ahead,
         )
         active.callback(self._encoder.stop)
         self._queue = AskQueue(
             self._engine,
             Views(self._stamp_clock, self._feeds, self._encoder, self._conversations),
+            ahead,
             size=lambda: self.parameters['queue_size'],
             sampling=lambda: self.parameters.sampling,
             dialogue_tokens=lambda: self.parameters['conversation_tokens'],
@@ -250,6 +261,7 @@ class VlmNode(ManagedNode):
             self._stamp_clock,
             self._engine,
             self._queue,
+            ahead,
             self._feeds.values(),
             max_age=lambda: self.parameters['max_age'],
             dialogues=lambda: len(self._conversations.newest_first()),
@@ -296,6 +308,12 @@ class VlmNode(ManagedNode):
 
     def _forget_dialogues(self) -> None:
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
+
+    def _askable(self, camera: str) -> CachedFrame | None:
+        """Give the camera's newest frame, unless it is older than the parameter max_age."""
+        now, frame = self._stamp_clock.now(), self._feeds[camera].frame
+        freshness = Freshness(round(self.parameters['max_age'] * NANOSECONDS))
+        return frame if freshness.admits(frame, now) else None
 
     def _check(self, request: Any) -> AskOptions:
         now = self._stamp_clock.now()
