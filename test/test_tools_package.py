@@ -12,6 +12,7 @@ import xml.etree.ElementTree
 
 from ament_index_python import get_package_prefix
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 CMAKE = (ROOT / 'CMakeLists.txt').read_text(encoding='utf-8')
@@ -23,6 +24,8 @@ def test_setup_cfg_agrees_with_package_xml() -> None:
     setup.read(ROOT / 'setup.cfg', encoding='utf-8')
     for tag in ('name', 'version', 'description', 'license'):
         assert setup['metadata'][tag] == package.findtext(tag)
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
+    assert citation['version'] == package.findtext('version')
 
 
 def test_cmake_lists_every_interface() -> None:
