@@ -86,8 +86,17 @@ def add_ask_parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('arguments', nargs='*', metavar='ARGUMENT', help='see below')
     add('-q', '--question', action='append', help='ask this and end; may be given several times')
+    add_model_arguments(parser)
+    add('--info', action='store_true', help='print what is loaded')
+    add('--json', action='store_true', help='print each answer as a line of JSON, with figures')
+    return parser
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which models answer, and in what way."""
+    add = parser.add_argument
+    add('arguments', nargs='*', metavar='ARGUMENT', help='see below')
     add('--server', default='', metavar='URL', help='ask a server of chat completions, with /v1')
     add(
         '--model', default='',
@@ -111,11 +120,8 @@ def add_ask_parser(
         '(default: auto = as the backend needs)',
     )
     add_backend_options(parser, all_backends())
-    add('--info', action='store_true', help='print what is loaded')
     add('--quiet', action='store_true', help='print answers and errors only')
-    add('--json', action='store_true', help='print each answer as a line of JSON, with figures')
     parser.set_defaults(wrong_use=parser.error)
-    return parser
 
 
 def add_backend_options(parser: argparse.ArgumentParser, backends: Iterable[Backend]) -> None:
