@@ -8,19 +8,19 @@ from __future__ import annotations
 from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
-from vlm_npu_ros.launching.actions import declared, given, node, typed, vlm_node
-from vlm_npu_ros.launching.arguments import CAMERA, NODE
+from vlm_npu_ros.launching.actions import declared, gateway, given, node, typed, vlm_node
+from vlm_npu_ros.launching.arguments import CAMERA, NODE, WEB
 
 # What the camera publishes, by transport.
 TOPICS = {'raw': 'camera/image_raw', 'compressed': 'camera/image_raw/compressed'}
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*declared((*NODE, *CAMERA)), OpaqueFunction(function=_start)])
+    return LaunchDescription([*declared((*NODE, *CAMERA, *WEB)), OpaqueFunction(function=_start)])
 
 
 def _start(context: LaunchContext) -> list[Node]:
-    values = given(context, (*NODE, *CAMERA))
+    values = given(context, (*NODE, *CAMERA, *WEB))
     transport = values.get('transport', 'raw')
     topic = TOPICS[transport]
     parameters = {argument.name: values[argument.name] for argument in CAMERA}
@@ -35,4 +35,5 @@ def _start(context: LaunchContext) -> list[Node]:
         node(
             values, 'scene_camera', 'scene_camera', [typed(parameters)], remappings=remappings
         ),
+        *gateway(values),
     ]

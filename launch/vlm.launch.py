@@ -13,13 +13,14 @@ from __future__ import annotations
 from launch import LaunchContext, LaunchDescription
 from launch.actions import OpaqueFunction
 from launch_ros.actions import Node
-from vlm_npu_ros.launching.actions import declared, given, vlm_node
-from vlm_npu_ros.launching.arguments import NODE
+from vlm_npu_ros.launching.actions import declared, gateway, given, vlm_node
+from vlm_npu_ros.launching.arguments import NODE, WEB
 
 
 def generate_launch_description() -> LaunchDescription:
-    return LaunchDescription([*declared(NODE), OpaqueFunction(function=_start)])
+    return LaunchDescription([*declared((*NODE, *WEB)), OpaqueFunction(function=_start)])
 
 
 def _start(context: LaunchContext) -> list[Node]:
-    return [vlm_node(context, given(context, NODE))]
+    values = given(context, (*NODE, *WEB))
+    return [vlm_node(context, values), *gateway(values)]

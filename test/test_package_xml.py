@@ -12,8 +12,10 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
-    'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'psutil': 'python3-psutil',
-    'rich': 'python3-rich', 'yaml': 'python3-yaml',
+    'cv2': 'python3-opencv', 'fastapi': 'python3-fastapi', 'numpy': 'python3-numpy',
+    'prometheus_client': 'python3-prometheus-client', 'psutil': 'python3-psutil',
+    'pydantic': 'python3-pydantic', 'rich': 'python3-rich', 'starlette': 'python3-fastapi',
+    'uvicorn': 'python3-uvicorn', 'yaml': 'python3-yaml',
 }
 # Imported where they are used, with an error that says how to install them; for type checks only.
 OPTIONAL = {

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 import rclpy
 from rclpy.parameter import Parameter
-from vlm_npu_ros.launching.arguments import CAMERA, FLEET, NODE
+from vlm_npu_ros.launching.arguments import CAMERA, FLEET, NODE, WEB
 from vlm_npu_ros.node.vlm_node import VlmNode
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / 'launch'
-ARGUMENTS = {'vlm': NODE, 'demo': (*NODE, *CAMERA), 'nav2': NODE, 'fleet': FLEET}
+ARGUMENTS = {
+    'vlm': (*NODE, *WEB), 'demo': (*NODE, *CAMERA, *WEB), 'nav2': NODE, 'fleet': FLEET,
+}
 
 
 def flat(values: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:

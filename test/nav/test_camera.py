@@ -90,7 +90,7 @@ def test_a_frame_that_can_not_be_read_is_told(
 def test_old_pictures_make_room(
     robot: Robot, camera: MissionCamera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr('vlm_npu_ros.nav.camera._MOST', 2)
+    monkeypatch.setattr(camera, '_most', 2)
     with camera.looking():
         frames = []
         for _ in range(3):

@@ -79,17 +79,17 @@ def to_seconds(value: Duration | Time) -> float:
 
 def _read(message: Any, **names: str) -> dict[str, Any]:
     """Turn a message into a dict; `names` renames fields, a header becomes stamp and frame_id."""
-    fields = {names.get(name, name): value for name, value in _plain(message).items()}
+    fields = {names.get(name, name): value for name, value in plain(message).items()}
     header = fields.pop('header')
     return {**fields, 'stamp': header['stamp'] or None, 'frame_id': header['frame_id']}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn times into seconds, lists into tuples, and other messages into dicts."""
     if isinstance(value, (Duration, Time)):
         return to_seconds(value)
     if isinstance(value, list):
-        return tuple(map(_plain, value))
+        return tuple(map(plain, value))
     if not hasattr(value, 'get_fields_and_field_types'):
         return value
-    return {name: _plain(getattr(value, name)) for name in value.get_fields_and_field_types()}
+    return {name: plain(getattr(value, name)) for name in value.get_fields_and_field_types()}

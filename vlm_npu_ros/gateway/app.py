@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.gateway import openai_api
-from vlm_npu_ros.gateway.access import Access, Limits, LIMITS
+from vlm_npu_ros.gateway.access import Access, LIMITS, Limits
 from vlm_npu_ros.gateway.desk import Desk
 from vlm_npu_ros.gateway.failures import ApiError, of_error
 from vlm_npu_ros.gateway.metrics import CONTENT_TYPE

@@ -28,7 +28,7 @@ _STATUS: dict[int, tuple[int, str]] = {
     errors.ModelFileError.code: (503, 'model_files'),
     errors.UnsupportedRuntimeError.code: (503, 'unsupported_runtime'),
     errors.NotSupportedError.code: (400, 'not_supported'),
-    9516: (502, 'bad_answer'),  # not of the form that was asked for
+    errors.AnswerFormError.code: (502, 'bad_answer'),
 }
 _TYPES = {400: 'invalid_request_error', 404: 'invalid_request_error', 429: 'rate_limit_error'}
 _RETRY_SECONDS = {429: '1', 503: '2'}

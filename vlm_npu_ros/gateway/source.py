@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -17,6 +18,7 @@ from vlm_npu_ros.engine.types import Sampling, Turn
 
 Item = Union[str, Answer]  # pieces of text, then the answer
 Items = AsyncGenerator[Item, None]
+Looks = AsyncGenerator[dict[str, Any], None]
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,22 @@ class Source(ABC):
     async def close(self) -> None:
         """Cancel what is open and end."""
 
+    async def news(self, patience: float) -> None:
+        """Wait until `state` may have changed, or for `patience` seconds."""
+        await asyncio.sleep(patience)
+
     async def picture(
-        self, camera: str, *, after: float = 0.0, stamp: float = 0.0, patience: float = 2.0
+        self, camera: str, after: float = 0.0, frame: tuple[float, str] | None = None,
+        patience: float = 2.0,
     ) -> Picture | None:
         """
-        Wait for a frame: exactly that of `stamp`, or else one newer than `after`.
+        Wait for a frame: that of exactly this stamp and frame id, or else one other than `after`.
 
         patience: seconds; None = there is no such frame, or none came.
         """
         raise _no_cameras()
 
-    def watch(self, question: Question, wish: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    def watch(self, question: Question, wish: Mapping[str, Any]) -> Looks:
         """
         Ask again and again; yield looks, and at last the result, which has a field `success`.
 

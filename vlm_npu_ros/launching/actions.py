@@ -78,6 +78,19 @@ def vlm_node(
     )
 
 
+def gateway(values: Mapping[str, Any]) -> list[Node]:
+    """Make the action that serves the node over HTTP, if it is wanted."""
+    name = full_name(values.get('name', 'vlm'), values.get('namespace', ''))
+    arguments = [
+        '--node', name, '--host', values['web_host'], '--port', str(values['web_port'])]
+    if 'web_token_file' in values:
+        arguments += ['--token-file', str(values['web_token_file'])]
+    return [Node(
+        package=_PACKAGE, executable='gateway', arguments=arguments, output='screen',
+        respawn=values.get('respawn', False), respawn_delay=_RESPAWN_DELAY,
+    )] if values['web'] else []
+
+
 def node(
     values: Mapping[str, Any],
     executable: str,

@@ -152,6 +152,13 @@ NODE = (
     LOG_LEVEL,
     RESPAWN,
 )
+# Of the gateway, which answers over HTTP.
+WEB = (
+    Argument('web', 'Serve a page and chat completions over HTTP', 'false', bool),
+    Argument('web_host', 'Address that they are served on', '127.0.0.1'),
+    Argument('web_port', 'Port that they are served on', '8080', int, low=0, high=65535),
+    Argument('web_token_file', 'File with the token that clients must have', kind=Path),
+)
 # Of the simulated camera: its parameters.
 CAMERA = (
     Argument('width', 'Width of the images in pixels', '640', int, low=16, high=8192),

@@ -23,7 +23,6 @@ from vlm_npu_ros.node.conversions import to_rgb
 
 _TYPES = {'raw': Image, 'compressed': CompressedImage}
 _DEPTH = 10  # messages that may wait while one is made small
-_MOST = 1000  # pictures that are kept, of about 40 KiB each
 _QUALITY = 85  # of the JPEG
 
 
@@ -36,7 +35,8 @@ class MissionCamera(BackgroundNode):
             jpeg = camera.picture_of(answer.stamp, answer.frame_id)
 
     topic: of the images; '' = no pictures. transport: raw or compressed.
-    reliability: best_effort or reliable. width: of the pictures, in pixels.
+    reliability: best_effort or reliable. width: of the pictures, in pixels. most: how many of them
+    are kept, of about 40 KiB each.
     """
 
     def __init__(
@@ -46,8 +46,9 @@ class MissionCamera(BackgroundNode):
         reliability: str = 'best_effort',
         width: int = 640,
         context: Context | None = None,
+        most: int = 1000,
     ) -> None:
-        self._width = width
+        self._width, self._most = width, most
         self._type = _TYPES[transport]
         self._comes = self._looks = False
         self._pictures: dict[tuple[float, str], bytes] = {}
@@ -94,6 +95,20 @@ class MissionCamera(BackgroundNode):
             self._changed.wait_for(decided, patience)
             return self._pictures.get(key)
 
+    def next_picture(self, after: float, patience: float) -> tuple[float, str, bytes] | None:
+        """
+        Return stamp, frame id and JPEG of the newest frame, if its stamp is not `after`.
+
+        Waits up to patience seconds for one; None = none came.
+        """
+        def newest() -> tuple[float, str] | None:
+            return next(reversed(self._pictures), None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: (newest() or (after, ''))[0] != after, patience)
+            found = newest()
+            return (*found, self._pictures[found]) if found and found[0] != after else None
+
     def _on_message(self, data: bytes) -> None:
         if not self._comes:
             with self._changed:
@@ -109,7 +124,7 @@ class MissionCamera(BackgroundNode):
             return
         with self._changed:
             self._pictures[to_seconds(message.header.stamp), message.header.frame_id] = picture
-            if len(self._pictures) > _MOST:
+            if len(self._pictures) > self._most:
                 del self._pictures[next(iter(self._pictures))]
             self._changed.notify_all()
 

@@ -1,0 +1,98 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
+"""The gateway of a node: its cameras as models, its state, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+import urllib.request
+
+from asked_node import asked_node
+import openai
+import pytest
+from robot import Robot, wait_until
+from served import served
+from vlm_npu_ros.gateway.node_source import NodeSource
+from vlm_npu_ros.node.vlm_node import VlmNode
+
+ANSWERS = ['I see a red box.', 'It is large.', 'Yes, it is.']
+
+
+@pytest.fixture(scope='module')
+def stand() -> Iterator[tuple[VlmNode, Robot, NodeSource, str]]:
+    with asked_node(
+        scripted__answers=ANSWERS, scripted__image_tokens=16, encode_rate=50.0,
+        standing_questions=['red'], standing__red__question='is it red?',
+        standing__red__answer_type='yes_no',
+    ) as (node, robot):
+        source = NodeSource('vlm', node.context)
+        with served(source) as url:
+            wait_until(lambda: 'camera' in source.cameras)
+            yield node, robot, source, url
+
+
+def client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f'{url}/v1', api_key='-', max_retries=0)
+
+
+def test_a_camera_is_a_model(stand: Any) -> None:
+    _, robot, source, url = stand
+    frame = robot.publish()
+    with client(url) as ai:
+        assert [m.id for m in ai.models.list()] == ['scripted', 'camera/camera']
+        messages: Any = [{'role': 'user', 'content': 'what do you see?'}]
+        said = ai.chat.completions.create(model='camera/camera', messages=messages)
+        stamp = frame.header.stamp
+        assert said.vlm['stamp'] == pytest.approx(stamp.sec + stamp.nanosec / 1e9)
+        assert said.vlm['frame_id'] == 'camera_optical_frame'
+        assert said.choices[0].message.content in ANSWERS
+        stream = ai.chat.completions.create(model='camera/camera', messages=messages, stream=True)
+        assert ''.join(c.choices[0].delta.content or '' for c in stream) in ANSWERS
+
+
+def test_a_dialogue_goes_on_in_the_node(stand: Any) -> None:
+    node, robot, _, url = stand
+    robot.publish()
+    with client(url) as ai:
+        said: list[Any] = []
+        for question in ('what do you see?', 'is it large?'):
+            said.append({'role': 'user', 'content': question})
+            reply = ai.chat.completions.create(model='camera/camera', messages=said)
+            said.append({'role': 'assistant', 'content': reply.choices[0].message.content})
+        (dialogue,) = [d for d in node._conversations.newest_first() if len(d.turns) == 2]
+        assert [turn.question for turn in dialogue.turns] == ['what do you see?', 'is it large?']
+        # What it does not know, such as an answer that was edited, is told in the question.
+        said[1] = {'role': 'assistant', 'content': 'A cone.'}
+        said.append({'role': 'user', 'content': 'and now?'})
+        ai.chat.completions.create(model='camera/camera', messages=said)
+        (told,) = node._conversations.newest_first()[0].turns
+        assert told.question.endswith('Q: and now?') and 'A: A cone.' in told.question
+
+
+def test_what_the_node_refuses_is_told(stand: Any) -> None:
+    node, robot, _, url = stand
+    robot.publish()
+    ask: Any = [{'role': 'user', 'content': 'what?'}]
+    with client(url) as ai:
+        for model, messages, error, code in (
+            ('camera/front', ask, openai.NotFoundError, 'model_not_found'),
+            ('camera/camera', [{'role': 'user', 'content': ' '}], openai.BadRequestError,
+             'invalid_request'),
+        ):
+            with pytest.raises(error) as caught:
+                ai.chat.completions.create(model=model, messages=messages)
+            assert caught.value.code == code
+
+
+def test_metrics_tell_of_the_node(stand: Any) -> None:
+    _, _, source, url = stand
+    wait_until(lambda: len(source.state()['parts']) > 1)
+    with client(url) as ai:
+        ai.models.list()
+    page = urllib.request.urlopen(f'{url}/metrics').read().decode()
+    for line in ('vlm_questions_total{end="eos"}', 'vlm_first_token_seconds_bucket',
+                 'vlm_queue{part="engine"} 0.0', 'vlm_ready 1.0', 'vlm_open_questions 0.0',
+                 'vlm_encoded_per_second{part="camera camera"}'):
+        assert line in page, line
