@@ -181,7 +181,7 @@ def test_what_does_not_fit_fails_configure_with_the_reason(
 def test_slow_answer_ends_at_its_timeout_and_the_next_one_is_right(
     on_board: MakeNode, robot: Robot, fifty: list[Asked], tmp_path: Path,
 ) -> None:
-    on_board(max_age=600.0)
+    on_board(max_age=600.0, read_ahead='off')
     picture, question, answer = fifty[0]
     robot.publish(picture)
     assert robot.ask(question=question).answer == answer

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "faults.h"
+#include "reuse.h"
 #include "runtime.h"
 #include "tokenizer.h"
 
@@ -66,7 +67,8 @@ static RKLLMPerfStat figures(const Answer *answer)
   getrusage(RUSAGE_SELF, &usage);
   return (RKLLMPerfStat){
       .prefill_time_ms = answer->prefill_seconds * 1e3,
-      .prefill_tokens = answer->run->prompt.length,
+      .prefill_tokens =
+          fault("NO_PREFILL_TOKENS") ? 0 : answer->run->prompt.length - answer->run->reused,
       .generate_time_ms = answer->generate_seconds * 1e3,
       .generate_tokens = answer->count,
       .memory_usage_mb = usage.ru_maxrss / 1024.0f,
@@ -132,24 +134,14 @@ static Verdict emit_token(Answer *answer, int32_t token)
 
 /* --- the tokens --- */
 
-static const float *vector_of(const Run *run, size_t at)
-{
-  const Runtime *runtime = run->runtime;
-  const Header *h = &runtime->model.header;
-  int32_t row = run->prompt.rows[at];
-  if (row >= 0)
-    return runtime->image + (size_t)row * h->outputs * h->dim; /* the first of the outputs */
-  return runtime->model.embed + (size_t)run->prompt.tokens[at] * h->dim;
-}
-
 static void prefill(const Run *run)
 {
   Runtime *runtime = run->runtime;
   double started = now();
   crash_or_hang("PREFILL");
-  for (size_t i = 0; i < run->prompt.length && !is_aborted(runtime); i++)
-    read_vector(&runtime->decoder, vector_of(run, i));
-  pace(runtime, "PREFILL_RATE", started, run->prompt.length);
+  for (size_t i = run->reused; i < run->prompt.length && !is_aborted(runtime); i++)
+    read_token(run, i);
+  pace(runtime, "PREFILL_RATE", started, run->prompt.length - run->reused);
   pthread_mutex_lock(&runtime->lock);
   runtime->is_prefilling = false;
   pthread_mutex_unlock(&runtime->lock);
@@ -217,8 +209,7 @@ static Verdict write_answer(Answer *answer)
         abort();
       break;
     }
-    read_vector(
-        &runtime->decoder, runtime->model.embed + (size_t)token * runtime->model.header.dim);
+    read_written(runtime, token);
     pace(runtime, "DECODE_RATE", started, answer->count);
   }
   answer->generate_seconds = now() - started;

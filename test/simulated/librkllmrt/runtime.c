@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "faults.h"
+#include "reuse.h"
 #include "tokenizer.h"
 
 #define PLATFORM "RK3588"
@@ -133,6 +134,7 @@ static bool load(Runtime *runtime, const RKLLMParam *param)
   }
   runtime->is_loaded = true;
   open_decoder(&runtime->decoder, &runtime->model, param->max_context_len);
+  runtime->marks = calloc(param->max_context_len, sizeof *runtime->marks);
   return true;
 }
 
@@ -184,6 +186,7 @@ static void free_runtime(Runtime *runtime)
   free((char *)runtime->tags.end);
   free((char *)runtime->tags.content);
   free(runtime->image);
+  free(runtime->marks);
   pthread_mutex_destroy(&runtime->lock);
   pthread_cond_destroy(&runtime->aborted);
   free(runtime);
@@ -370,7 +373,7 @@ static void keep_images(Runtime *runtime, const Images *images)
 static const char *read_input(Runtime *runtime, Run *run, const RKLLMInput *input)
 {
   Template chat = runtime->chat;
-  if (runtime->decoder.length > 0)
+  if (run->keep_history && runtime->decoder.length > 0)
     chat.system = runtime->model.turn_end.bytes;
   if (input->input_type == RKLLM_INPUT_PROMPT)
     return make_prompt(&run->prompt, &runtime->model, chat, input->prompt_input, NULL);
@@ -379,6 +382,7 @@ static const char *read_input(Runtime *runtime, Run *run, const RKLLMInput *inpu
   const char *wrong = wrong_with_images(multimodal, &images);
   if (wrong)
     return wrong;
+  run->embed = images.embed;
   wrong = make_prompt(&run->prompt, &runtime->model, chat, multimodal->prompt, &images);
   if (!wrong)
     keep_images(runtime, &images);
@@ -405,15 +409,15 @@ static void read_param(Runtime *runtime, Run *run, const RKLLMInferParam *param)
 /* The real ones stumble, too, when the context is full; generation.c sees to a long answer. */
 static bool fits_context(const Runtime *runtime, Run *run)
 {
-  int64_t room = (int64_t)runtime->decoder.context - runtime->decoder.length;
-  room -= run->prompt.length;
+  uint32_t held = run->keep_history ? runtime->decoder.length : 0;
+  int64_t room = (int64_t)runtime->decoder.context - held - run->prompt.length;
   if (run->limit < 1)
     run->limit = runtime->decoder.context;
   if (room > 0)
     return true;
   log_line(
       "E rkllm: simulated runtime: %u + %zu tokens do not fit into the context of %u",
-      runtime->decoder.length, run->prompt.length, runtime->decoder.context);
+      held, run->prompt.length, runtime->decoder.context);
   if (RKLLM_ABI < 'F')
     abort();
   return false;
@@ -473,8 +477,6 @@ static Run *prepare(
     return NULL;
   }
   read_param(runtime, run, param);
-  if (!run->keep_history)
-    runtime->decoder.length = 0;
   const char *wrong = wrong_with_request(input, param);
   if (!wrong)
     wrong = read_input(runtime, run, input);
@@ -486,6 +488,7 @@ static Run *prepare(
     end_run(run, -1);
     return NULL;
   }
+  reuse(run);
   return run;
 }
 
@@ -544,6 +547,8 @@ int rkllm_set_chat_template(
 static void clear(Runtime *runtime, bool keep_system_prompt)
 {
   const char *system = runtime->chat.system;
+  if (fault("CLEAR_KEEPS"))
+    return;
   int32_t tokens[strlen(system) + 1];
   size_t kept = tokenize(&runtime->model, system, runtime->model.header.lowercase, tokens);
   if (!keep_system_prompt)

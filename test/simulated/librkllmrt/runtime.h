@@ -17,6 +17,7 @@ typedef struct {
   Model model;
   bool is_loaded; /* false only where 1.1.x took a file that is no model */
   Decoder decoder;
+  uint64_t *marks; /* of what the decoder has read, see reuse.c */
   Template chat;
   Images tags; /* classes A to D: start, end and content of rkllm_init */
   Sampling sampling;
@@ -42,6 +43,8 @@ typedef struct {
   Sampling sampling;
   int32_t limit; /* new tokens at most */
   bool keep_history;
+  const float *embed; /* as the request names it */
+  size_t reused;      /* tokens of the prompt that the cache held */
   void *userdata;
 } Run;
 

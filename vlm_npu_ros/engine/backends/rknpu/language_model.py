@@ -9,6 +9,7 @@ import codecs
 from collections.abc import Iterator
 import contextlib
 from ctypes import c_float, POINTER, pointer
+from dataclasses import replace
 from pathlib import Path
 import time
 from typing import Any
@@ -21,6 +22,7 @@ from vlm_npu_ros.engine.backends.rknpu.handle import Figures, Result, RkllmHandl
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
 from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
 from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, VIDEO
+from vlm_npu_ros.engine.backends.rknpu.reuse import prove, Reuse
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
 from vlm_npu_ros.engine.errors import (
@@ -37,10 +39,15 @@ from vlm_npu_ros.engine.types import (
     GenerationFigures,
     GenerationRequest,
     ImageEmbedding,
+    NOTHING_READ,
+    ReadAhead,
     same_images,
     Sampling,
     Turn,
 )
+
+_ONE_TOKEN = 'a'  # in any tokenizer
+_PROOF_TOKENS = 4  # of each answer
 
 
 class RkllmLanguageModel(LanguageModel):
@@ -68,6 +75,12 @@ class RkllmLanguageModel(LanguageModel):
         self.context, self._image_size = context, image_size
         self._sampling = sampling
         self._clean = True
+        why = 'it was loaded without read_ahead'
+        if not self._abi.has_figures:
+            why = 'runtimes before 1.2.1 do not count what they read'
+        self._reuse = Reuse(why, self.takes_up_dialogues)
+        self._read = 0  # tokens, by the last run
+        self._stack: tuple[tuple[ImageEmbedding, ...], np.ndarray] | None = None  # of the last run
         # The dialogue that the runtime holds, if one can go on from there.
         self._held: tuple[tuple[ImageEmbedding, ...], tuple[Turn, ...]] | None = None
         if profile.template is None and not self._abi.has_chat_template:
@@ -105,20 +118,53 @@ class RkllmLanguageModel(LanguageModel):
             param.img_content = tags.content.encode()
         return param
 
+    @property
+    def read_ahead(self) -> ReadAhead:  # type: ignore[override]
+        return self._reuse.able
+
+    def prove_reuse(self, first: ImageEmbedding, second: ImageEmbedding) -> None:
+        """Find out with two test pictures whether `prepare` works."""
+        if self._abi.has_figures:
+            prove(self._reuse, self._told, self._prepared, first, second)
+
+    def _told(self, question: str, image: ImageEmbedding) -> tuple[str, int]:
+        request = GenerationRequest(question, (image,), _PROOF_TOKENS, self._sampling)
+        text = ''.join(chunk.text for chunk in self.generate(request, Cancellation()))
+        return text, self._read
+
+    def _prepared(self, image: ImageEmbedding) -> int:
+        self.prepare((image,), Cancellation())
+        return self._read
+
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        if self._reuse.holds(images):
+            return NOTHING_READ
+        request = GenerationRequest(_ONE_TOKEN, images, 1, self._sampling)
+        if self.tokens(request) >= self.context:
+            return NOTHING_READ
+        *_, last = self.generate(request, cancelled)
+        figures = last.figures or NOTHING_READ
+        return replace(figures, new_tokens=0, decode_seconds=0.0)
+
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         self.learn(request, self.context - request.max_new_tokens, cancelled)
         tokens = self.tokens(request)
         if not cancelled.is_set():  # else the counting may have ended early
             self.check_fits(request, f'up to {tokens} tokens with its framing', tokens)
         goes_on = self._goes_on(request)
+        is_held = self._reuse.holds(request.images)
         images = () if goes_on else request.images
         turns = () if goes_on else request.turns
         rkllm_input, kept = self._input(self._text(request, images, turns), images, request.video)
         infer = self._infer(request)
-        if not goes_on:
+        keeps = request.keep and not self._rereads
+        if not (goes_on or is_held):
             self._forget()
         answer = _Answer(request.max_new_tokens, self._stop)
         self._clean, self._held = False, None
+        self._reuse.keep(())
         stop = Cancellation(cancelled)
         with contextlib.closing(self._handle.run(rkllm_input, infer, stop)) as results:
             for result in results:
@@ -130,10 +176,20 @@ class RkllmLanguageModel(LanguageModel):
                 if answer.reason is not None:
                     stop.set()
         del kept
-        last = answer.last(sum(image.tokens for image in images), cancelled.is_set())
+        self._read = answer.read
+        if answer.tokens and not keeps:
+            self._reuse.keep(request.images)
+        image_tokens = sum(image.tokens for image in images)
+        held = 0
+        if is_held and answer.tokens and self._reuse.check(
+                answer.read, image_tokens, self.tokens(request) - image_tokens):
+            held, image_tokens = image_tokens, 0
+        last = answer.last(image_tokens, cancelled.is_set())
+        if last.figures and not request.turns:
+            last = replace(last, figures=replace(last.figures, read_ahead_tokens=held))
         if answer.text + last.text:
             self._counts.put(answer.text + last.text, answer.tokens)
-        if request.keep and answer.is_whole:
+        if keeps and answer.is_whole:
             turn = Turn(request.question, answer.text + last.text)
             self._held = request.images, (*request.turns, turn)
         yield last
@@ -168,6 +224,7 @@ class RkllmLanguageModel(LanguageModel):
                 read = result.figures.prefill_tokens if result.figures else read
                 stop.set()  # its first token is one too many
         del kept
+        self._reuse.keep(())
         return read
 
     def _goes_on(self, request: GenerationRequest) -> bool:
@@ -207,7 +264,7 @@ class RkllmLanguageModel(LanguageModel):
         if not images:
             rkllm_input.input_type, rkllm_input.prompt_input = rkllm.INPUT_PROMPT, text
             return rkllm_input, text
-        embedding = self._embedding(images, video)
+        embedding = self._stacked(images, video)
         pointer_ = embedding.ctypes.data_as(POINTER(c_float))
         rkllm_input.input_type = rkllm.INPUT_MULTIMODAL
         multimodal = rkllm_input.multimodal_input
@@ -237,6 +294,13 @@ class RkllmLanguageModel(LanguageModel):
         video.video_start, video.video_end = self._tags.start.encode(), self._tags.end.encode()
         video.video_content = (self._tags.video or self._tags.content).encode()
 
+    def _stacked(self, images: tuple[ImageEmbedding, ...], video: bool) -> np.ndarray:
+        """Give the very same memory for the same images: runtimes tell them apart by that."""
+        if not (self._stack and same_images(self._stack[0], images)):
+            # The old one lives until the new one is there, which so lies elsewhere.
+            self._stack = images, self._embedding(images, video)
+        return self._stack[1]
+
     def _embedding(self, images: tuple[ImageEmbedding, ...], video: bool) -> np.ndarray:
         """Make (images, tokens, outputs, dim) float32; the runtime reads past the end of less."""
         if len(images) > 1 and not self._abi.has_image_size:
@@ -261,11 +325,16 @@ class RkllmLanguageModel(LanguageModel):
             )
         return np.ascontiguousarray(np.stack([i.data for i in images]), np.float32)
 
+    @property
+    def _rereads(self) -> bool:
+        """Whether dialogues are written out anew, too, because what was read is not read again."""
+        return self._reuse.able.possible and self._template is not None
+
     def _infer(self, request: GenerationRequest) -> Any:
         infer = self._abi.structs['RKLLMInferParam']()
         infer.mode = rkllm.INFER_GENERATE
         if self._abi.has_chat_template:
-            infer.keep_history = request.keep
+            infer.keep_history = request.keep and not self._rereads
         if self._abi.has_request_limits:
             infer.max_new_tokens = request.max_new_tokens
             sampling = self._abi.structs['RKLLMSamplingParam']()
@@ -313,6 +382,11 @@ class _Answer:
         self._finished = False
         self._figures: Figures | None = None
         self._started = self._first = time.perf_counter()
+
+    @property
+    def read(self) -> int:
+        """How many tokens of the prompt were read, as the runtime counts."""
+        return self._figures.prefill_tokens if self._figures else 0
 
     @property
     def is_whole(self) -> bool:

@@ -19,11 +19,13 @@ from vlm_npu_ros.engine.backends.rknpu.doctor import (
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
+from vlm_npu_ros.engine.backends.rknpu.reuse import pictures
 from vlm_npu_ros.engine.errors import BackendError, ModelFileError
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.progress import Caution, Event, Loading, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.types import ImageEmbedding
 
 # As in Rockchip's server demo; a model opens many files.
 _OPEN_FILES = 102400
@@ -71,6 +73,12 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
         raise
     if language_model.driver:
         progress(Event(f'NPU driver {language_model.driver}, as the runtime says'))
+    if settings.read_ahead:
+        progress(Event('Two test pictures are asked about, to find out whether it can read ahead'))
+        encoded = (ImageEmbedding(encoder.encode(picture), 0.0) for picture in pictures())
+        language_model.prove_reuse(*encoded)
+        able = language_model.read_ahead
+        progress(Event(f'Reading ahead: {"proved" if able.possible else f"off, {able.why}"}'))
     return encoder, language_model
 
 
