@@ -5,26 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, MISSING, replace
-import math
+from dataclasses import dataclass, replace
 import os
 from pathlib import Path
 import re
-import reprlib
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints, Union
+from typing import Any
 
 from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.digests import Digests
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.share import share_dir
-import yaml
+from vlm_npu_ros.engine.yaml_fields import checked, read_yaml
 
 AUTO = 'auto'
 
-_LARGEST_PROFILE = 1 << 20  # bytes; a model file by mistake has gigabytes
 _LONGEST_REASON = 500  # characters
 _MOST_TOKENS = 1 << 20  # of a context
 
@@ -181,7 +176,7 @@ def load_profile(model: str) -> ModelProfile:
             f'Choose one of {", ".join(known_models())}, or give the path of a .yaml file',
         )
     try:
-        values = _read(path)
+        values = read_yaml(path)
     except (OSError, ValueError) as error:
         raise _invalid(str(path), error) from error
     profile = profile_of(values, str(path))
@@ -191,7 +186,7 @@ def load_profile(model: str) -> ModelProfile:
 def profile_of(values: Any, source: str, remedy: str = '') -> ModelProfile:
     """Make a profile from its fields; raise ModelFileError, which names the source and mistake."""
     try:
-        profile: ModelProfile = _checked(ModelProfile, values, '')
+        profile: ModelProfile = checked(ModelProfile, values, '')
         _check_fields(profile)
         _check_for_backend(profile)
         return profile
@@ -202,16 +197,6 @@ def profile_of(values: Any, source: str, remedy: str = '') -> ModelProfile:
 def _invalid(source: str, error: Exception, remedy: str = '') -> ModelFileError:
     reason = str(error)[:_LONGEST_REASON].encode('utf-8', 'backslashreplace').decode()
     return ModelFileError(f'{source} is not a valid model profile: {reason}', remedy)
-
-
-def _read(path: Path) -> Any:
-    size = path.stat().st_size
-    if size > _LARGEST_PROFILE:
-        raise ValueError(f'it has {size} bytes: is it a model file?')
-    try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
-    except Exception as error:  # PyYAML also raises IndexError, KeyError and the like
-        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def _check_fields(profile: ModelProfile) -> None:
@@ -251,50 +236,3 @@ def _check_for_backend(profile: ModelProfile) -> None:
     wanted, known = profile.min_runtime, backend.runtimes
     if wanted and known and wanted not in known:
         raise ValueError(f'min_runtime must be one of {", ".join(known)}, not {wanted!r}')
-
-
-def _checked(kind: Any, value: Any, where: str) -> Any:
-    """Convert a YAML value to an annotated type; raise ValueError, which names the field."""
-    arguments = get_args(kind)
-    if is_dataclass(kind):
-        return _checked_fields(kind, value, where)
-    if get_origin(kind) in (Union, UnionType):
-        inner = next(a for a in arguments if a is not NoneType)
-        return None if value is None else _checked(inner, value, where)
-    if get_origin(kind) is tuple and isinstance(value, list):
-        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
-            raise ValueError(f'{where} must have {len(arguments)} entries, not {len(value)}')
-        return tuple(_checked(arguments[0], entry, where) for entry in value)
-    if get_origin(kind) is dict and isinstance(value, dict):
-        keys, values = arguments
-        return {_checked(keys, k, where): _checked(values, v, where) for k, v in value.items()}
-    if kind is float and type(value) is int:
-        return float(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f'{where} must be finite, not {value}')
-    if isinstance(value, str) and re.search('[\0\ud800-\udfff]', value):
-        raise ValueError(f'{where} holds what no text can hold: {reprlib.repr(value)}')
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    plain = isinstance(kind, type) and not arguments  # in Python 3.10 dict[int, int] is a type
-    if plain and isinstance(value, kind) and isinstance(value, bool) == (kind is bool):
-        return value
-    names = {str: 'text, in quotes if necessary', int: 'a whole number', float: 'a number',
-             bool: 'true or false', tuple: 'a list', dict: 'a mapping'}
-    wanted = names.get(get_origin(kind) or kind, 'a path')
-    # Abbreviated, because aliases can make a small file expand to a huge value.
-    raise ValueError(f'{where} must be {wanted}, not {reprlib.repr(value)}')
-
-
-def _checked_fields(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError(f'{where or "it"} must be a mapping of names to values')
-    hints, prefix = get_type_hints(kind), f'{where}.' if where else ''
-    known = {field.name: field for field in fields(kind)}
-    unknown = [str(name) for name in value if name not in known]
-    if unknown:
-        raise ValueError(f'{prefix}{unknown[0]} is not one of {", ".join(known)}')
-    missing = [n for n, field in known.items() if field.default is MISSING and n not in value]
-    if missing:
-        raise ValueError(f'{", ".join(prefix + name for name in missing)} missing')
-    return kind(**{n: _checked(hints[n], v, prefix + n) for n, v in value.items()})
