@@ -20,6 +20,7 @@ from vlm_npu_ros.engine.model_files.inspect import inspect_file, Inspected
 _KINDS = {
     'rknn': 'vision encoder for a Rockchip NPU',
     'rkllm': 'language model for a Rockchip NPU',
+    'gguf': 'GGUF file for llama.cpp',
     'onnx': 'ONNX graph',
 }
 
@@ -28,13 +29,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command to the program."""
     inspect = commands.add_parser(
         'inspect',
-        help='tell what model files are: .rknn, .rkllm, .onnx',
+        help='tell what model files are: .rknn, .rkllm, .gguf, .onnx',
         description='Tell what model files say about themselves, and which models they may be '
         'of; nothing is loaded. Exit code 1 if a file is not one of these kinds.',
     )
     inspect.set_defaults(run=run)
     inspect.add_argument(
-        'files', nargs='+', type=Path, metavar='FILE', help='.rknn, .rkllm or .onnx'
+        'files', nargs='+', type=Path, metavar='FILE', help='.rknn, .rkllm, .gguf or .onnx'
     )
     inspect.add_argument('--json', action='store_true', help='print JSON')
 
@@ -103,6 +104,14 @@ def _rkllm(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield 'toolkit', f'rkllm-toolkit {facts["toolkit"]}'
 
 
+def _gguf(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield 'part', 'vision encoder (mmproj)' if facts['encoder'] else 'language model'
+    name = facts['name'] or 'without a name'
+    yield 'of', f'{name}: {facts["architecture"]}, {facts["parameters"]:,} parameters'
+    if facts['context']:
+        yield 'context', f'up to {facts["context"]} tokens'
+
+
 def _onnx(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name in ('inputs', 'outputs'):
         for tensor in facts[name]:
@@ -114,7 +123,7 @@ def _onnx(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
 
 
-_TELL = {'rknn': _rknn, 'rkllm': _rkllm, 'onnx': _onnx}
+_TELL = {'rknn': _rknn, 'rkllm': _rkllm, 'gguf': _gguf, 'onnx': _onnx}
 
 
 def _numbers(values: Sequence[float]) -> str:

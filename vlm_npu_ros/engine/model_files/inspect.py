@@ -1,7 +1,7 @@
 # Copyright 2026 vlm_npu_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
 
-"""What a model file is, and which model it may be of: .rknn, .rkllm, .onnx."""
+"""What a model file is, and which model it may be of: .rknn, .rkllm, .gguf, .onnx."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.model_files.agreement import agrees
-from vlm_npu_ros.engine.model_files.kinds import ENOUGH, kind_of, ONNX, RKNN
+from vlm_npu_ros.engine.model_files.gguf import GgufFile
+from vlm_npu_ros.engine.model_files.kinds import ENOUGH, GGUF, kind_of, ONNX, RKNN
 from vlm_npu_ros.engine.model_files.onnx_graph import read_onnx
 from vlm_npu_ros.engine.model_files.other_npus import refuse_rknn3
 from vlm_npu_ros.engine.model_files.profiles import find_model, is_named, labels_of, npu_profiles
@@ -40,7 +41,7 @@ class Inspected:
     """
     What was found.
 
-    kind: 'rknn', 'rkllm' or 'onnx'. size: bytes, with the files that belong to it.
+    kind: 'rknn', 'rkllm', 'gguf' or 'onnx'. size: bytes, with the files that belong to it.
     models: names of the profiles that it may be of; matched: by what.
     facts: what this kind of file tells.
     """
@@ -58,7 +59,7 @@ def inspect_file(path: Path) -> Inspected:
     """
     Read what a file says about itself.
 
-    Raises ModelFileError if it is none of the three kinds or damaged, and BackendUnavailableError
+    Raises ModelFileError if it is none of these kinds or damaged, and BackendUnavailableError
     for an .onnx file where the package onnx is not installed.
     """
     refuse_rknn3(path)
@@ -68,14 +69,17 @@ def inspect_file(path: Path) -> Inspected:
     except (OSError, ValueError) as error:
         raise ModelFileError(f'{path} cannot be read: {error}') from error
     suffix, (kind, _) = path.suffix.lower(), kind_of(head)
-    if kind in (RKNN, ONNX):
-        return _rknn(path) if kind == RKNN else _onnx(path)
+    read = {RKNN: _rknn, ONNX: _onnx, GGUF: _gguf}.get(kind)
+    if read:
+        return read(path)
     if suffix == '.rknn':
         RknnFile.read(path)  # says what is there instead
+    if suffix == '.gguf':
+        GgufFile.read(path)  # likewise
     if suffix == '.rkllm':
         return _rkllm(path)
     raise ModelFileError(
-        f'{path} is not a .rknn, .rkllm or .onnx file: '
+        f'{path} is not a .rknn, .rkllm or .onnx file, nor a .gguf: '
         + (f"it begins with '{head[:8].hex(' ')}'" if head else 'it is empty')
     )
 
@@ -107,6 +111,17 @@ def _rkllm(path: Path) -> Inspected:
         size, 'size of the file; the key-value cache, which grows with the context, comes on top',
         models,
     ), {'shapes': None, 'toolkit': toolkit_of(path)})
+
+
+def _gguf(path: Path) -> Inspected:
+    size, file = path.stat().st_size, GgufFile.read(path)
+    names = ('general.name', 'general.quantized_by', 'general.license')
+    return Inspected(path, 'gguf', size, (), '', Memory(
+        size, 'size of the file; the key-value cache, which grows with the context, comes on top',
+    ), {
+        'encoder': file.is_encoder, 'architecture': file.architecture, 'context': file.context,
+        'parameters': file.parameters, **{n.split('.')[1]: file.facts.get(n) for n in names},
+    })
 
 
 def _onnx(path: Path) -> Inspected:

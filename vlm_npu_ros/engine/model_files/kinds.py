@@ -9,11 +9,11 @@ import re
 
 ENOUGH = 64  # bytes of the head of a file, to tell its kind
 SWAPPED = 'Are encoder and language model swapped?'
-RKNN, ONNX = 'a .rknn vision encoder', 'an ONNX file'
+RKNN, ONNX, GGUF = 'a .rknn vision encoder', 'an ONNX file', 'a GGUF file (llama.cpp)'
 _KINDS = (
     (rb'RKNN|CYPTRKNN|RKCE', RKNN, SWAPPED),
     (rb'\x7fELF', 'a library or program', 'Name the model file instead'),
-    (rb'GGUF', 'a GGUF file (llama.cpp)', 'Convert the original model for the NPU'),
+    (rb'GGUF', GGUF, 'Convert the original model for the NPU'),
     (rb'version https://git-lfs', 'a git-LFS pointer, not the file itself',
      'Run `git lfs pull` beside it'),
     (rb'(?i)\s*<(!doctype|html|\?xml)', 'a web page',
