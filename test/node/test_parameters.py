@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from rclpy.parameter import Parameter
+from simulated.board import board_tree
+from vlm_npu_ros.engine.pulled import FOLDER_VARIABLE, Pulled, PulledFile
 from vlm_npu_ros.node.vlm_node import VlmNode
 import yaml
 
@@ -32,7 +34,7 @@ def _flat(values: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 def test_config_file_shows_every_parameter_with_its_default(make_node: MakeNode) -> None:
     shown = _flat(yaml.safe_load(CONFIG.read_text())['/**']['ros__parameters'])
-    node = make_node(backend='onnx')
+    node = make_node(backend='auto')
     node.parameters.cameras()
     declared = {
         name: [t for t in p.value if t] if p.type_ is Parameter.Type.STRING_ARRAY else p.value
@@ -158,12 +160,33 @@ def test_names_that_others_overrule_are_told_at_start(
          {'backend': 'rknpu', 'backends': ['onnx', 'openai'], 'model': '/my.yaml'}),
         ('model (the server has its own models)', {'backend': 'openai', 'model': '/my.yaml'}),
         ('encoder_path (the server has its own models)',
-         {'backend': 'onnx', 'backends': ['openai'], 'encoder_path': '/e.onnx'}),
+         {'backend': 'auto', 'backends': ['openai'], 'encoder_path': '/e.onnx'}),
         ('', {'backend': 'openai', 'model': 'demo', 'encoder_path': '', 'backends': ['']}),
     ):
         make_node(**given)
         said = capfd.readouterr().err.partition('Parameters without effect: ')[2]
         assert said.rstrip() == told
+
+
+def test_backend_is_what_the_model_or_its_files_are_for(
+    make_node: MakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv('VLM_NPU_SYSROOT', str(board_tree(tmp_path / 'board')))
+    file = PulledFile('file', 0, '')
+    pulled = Pulled('hf:a/b', 'rknpu', 'rk3588', 'auto', 'a/b', 'main', '', file, file)
+    pulled.folder.mkdir(parents=True)
+    pulled.write(pulled.folder)
+    for given, backend in (
+        ({}, 'onnx'), ({'model': 'qwen3-vl-2b'}, 'rknpu'), ({'model': 'auto'}, 'rknpu'),
+        ({'encoder_path': '/a.rknn'}, 'rknpu'), ({'model': 'hf:a/b'}, 'rknpu'),
+        ({'language_model_path': '/a.onnx'}, 'onnx'),
+    ):
+        assert make_node(backend='auto', **given).parameters.backends == (backend,), given
+    node = make_node(backend='auto')
+    for model in ('hf:c/d', 'gemma-3-4b'):
+        (result,) = node.set_parameters([Parameter('model', value=model)])
+        assert f'`vlm-npu pull {model}`' in result.reason
 
 
 def test_allowed_texts_are_described(make_node: MakeNode) -> None:

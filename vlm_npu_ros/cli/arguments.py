@@ -8,14 +8,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.model_files.other_npus import refuse_rknn3
-from vlm_npu_ros.engine.models import AUTO, load_profile
+from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.options import options_of
+from vlm_npu_ros.engine.pulled import backend_of, last_pulled
 from vlm_npu_ros.engine.registry import all_backends, find
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.sources import Source, source_of
@@ -31,7 +32,8 @@ Arguments are told apart by how they end: .rknn is an encoder, .rkllm a language
 NEW_TOKENS and CONTEXT; everything else is looked at: a file, or an address such as
 http://camera/snapshot.jpg or rtsp://camera/stream. Options may stand between them.
 
-Without models the demo model answers, which knows synthetic scenes only. With models of a board
+Without models the one that was pulled last answers (`vlm-npu pull`), without any the demo model,
+which knows synthetic scenes only (--model demo). With models of a board
 (.rknn, .rkllm) the profile is found from the files; --model names it where that fails. With
 --server, a server answers: llama.cpp, Ollama, vLLM, LM Studio and others; its key comes from the
 environment variable OPENAI_API_KEY.
@@ -100,7 +102,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add('--server', default='', metavar='URL', help='ask a server of chat completions, with /v1')
     add(
         '--model', default='',
-        help='name or .yaml of a model, or auto (default: see below); its name on the server',
+        help='a pulled model, name or .yaml of a profile, or auto (default: see below); its name '
+        'on the server',
     )
     add('--encoder', default='', metavar='FILE', help='vision encoder')
     add('--language-model', default='', metavar='FILE', help='language model')
@@ -209,18 +212,22 @@ def engine_settings(args: argparse.Namespace) -> EngineSettings:
     if args.server:
         return _server_settings(args)
     finders = [backend for backend in all_backends() if backend.finds_profiles]
-    finder = next((b for b in finders if _are_of(b, args.encoder, args.language_model)), None)
-    model = args.model or (AUTO if finder else EngineSettings.model)
-    backend = (finder or finders[0]) if model == AUTO else find(load_profile(model).backend)
-    return EngineSettings(
-        backend=backend.name,
+    found = any(_are_of(backend, args.encoder, args.language_model) for backend in finders)
+    files = bool(args.encoder or args.language_model)
+    pulled = None if args.model or files else last_pulled()
+    model = args.model or (pulled.name if pulled else AUTO if found else EngineSettings.model)
+    settings = EngineSettings(
+        backend=AUTO,
         model=model,
         encoder_path=args.encoder,
         language_model_path=args.language_model,
         context=args.context or 0,
         sampling=Sampling(temperature=args.temperature),
-        options=backend_settings(args, backend),
     )
+    named = args.model not in ('', AUTO)  # then it counts more than the files
+    without_files = replace(settings, encoder_path='', language_model_path='')
+    backend = find(backend_of(without_files if named else settings))
+    return replace(settings, backend=backend.name, options=backend_settings(args, backend))
 
 
 def _server_settings(args: argparse.Namespace) -> EngineSettings:

@@ -18,6 +18,7 @@ import textwrap
 from vlm_npu_ros.cli.arguments import add_backend_options, backend_settings
 from vlm_npu_ros.engine.backends.backend import Check
 from vlm_npu_ros.engine.models import AUTO
+from vlm_npu_ros.engine.pulled import find_pulled, with_files
 from vlm_npu_ros.engine.registry import all_backends
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.share import version
@@ -40,7 +41,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         '--backend', default=first, choices=examined, help=f'what shall run it (default: {first})'
     )
     doctor.add_argument('--sysroot', type=_folder, help='look at the tree of another machine')
-    doctor.add_argument('--model', default=AUTO, help='name or .yaml of a model (default: auto)')
+    doctor.add_argument(
+        '--model', default=AUTO, help='a pulled model, name or .yaml of a profile (default: auto)'
+    )
     doctor.add_argument('--encoder', default='', help='vision encoder, .rknn')
     doctor.add_argument('--language-model', default='', help='language model, .rkllm')
     doctor.add_argument('--context', type=int, default=0, help='tokens (default: of the profile)')
@@ -65,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
         context=args.context,
         options=backend_settings(args, backend),
     )
+    if not args.sysroot and find_pulled(args.model, backend.name):
+        settings = with_files(settings, lambda event: None)
     checks = backend.examine(settings, args.sysroot)
     if args.json:
         names = ('name', 'level', 'found', 'remedy')

@@ -70,6 +70,26 @@ class ChatScreen:
             task = progress.add_task(doing, total=count)
             yield lambda: progress.advance(task)
 
+    @contextmanager
+    def transferred(self, name: str, have: int, total: int) -> Iterator[Callable[[int], object]]:
+        """Show how much of a file has come, in bytes; yields what to call with each further."""
+        if self._quiet or not self._err:
+            yield lambda count: None
+            return
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        columns = ('{task.description}', BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+                   TimeRemainingColumn())
+        with Progress(*columns, console=self._err) as progress:
+            task = progress.add_task(name, total=total, completed=have)
+            yield lambda count: progress.advance(task, count)
+
     def answer(self) -> ContextManager[Push]:
         """Begin an answer; yields what to call with each piece."""
         if self._hide_answers:

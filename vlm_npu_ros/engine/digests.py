@@ -44,7 +44,7 @@ class Digests:
             if expected is None:
                 continue
             progress(Event(f'Comparing {path} with the sha256 of its profile'))
-            if (found := _sha256(path)) != expected.lower():
+            if (found := sha256_of(path)) != expected.lower():
                 raise ModelFileError(
                     f'{path} is not the file that its profile pins: sha256.{name} is '
                     f'{expected.lower()}, that of the file {found}',
@@ -52,7 +52,8 @@ class Digests:
                 )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; raise ModelFileError if it cannot be read."""
     digest = hashlib.sha256()
     try:
         with open(path, 'rb') as file:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.progress import Progress
+from vlm_npu_ros.engine.pulled import with_files
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.settings import EngineSettings
 
@@ -22,4 +23,4 @@ def load_engine(settings: EngineSettings, progress: Progress = lambda event: Non
     backend = find(settings.backend)
     if settings.options is None:
         settings = replace(settings, options=backend.settings())
-    return LocalEngine(*backend.load(settings, progress))
+    return LocalEngine(*backend.load(with_files(settings, progress), progress))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.registry import names
 
 LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
@@ -124,10 +125,13 @@ NODE = (
     Argument('name', 'Name of the node', 'vlm'),
     Argument('namespace', 'Namespace of all that is started'),
     PARAMS_FILE,
-    Argument('backend', 'What runs the models', choices=_KNOWN, parameter='backend'),
+    Argument(
+        'backend', 'What runs the models; auto = what the model is for', choices=(*_KNOWN, AUTO),
+        parameter='backend',
+    ),
     BACKENDS,
     Argument(
-        'model', 'Name of a model profile, path of a profile .yaml, or auto (rknpu)',
+        'model', 'Name of a pulled model or a profile, path of a profile .yaml, or auto (rknpu)',
         parameter='model',
     ),
     Argument('encoder_path', 'Vision encoder file; rknpu: .rknn', parameter='encoder_path'),

@@ -25,8 +25,9 @@ from rclpy.parameter import Parameter
 from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.fallback import FallbackSettings
-from vlm_npu_ros.engine.models import AUTO, load_profile
+from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.options import Option, option, options_of
+from vlm_npu_ros.engine.pulled import backend_of, check_model
 from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
@@ -106,8 +107,9 @@ _SPECS = {
     'autostart': _Spec(True, 'Configure and activate at startup.', read_only=True),
     'model': _Spec(
         'demo',
-        'Name of a model profile, or path of a profile .yaml; auto = found from the files.',
-        check=lambda model: model == AUTO or load_profile(model),
+        'Name of a model that `vlm-npu pull` has fetched or of a model profile, or path of a '
+        'profile .yaml; auto = found from the files.',
+        check=check_model,
     ),
     'encoder_path': _Spec('', 'Vision encoder file; empty = that of the profile.'),
     'language_model_path': _Spec('', 'Language model file; empty = that of the profile.'),
@@ -209,8 +211,9 @@ def _specs_for(backends: Sequence[Backend]) -> dict[str, _Spec]:
     return {
         **_SPECS,
         'backend': _Spec(
-            EngineSettings.backend, f'What runs the models: {", ".join(others)} or {last}.',
-            choices=backend_names,
+            AUTO,
+            f'What runs the models: {", ".join(others)} or {last}; auto = what the model is for.',
+            choices=(*backend_names, AUTO),
         ),
         'backends': _Spec(
             [''],
@@ -351,8 +354,13 @@ class NodeParameters:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """List the backends in order of preference; ValueError for repeated ones."""
-        return self._checked('backends') or (self['backend'],)
+        """List the backends in order of preference; ValueError or VlmError if one is wrong."""
+        return self._checked('backends') or (self._backend(),)
+
+    def _backend(self) -> str:
+        """Find what runs the models if only one backend does."""
+        return backend_of(EngineSettings(
+            self['backend'], self['model'], self['encoder_path'], self['language_model_path']))
 
     def isolated(self, name: str) -> bool:
         """Tell whether a backend gets a process of its own; raise ValueError if it cannot."""

@@ -66,6 +66,8 @@ class Backend:
     runtimes: gives the releases of its runtime that a profile may require, oldest first.
     examine: checks this machine, or the tree of another one, for what the settings need.
     figures: gives current figures of the hardware, for diagnostics.
+    chip: gives the chip of this machine that it runs models on, '' = none; of files that were
+        converted for one chip, it runs those of this one.
     """
 
     name: str
@@ -80,3 +82,4 @@ class Backend:
     runtimes: tuple[str, ...] = ()
     examine: Callable[[EngineSettings, Path | None], list[Check]] | None = None
     figures: Callable[[], Mapping[str, str]] = dict
+    chip: Callable[[], str] = str

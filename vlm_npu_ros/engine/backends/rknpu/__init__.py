@@ -19,4 +19,5 @@ BACKEND = Backend(
     runtimes=tuple(RUNTIMES),
     examine=lambda settings, root: examine(Board(root), settings),
     figures=lambda: Board().figures,
+    chip=lambda: Board().soc or '',
 )

@@ -18,7 +18,7 @@ from vlm_npu_ros.engine.model_files.agreement import check_agreement
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rkllm import check_rkllm, toolkit_of
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
-from vlm_npu_ros.engine.models import ModelProfile
+from vlm_npu_ros.engine.models import AUTO, load_profile, ModelProfile
 from vlm_npu_ros.engine.settings import EngineSettings
 
 _SMALLEST_MODEL = 1_000_000  # bytes; the smallest language models have hundreds of millions
@@ -49,6 +49,8 @@ def check_models(
             'model files', 'warn', 'not both are named',
             'Name a vision encoder (.rknn) and a language model (.rkllm)',
         )
+        if settings.model != AUTO and runtime is not None:
+            yield from _runtime_for(load_profile(settings.model), runtime, '')
         return
     encoder = board.path(settings.encoder_path)
     language_model = board.path(settings.language_model_path)
