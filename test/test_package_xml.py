@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 KEYS = {
-    'cv2': 'python3-opencv', 'fastapi': 'python3-fastapi', 'numpy': 'python3-numpy',
+    'cv2': 'python3-opencv', 'fastapi': 'python3-fastapi',
+    'jsonschema': 'python3-jsonschema', 'numpy': 'python3-numpy',
     'prometheus_client': 'python3-prometheus-client', 'psutil': 'python3-psutil',
     'pydantic': 'python3-pydantic', 'rich': 'python3-rich', 'starlette': 'python3-fastapi',
     'uvicorn': 'python3-uvicorn', 'yaml': 'python3-yaml',

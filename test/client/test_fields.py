@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
 def test_every_field_of_a_request_can_be_told() -> None:
     told = {*FIELDS, 'conversation_id', 'question', 'answer_type', 'not_before_now'}
     told -= {'conversation', 'yes_no', 'number'}
-    told |= {'images', 'compressed_images', 'roi', 'system_prompt', 'json_schema'}  # refused yet
+    told |= {'images', 'compressed_images', 'roi', 'system_prompt'}  # refused yet
     assert told == Ask.Goal.get_fields_and_field_types().keys()
 
 
@@ -67,6 +67,7 @@ def test_values_that_no_request_can_hold() -> None:
         ({'yes_no': True, 'choices': ['a', 'b']}, 'yes_no and choices are both'),
         ({'yes_no': True, 'number': True}, 'yes_no and number are both'),
         ({'choices': 'left,middle'}, 'a list'),
+        ({'json_schema': {}, 'number': True}, 'number and json_schema are both'),
         ({'choices': [1, 2]}, 'choices must be a list of texts'),
         ({'choices': 5}, 'choices cannot be 5'),
         ({'num_frames': 2.5}, 'num_frames cannot be 2.5'),

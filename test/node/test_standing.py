@@ -186,6 +186,20 @@ def test_text_succeeds_while_it_is_fresh(
     assert success and message.startswith('A red box. (')
 
 
+def test_json_is_compared_by_its_value(
+    active_node: MakeNode, robot: Robot, reader: Reader
+) -> None:
+    active_node(
+        scripted__answers=['{"a": 1, "b": [2]}', '{"b":[2], "a":1}'],
+        **asking(answer_type='json', json_schema='{"type": "object"}', agreeing=2),
+    )
+    for _ in range(2):
+        robot.publish()
+        answer = reader.read()
+    assert answer.answer == '{"b":[2], "a":1}'
+    assert reader.trigger()[1].startswith('{"b":[2], "a":1} (')
+
+
 @pytest.mark.parametrize('expected', ['unclear', 'no'])
 def test_what_is_expected(
     active_node: MakeNode, robot: Robot, reader: Reader, expected: str

@@ -116,6 +116,8 @@ def test_embedded_model_sees_the_scene(active_node: MakeNode, robot: Robot) -> N
         ({'timeout': Duration(sec=-1)}, ErrorCode.BAD_REQUEST, 'timeout'),
         ({'answer_type': 9}, ErrorCode.BAD_REQUEST, 'answer_type'),
         ({'choices': ['a', 'b']}, ErrorCode.BAD_REQUEST, 'choices'),
+        ({'json_schema': '{}'}, ErrorCode.BAD_REQUEST, 'answer_type is not JSON'),
+        ({'answer_type': 5, 'json_schema': '{"type": 7}'}, ErrorCode.BAD_REQUEST, 'JSON Schema'),
         ({'max_new_tokens': 100_000}, ErrorCode.CONTEXT_EXCEEDED, 'context'),
         ({'conversation_id': 'c' * 101}, ErrorCode.BAD_REQUEST, 'conversation_id'),
         ({'new_conversation': True}, ErrorCode.BAD_REQUEST, 'conversation_id is empty'),
@@ -153,7 +155,6 @@ def test_what_the_node_does_not_know_is_refused(active_node: MakeNode, robot: Ro
     robot.publish()
     for fields, words in (
         ({'answer_type': 4}, 'answer_type 4'),
-        ({'answer_type': 5, 'json_schema': '{}'}, 'answer_type 5, json_schema'),
         ({'images': [Image()]}, 'images'),
         ({'compressed_images': [CompressedImage()]}, 'compressed_images'),
         ({'roi': RegionOfInterest(width=5, height=5)}, 'roi'),
@@ -162,6 +163,26 @@ def test_what_the_node_does_not_know_is_refused(active_node: MakeNode, robot: Ro
         response = robot.ask(question='what?', **fields)
         assert response.error_code == ErrorCode.NOT_SUPPORTED, fields
         assert words in response.error_msg
+
+
+def test_json_answers(active_node: MakeNode, robot: Robot) -> None:
+    active_node(scripted__answers=[
+        'It is {"colour": "red"}.', '{"colour": 7}', 'Sorry: {"colour": "blue"}', 'no', 'red!',
+    ])
+    robot.publish()
+    asked = {
+        'answer_type': AskService.Request.JSON,
+        'json_schema': '{"required": ["colour"], "properties": {"colour": {"type": "string"}}}',
+    }
+    response = robot.ask(question='which colour?', **asked)
+    assert (response.success, response.answer) == (True, '{"colour": "red"}')
+    assert response.choice_index == response.CHOICE_NONE
+    outcome = robot.result_of(robot.send_goal(question='which colour?', **asked))()
+    assert (outcome.result.success, outcome.result.answer) == (True, '{"colour": "blue"}')
+    assert outcome.result.stats.new_tokens == 5  # of both answers
+    response = robot.ask(question='which colour?', **asked)
+    assert (response.error_code, response.answer) == (ErrorCode.BAD_ANSWER, 'red!')
+    assert 'not the JSON that was asked for' in response.error_msg
 
 
 @pytest.mark.parametrize('by_action', [False, True])

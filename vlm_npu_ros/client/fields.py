@@ -12,7 +12,8 @@ node/ask_options.py. This module needs no ROS.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+import json
 from typing import Annotated, Any, get_args, get_type_hints, Literal, Protocol, TypedDict
 
 from vlm_npu_ros.engine.options import Option
@@ -53,6 +54,10 @@ class AskFields(TypedDict, total=False):
     unit: Annotated[str, Option('', 'of that number', unit='UNIT')]
     minimum: Annotated[float, Option(0.0, 'a smaller number is unclear', unit='N')]
     maximum: Annotated[float, Option(0.0, 'a larger one is; both 0 = any', unit='N')]
+    json_schema: Annotated[
+        str | Mapping[str, Any],
+        Option('', 'answer with JSON that fits this JSON Schema; {} = any', unit='SCHEMA'),
+    ]
     never_ask_back: Annotated[
         bool, Option(False, 'unclear, where the first words of the answer do not decide')
     ]
@@ -66,7 +71,9 @@ FIELDS: dict[str, tuple[Any, Option]] = {
     name: get_args(hint)
     for name, hint in get_type_hints(AskFields, include_extras=True).items()
 }
-_ANSWER_TYPES = {'yes_no': 'YES_NO', 'choices': 'CHOICE', 'number': 'NUMBER'}
+_ANSWER_TYPES = {
+    'yes_no': 'YES_NO', 'choices': 'CHOICE', 'number': 'NUMBER', 'json_schema': 'JSON',
+}
 _IN_REQUEST = {'conversation': 'conversation_id'}  # other names there
 _TIMES = ('builtin_interfaces/Duration', 'builtin_interfaces/Time')
 _MOST = {**dict.fromkeys(_TIMES, 2**31 - 1), 'uint32': 2**32 - 1}
@@ -82,7 +89,7 @@ def fill(request: Any, fields: AskFields) -> None:
     choices = fields.get('choices', ())
     if isinstance(choices, str):
         raise ValueError(f'choices must be a list of texts, not the text {choices!r}')
-    given = [name for name in _ANSWER_TYPES if fields.get(name)]
+    given = [name for name in _ANSWER_TYPES if fields.get(name) or fields.get(name) == {}]
     if len(given) > 1:
         raise ValueError(f'{" and ".join(given)} are both given')
     for name in given:
@@ -104,6 +111,8 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
     """Convert a value to the type of the field's zero, seconds to a time message."""
     if isinstance(value, type(zero)) and hasattr(zero, 'sec'):
         return value
+    if name == 'json_schema' and isinstance(value, Mapping):
+        return json.dumps(value)
     # Checked here: what does not fit ends the process, in the generated code of the messages.
     kinds: Any = type(zero)
     if isinstance(zero, float) or hasattr(zero, 'sec'):
@@ -154,5 +163,5 @@ def _listed(text: str) -> list[str]:
 
 _PARSERS: dict[Any, Any] = {
     str: str, int: int, float: float, Sequence[str]: _listed,
-    float | Stamp | Literal['now']: _moment,
+    float | Stamp | Literal['now']: _moment, str | Mapping[str, Any]: str,
 }

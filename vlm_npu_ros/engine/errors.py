@@ -119,9 +119,14 @@ class EmptyAnswerError(VlmError):
 
 
 class AnswerFormError(VlmError):
-    """The answer has not the form that was asked for, such as JSON of a schema."""
+    """
+    The answer has not the form that was asked for, such as JSON of a schema.
+
+    text: what the model wrote.
+    """
 
     code = 9516
+    text = ''
 
 
 class BackendError(VlmError):

@@ -16,6 +16,7 @@ import numpy as np
 from vlm_npu_ros.engine.breaker import BreakerState
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
+    AnswerFormError,
     AnswerTimeoutError,
     BackendError,
     BackendUnavailableError,
@@ -42,7 +43,8 @@ from vlm_npu_ros.engine.types import (
 
 # Errors after which another backend is asked; others are faults of the question.
 _MOVE_ON = (
-    BackendError, AnswerTimeoutError, ContextError, EmptyAnswerError, NotSupportedError
+    BackendError, AnswerFormError, AnswerTimeoutError, ContextError, EmptyAnswerError,
+    NotSupportedError,
 )
 _COMPANY = 2.0  # seconds that the other backends get to be loaded, too, when one is
 

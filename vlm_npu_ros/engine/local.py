@@ -17,9 +17,16 @@ import time
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.deciding import decide
-from vlm_npu_ros.engine.errors import BackendCrashedError, InactiveError, RequestError, VlmError
+from vlm_npu_ros.engine.errors import (
+    BackendCrashedError,
+    InactiveError,
+    NotSupportedError,
+    RequestError,
+    VlmError,
+)
 from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
+from vlm_npu_ros.engine.json_answers import answer_json
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.thoughts import answer_of, Habits
 from vlm_npu_ros.engine.types import (
@@ -187,8 +194,11 @@ class LocalEngine(Engine):
                 yield Chunk('', FinishReason.CANCELLED)
                 return
             request = self._instructed(request)
-            decided = functools.partial(decide, self._language_model, self._answer)
-            write = decided if request.is_typed else self._answer
+            write = self._answer
+            if request.schema is not None:
+                write = functools.partial(answer_json, self._language_model, self._answer)
+            elif request.is_typed:
+                write = functools.partial(decide, self._language_model, self._answer)
             for chunk in write(request, stop):
                 if chunk.finish_reason is FinishReason.CANCELLED:
                     self._check_open()  # closing may be the reason
@@ -232,8 +242,13 @@ class LocalEngine(Engine):
         return min(limit, room) if limit else room
 
     def _instructed(self, request: GenerationRequest) -> GenerationRequest:
-        """Word the question so that it asks for one of the choices or for a number."""
-        if not request.is_typed:
+        """Word the question so that it asks for one of the choices, for a number or for JSON."""
+        if request.schema is not None and not self._language_model.instructions.json:
+            raise NotSupportedError(
+                f'The model {self.model_name} writes no JSON',
+                'Ask for choices or a number, or choose a larger model',
+            )
+        if not request.is_typed and request.schema is None:
             return request
         return replace(request, question=self._language_model.instructions.apply(request))
 

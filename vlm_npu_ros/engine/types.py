@@ -148,7 +148,9 @@ class GenerationRequest:
     choices: the allowed answers; generation stops at the words that decide.
     min_probability: a choice less likely than this is unclear, if the backend reports it.
     number: the answer is a number; not together with choices.
-    ask_back: where the first words do not decide, the model is asked what it said.
+    schema: the answer is JSON that fits this JSON Schema, a text; '' = any JSON, None = free text.
+    ask_back: where the first words do not decide, the model is asked what it said; where JSON does
+        not fit, it is asked once more.
     backend: the one of a chain to ask; '' = the first that can answer.
 
     >>> GenerationRequest('Is the path clear?', (embedding,), choices=('yes', 'no'))
@@ -164,6 +166,7 @@ class GenerationRequest:
     choices: tuple[str, ...] = ()
     min_probability: float = 0.0
     number: NumberRange | None = None
+    schema: str | None = None
     ask_back: bool = True
     backend: str = ''
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 import math
 from pathlib import Path
@@ -39,9 +39,11 @@ class Question:
 
     @property
     def kind(self) -> str:
-        """Tell the type of the answer: yes_no, choice, number or text."""
+        """Tell the type of the answer: yes_no, choice, number, json or text."""
         if self.choices:
             return 'choice'
+        if 'json_schema' in self.fields:
+            return 'json'
         return next((name for name in ('yes_no', 'number') if self.fields.get(name)), 'text')
 
     @property
@@ -137,7 +139,7 @@ def _question(item: Any, where: str) -> Question:
     entry = _Entry({'ask': item} if isinstance(item, str) else item, where)
     text, expect = entry.take('ask', str), entry.take('expect', object, '')
     fields: Any = {
-        name: entry.take(name, list if kind == Sequence[str] else kind)
+        name: entry.take(name, _IN_YAML.get(kind, kind))
         for name, (kind, _) in FIELDS.items() if name != 'not_before' and entry.has(name)
     }
     entry.refuse_others()
@@ -205,6 +207,8 @@ def _is(value: Any, kind: Any) -> bool:
     return kind is object or type(value) is kind
 
 
+# Kinds of fields that are others in YAML.
+_IN_YAML: dict[Any, Any] = {Sequence[str]: list, str | Mapping[str, Any]: object}
 _KINDS = {
     str: 'a text', int: 'a whole number', float: 'a number', bool: 'true or false', list: 'a list',
 }

@@ -14,7 +14,12 @@ import uuid
 
 from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
-from vlm_npu_ros.engine.errors import AnswerTimeoutError, CancelledError, VlmError
+from vlm_npu_ros.engine.errors import (
+    AnswerFormError,
+    AnswerTimeoutError,
+    CancelledError,
+    VlmError,
+)
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Source, Verdict
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.frames import CachedFrame, View
@@ -147,7 +152,9 @@ class Ask:
         """End with an error; ignored after the end."""
         with self._lock:
             if not self.done:
-                self._end(Chunk(''), _REASONS.get(type(error), FinishReason.ERROR), error)
+                text = error.text if isinstance(error, AnswerFormError) else ''
+                self.answer += text
+                self._end(Chunk(text), _REASONS.get(type(error), FinishReason.ERROR), error)
 
     def _end(self, last: Chunk, reason: FinishReason, error: VlmError | None) -> None:
         self.finish_reason, self.error = reason, error

@@ -14,6 +14,7 @@ from builtin_interfaces.msg import Duration, Time
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
+from vlm_npu_ros.engine.json_answers import checked_schema
 from vlm_npu_ros.engine.types import GenerationRequest, NumberRange, UNCLEAR, YES_NO
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
@@ -23,7 +24,7 @@ MAX_QUESTION = 20_000  # characters; more than fits any context of these models
 MAX_ID = 100  # characters of a conversation_id
 MAX_CHOICES = 64
 MAX_CHOICE = 100  # characters
-_UNKNOWN = ('images', 'compressed_images', 'roi', 'system_prompt', 'json_schema')
+_UNKNOWN = ('images', 'compressed_images', 'roi', 'system_prompt')
 _TYPED_TOKENS = 32  # of an answer with choices or a number; even a chatty model says it in them
 
 
@@ -91,6 +92,7 @@ def check_request(
             keep=bool(request.conversation_id),
             choices=choices,
             number=number,
+            schema=_schema(request),
             ask_back=parameters['ask_back'] and not request.never_ask_back,
             min_probability=_confidence(request.min_confidence) or parameters['min_confidence'],
             backend=_backend(request.backend, parameters.backends),
@@ -132,10 +134,10 @@ def _backend(wanted: str, known: Collection[str]) -> str:
 
 def _choices(request: Any) -> tuple[str, ...]:
     """Return the allowed answers, cleaned up; () = free text."""
-    if request.answer_type in (request.TEXT, request.NUMBER):
-        return ()
     if request.answer_type == request.YES_NO:
         return YES_NO
+    if request.answer_type != request.CHOICE:
+        return ()
     choices = tuple(' '.join(choice.split()) for choice in request.choices)
     if not 2 <= len(choices) <= MAX_CHOICES:
         raise RequestError(f'CHOICE needs 2 to {MAX_CHOICES} choices, not {len(choices)}')
@@ -166,6 +168,15 @@ def _number(request: Any) -> NumberRange | None:
     if len(unit) > MAX_CHOICE:
         raise RequestError(f'unit has more than {MAX_CHOICE} characters')
     return NumberRange(low, high, unit) if low or high else NumberRange(unit=unit)
+
+
+def _schema(request: Any) -> str | None:
+    """Return the schema of the JSON that is to be the answer; None = it need not be JSON."""
+    if request.answer_type == request.JSON:
+        return checked_schema(request.json_schema)
+    if request.json_schema:
+        raise RequestError('json_schema is given, but answer_type is not JSON')
+    return None
 
 
 def _confidence(value: float) -> float:
@@ -208,7 +219,7 @@ def _refuse_unknown(request: Any) -> None:
     """Refuse what the interfaces have, but this node cannot do."""
     default = Ask.Request()
     asked = [name for name in _UNKNOWN if getattr(request, name) != getattr(default, name)]
-    if request.answer_type in (request.LOCATE, request.JSON):
+    if request.answer_type == request.LOCATE:
         asked.insert(0, f'answer_type {request.answer_type}')
     if asked:
         raise NotSupportedError(f'This node does not know {", ".join(asked)} yet: leave it out')

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
@@ -44,7 +45,9 @@ class Hysteresis:
 
 
 def said(ask: Ask) -> str:
-    """Return the comparable part of an answer: its choice, or its text."""
+    """Return the comparable part of an answer: its choice, its JSON, or its text."""
+    if ask.options.request.schema is not None:
+        return json.dumps(json.loads(ask.answer), sort_keys=True)
     if ask.verdict is None:
         return ask.answer.strip().casefold()
     return ask.options.request.decided(ask.verdict)

@@ -287,10 +287,11 @@ class StandingSettings:
     question: str = option('', 'The question.')
     camera: str = option('', 'A name in cameras, or several: front,rear; empty = the first one.')
     answer_type: str = option(
-        'yes_no', 'yes_no, choice, number or text.',
-        choices=('yes_no', 'choice', 'number', 'text'),
+        'yes_no', 'yes_no, choice, number, text or json.',
+        choices=('yes_no', 'choice', 'number', 'text', 'json'),
     )
     choices: tuple[str, ...] = option(('',), 'The allowed answers of the type choice.')
+    json_schema: str = option('', 'A JSON Schema for the type json; empty = any JSON.')
     expected: str = option(
         '', 'The choice for which the service succeeds; empty = yes, or the first one.'
     )

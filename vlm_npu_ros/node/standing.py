@@ -40,6 +40,7 @@ _TYPES = {
     'yes_no': AskService.Request.YES_NO,
     'choice': AskService.Request.CHOICE,
     'number': AskService.Request.NUMBER,
+    'json': AskService.Request.JSON,
 }
 
 

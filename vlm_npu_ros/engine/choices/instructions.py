@@ -1,7 +1,7 @@
 # Copyright 2026 vlm_npu_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
 
-"""How to ask for yes, no, one of several choices or a number, and how to ask back."""
+"""How to ask for yes, no, one of several choices, a number or JSON, and how to ask back."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from vlm_npu_ros.engine.types import GenerationRequest, YES_NO
 @dataclass(frozen=True)
 class Instructions:
     """
-    Texts with {question}, {choices} and {unit}, which `apply` fills in.
+    Texts with {question}, {choices}, {unit} and {schema}, which `apply` fills in.
 
     yes_no, choice, number: for questions of that type. The defaults follow the MME benchmark
         (arXiv 2306.13394: "Please answer yes or no.") and add a way out.
     ask_back: asks with {options} which choice the last answer says; '' = the model cannot tell.
     ask_number: asks which number it says.
+    json: for JSON; '' = the model writes none. json_again: says with {reason} what was wrong.
     in_sentences: the model, which is not told the choices, answers in sentences of its own that
         name one of them.
     """
@@ -36,10 +37,12 @@ class Instructions:
     )
     ask_back: str = 'Which of these does that say? {options}. Reply with the letter only.'
     ask_number: str = 'Which number{unit} does that say? Reply with digits only, or say unclear.'
+    json: str = '{question} Reply with JSON only.{schema}'
+    json_again: str = 'That is not right: {reason}. Reply with the corrected JSON only.'
     in_sentences: bool = False
 
     def __post_init__(self) -> None:
-        for text in (self.yes_no, self.choice, self.number):
+        for text in (self.yes_no, self.choice, self.number, self.json or '{question}'):
             if '{question}' not in text:
                 raise ValueError(f'instructions must contain {{question}}: {text!r}')
         if self.ask_back and '{options}' not in self.ask_back:
@@ -48,6 +51,9 @@ class Instructions:
     def apply(self, request: GenerationRequest) -> str:
         """Write the question as the model gets it."""
         choices = request.choices
+        if request.schema is not None:
+            wanted = f' It must fit this JSON Schema: {request.schema}' if request.schema else ''
+            return self.json.replace('{schema}', wanted).replace('{question}', request.question)
         text = self.yes_no if choices == YES_NO else self.choice if choices else self.number
         # The question last, so that nothing is filled into it.
         text = text.replace('{choices}', ', '.join(choices)).replace('{unit}', _in_unit(request))
@@ -60,6 +66,10 @@ class Instructions:
         neither = 'neither' if len(request.choices) == 2 else 'none of these'
         options = (f'{_letter(i)}) {text}' for i, text in enumerate((*request.choices, neither)))
         return self.ask_back.replace('{options}', ' '.join(options))
+
+    def correct(self, reason: str) -> str:
+        """Write the question for the right JSON, after an answer that does not fit."""
+        return self.json_again.replace('{reason}', reason)
 
 
 def choice_of_letter(reply: str, choices: tuple[str, ...]) -> int | None:
@@ -81,4 +91,4 @@ def _in_unit(request: GenerationRequest) -> str:
     return f' in {request.number.unit}' if request.number and request.number.unit else ''
 
 
-PLAIN = Instructions('{question}', '{question}', '{question}')  # for models that need none
+PLAIN = Instructions(*3 * ('{question}',), json='{question}')  # for models that need none

@@ -457,6 +457,32 @@ def test_json_schema(make_engine: MakeEngine, server: ChatServer) -> None:
     assert schema['properties']['answer']['enum'] == ['yes', 'no', 'unclear']
 
 
+def test_json_is_asked_for_by_its_schema(make_engine: MakeEngine, server: ChatServer) -> None:
+    schema, bodies = '{"type":"object","required":["answer"]}', []
+    for refused, text, wanted in (
+        ((), schema, {'type': 'json_schema', 'json_schema': {
+            'name': 'answer', 'schema': {'type': 'object', 'required': ['answer']}}}),
+        ((), '', {'type': 'json_object'}),
+        (('response_format',), schema, None),
+    ):
+        def answer(exchange: Exchange, refused: tuple[str, ...] = refused) -> None:
+            if set(refused).intersection(exchange.body):
+                return exchange.fail(400, 'I do not know this argument')
+            say_words('{"answer":', ' 3}')(exchange)
+
+        server.answer = answer
+        engine = make_engine()
+        for _ in range(2):
+            *_, last = engine.generate(GenerationRequest('how many?', (), schema=text))
+            assert last.text == '{"answer": 3}'
+        while server.questions() > len(bodies):
+            bodies.append(server.asked())
+        assert bodies[-1].get('response_format') == wanted
+        assert 'stream_options' in bodies[-1]
+        question = bodies[-1]['messages'][0]['content']
+        assert question.startswith('how many? Reply with JSON only.') and text in question
+
+
 @pytest.mark.parametrize(
     ('refused', 'asked_for'),
     [

@@ -130,7 +130,7 @@ class RemoteLanguageModel(LanguageModel):
         if wishes != self._wishes or wishes.way in self._granted:
             raise error
         # The question is not sent again and again, because its pictures are large.
-        for fewer in wishes.fewer(bool(request.choices)):
+        for fewer in wishes.fewer(request):
             if self._takes(fewer, request, cancelled):
                 self._granted.add(fewer.way)
                 if fewer == wishes:
@@ -142,7 +142,8 @@ class RemoteLanguageModel(LanguageModel):
         self, wishes: Wishes, request: GenerationRequest, cancelled: Cancellation
     ) -> bool:
         """Ask a trifle to find out whether the server takes these wishes."""
-        trifle = replace(_TRIFLE, choices=request.choices, sampling=request.sampling)
+        trifle = replace(
+            _TRIFLE, choices=request.choices, schema=request.schema, sampling=request.sampling)
         stop, watch = Cancellation(cancelled), _Watch(self._settings)
         arguments = wishes.arguments(self._body(trifle), trifle)
         try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, UNCLEAR
@@ -50,6 +51,14 @@ def choice_arguments(method: str, choices: tuple[str, ...]) -> dict[str, Any]:
         wanted = {'name': 'answer', 'strict': True, 'schema': schema}
         return {'response_format': {'type': 'json_schema', 'json_schema': wanted}}
     return {}
+
+
+def json_arguments(schema: str) -> dict[str, Any]:
+    """Make the further arguments that ask for JSON of a schema; '' = any."""
+    if not schema:
+        return {'response_format': {'type': 'json_object'}}
+    wanted = {'name': 'answer', 'schema': json.loads(schema)}
+    return {'response_format': {'type': 'json_schema', 'json_schema': wanted}}
 
 
 def estimated_tokens(request: GenerationRequest) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import json
 from typing import Any
 
-from vlm_npu_ros.engine.backends.openai.messages import choice_arguments
+from vlm_npu_ros.engine.backends.openai.messages import choice_arguments, json_arguments
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
 from vlm_npu_ros.engine.errors import BackendUnavailableError
 from vlm_npu_ros.engine.types import GenerationRequest
@@ -49,6 +49,8 @@ class Wishes:
         wanted = {**body, 'stream_options': {'include_usage': True}}
         if request.choices:
             wanted |= choice_arguments(self.way, request.choices)
+        elif request.schema is not None:
+            wanted |= json_arguments(request.schema)
         if self.thinking != 'auto':
             thinks = self.thinking == 'on'
             wanted[_TEMPLATE] = {'enable_thinking': thinks, 'thinking': thinks}
@@ -78,10 +80,12 @@ class Wishes:
         }
         return replace(self, ways=ways or ('parse',), refused=self.refused | refused)
 
-    def fewer(self, has_choices: bool) -> Iterator[Wishes]:
+    def fewer(self, request: GenerationRequest) -> Iterator[Wishes]:
         """Yield what else could be asked for, for a server that does not say what it refuses."""
-        ways = range(len(self.ways)) if has_choices else range(1)
-        for dropped in (frozenset[str](), frozenset({'stream_options'}), _ALL):
+        ways = range(len(self.ways)) if request.choices else range(1)
+        form = frozenset() if request.schema is None else frozenset({'response_format'})
+        usage = frozenset({'stream_options'})
+        for dropped in dict.fromkeys((frozenset[str](), form, usage, _ALL, _ALL | form)):
             for i in ways:
                 yield replace(self, ways=self.ways[i:], refused=self.refused | dropped)
 
