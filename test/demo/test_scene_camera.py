@@ -26,7 +26,7 @@ from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.demo.scene_camera import FRAME_ID, SceneCamera
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.demo.truth import Truth
-from vlm_npu_ros.node.conversions import to_rgb
+from vlm_npu_ros.engine.conversions import to_rgb
 
 PATIENCE = 30.0  # seconds; only a broken test waits this long
 SCENE = random_scene(np.random.default_rng(11))

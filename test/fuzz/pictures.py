@@ -10,9 +10,9 @@ from collections import Counter
 from hypothesis import strategies as st
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
+from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.images import letterbox
-from vlm_npu_ros.node.conversions import to_rgb
 
 ANY_TEXT = st.text(st.characters(), max_size=20)  # unpaired surrogates too
 RANDOM = np.random.default_rng(0).bytes(1 << 20)

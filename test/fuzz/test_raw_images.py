@@ -95,8 +95,8 @@ def test_large_images_are_converted_within_bounds(outcomes: Outcomes, peak_of: P
 SHORT_OF_MEMORY = """
 import array, resource
 from sensor_msgs.msg import Image
+from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.node.conversions import to_rgb
 msg = Image(encoding='{}', width=8192, height=8192, step={}, data=array.array('B', bytes({})))
 used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, used + 2**25))

@@ -16,8 +16,8 @@ import numpy as np
 from pairs import ADDED, alternate, Effort, GAIN, Pair
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.demo.scenes import random_scene, render
+from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.engine.images import letterbox, normalise
-from vlm_npu_ros.node.conversions import to_rgb
 
 BAR = 4.0
 SIZE = 448  # of the encoder's square; 1080p falls on whole pixels there

@@ -25,8 +25,8 @@ from vlm_npu_ros.client.messages import make_answer, to_seconds
 from vlm_npu_ros.demo.questions import SceneQuestion
 from vlm_npu_ros.demo.scenes import Scene
 from vlm_npu_ros.demo.truth import Truth
+from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.msg import PartialAnswer
-from vlm_npu_ros.node.conversions import to_rgb
 from vlm_npu_ros.srv import Ask
 
 _START_SECONDS = 60.0

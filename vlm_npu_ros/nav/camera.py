@@ -16,10 +16,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.client.messages import to_seconds
+from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.images import resize
 from vlm_npu_ros.nav.background_node import BackgroundNode
-from vlm_npu_ros.node.conversions import to_rgb
 
 _TYPES = {'raw': Image, 'compressed': CompressedImage}
 _DEPTH = 10  # messages that may wait while one is made small

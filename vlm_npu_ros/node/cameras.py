@@ -18,6 +18,7 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Header
+from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import ImageError, VlmError
 from vlm_npu_ros.engine.images import turn
@@ -26,7 +27,6 @@ from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.arrivals import Arrival, Arrivals
 from vlm_npu_ros.node.camera_topic import CameraTopic
 from vlm_npu_ros.node.clock import StampClock
-from vlm_npu_ros.node.conversions import to_rgb
 from vlm_npu_ros.node.frames import (
     CachedFrame,
     Freshness,

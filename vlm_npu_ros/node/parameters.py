@@ -23,6 +23,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vlm_npu_ros.engine.backends.backend import Backend
+from vlm_npu_ros.engine.conversions import AUTO_RANGE, FULL_RANGE, Range
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.fallback import FallbackSettings
 from vlm_npu_ros.engine.models import AUTO
@@ -31,7 +32,6 @@ from vlm_npu_ros.engine.pulled import backend_of, check_model
 from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
-from vlm_npu_ros.node.conversions import AUTO_RANGE, FULL_RANGE, Range
 from vlm_npu_ros.node.frames import HistoryLimits, NANOSECONDS
 from vlm_npu_ros.node.read_ahead import ReadAheadSettings
 

@@ -26,11 +26,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 import functools
-from typing import Union
+from typing import Any, Protocol, Union
 
 import cv2
 import numpy as np
-from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.image_files import decode_image
 from vlm_npu_ros.engine.image_formats import jpeg_size
@@ -39,6 +38,24 @@ from vlm_npu_ros.engine.image_formats import jpeg_size
 # frame, or from (low, high), black to white.
 Range = Union[str, Sequence[float]]
 FULL_RANGE, AUTO_RANGE = 'full', 'auto'
+
+
+class Image(Protocol):
+    """A sensor_msgs/Image, of rclpy or of a recording."""
+
+    height: int
+    width: int
+    encoding: str
+    is_bigendian: int
+    step: int
+    data: Any
+
+
+class CompressedImage(Protocol):
+    """A sensor_msgs/CompressedImage, likewise."""
+
+    format: str  # noqa: A003
+    data: Any
 
 
 def to_rgb(msg: Image | CompressedImage, value_range: Range = FULL_RANGE) -> np.ndarray:
@@ -53,7 +70,7 @@ def to_rgb(msg: Image | CompressedImage, value_range: Range = FULL_RANGE) -> np.
         unknown encoding, or its size, step and data contradict each other; the message says what
         was expected and found.
     """
-    convert = _decoded if isinstance(msg, CompressedImage) else _converted
+    convert: Callable[..., np.ndarray] = _decoded if hasattr(msg, 'format') else _converted
     try:
         return convert(msg, value_range)
     except (cv2.error, MemoryError) as error:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage, Image
+from vlm_npu_ros.engine import conversions
+from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.engine.errors import ImageError
-from vlm_npu_ros.node import conversions
-from vlm_npu_ros.node.conversions import to_rgb
 
 WIDTH, HEIGHT = 12, 8
 
