@@ -151,6 +151,11 @@ def given(args: argparse.Namespace) -> AskFields:
     return fields
 
 
+def answer_types() -> tuple[str, ...]:
+    """Name the fields that say of which type the answer is; one of them can be given."""
+    return tuple(_ANSWER_TYPES)
+
+
 def _moment(text: str) -> float | str:
     """Parse a time on the command line: `now`, or seconds."""
     return text if text == 'now' else float(text)

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from vlm_npu_ros.engine.errors import VlmError
-from vlm_npu_ros.gateway import openai_api
+from vlm_npu_ros.gateway import live, openai_api
 from vlm_npu_ros.gateway.access import Access, LIMITS, Limits
 from vlm_npu_ros.gateway.desk import Desk
 from vlm_npu_ros.gateway.failures import ApiError, of_error
@@ -45,6 +45,7 @@ def make_app(
         title='vlm_npu_ros', lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.include_router(openai_api.router(desk))
+    app.include_router(live.router(desk))
 
     @app.get('/health')
     async def health() -> dict[str, str]:

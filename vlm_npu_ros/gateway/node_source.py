@@ -12,11 +12,13 @@ from contextlib import ExitStack
 import time
 from typing import Any
 
+from builtin_interfaces.msg import Duration
 from rclpy.context import Context
 from sensor_msgs.msg import CompressedImage
 from vlm_npu_ros.action import Watch
 from vlm_npu_ros.client import Answer, AskError, VlmClient, VlmClientError
 from vlm_npu_ros.client.fields import FIELDS, fill
+from vlm_npu_ros.client.goal_ids import new_node_name
 from vlm_npu_ros.client.messages import plain
 from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
@@ -69,7 +71,7 @@ class NodeSource(Source):
         return {
             'node': self._client.name, 'lifecycle': self._view.lifecycle, 'ready': self.ready,
             'model': self.model, 'cameras': list(self.cameras), 'parts': self._view.parts,
-            'standing': dict(self._view.standing),
+            'standing': dict(self._view.standing), 'takes_pictures': 'images' in FIELDS,
         }
 
     async def start(self) -> None:
@@ -172,10 +174,10 @@ class NodeSource(Source):
         goal = Watch.Goal(question=question.text)
         try:
             fill(goal, question.fields)
-            for name, value in wish.items():
-                setattr(goal, name, value)
-        except (AssertionError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise RequestError(str(error)) from None
+        for name, value in wish.items():
+            setattr(goal, name, _duration(value) if name == 'period' else value)
         looks: asyncio.Queue[Any] = asyncio.Queue()
         put = _into(looks)
         end = self._view.watch(
@@ -205,7 +207,7 @@ class _Camera:
         self, topic: str, transport: str, reliability: str, context: Context | None
     ) -> None:
         self._camera = MissionCamera(
-            topic, transport, reliability, context=context, most=_KEPT)
+            topic, transport, reliability, context=context, most=_KEPT, name=new_node_name())
         self._looking = ExitStack()
         self._looking.enter_context(self._camera.looking())
         self.looked_at = time.monotonic()
@@ -217,9 +219,9 @@ class _Camera:
         self.looked_at = time.monotonic() + patience
         if frame:
             jpeg = self._camera.picture_of(*frame, patience)
-            return Picture(jpeg, *frame) if jpeg else None
+            return Picture(jpeg, *frame, self._camera.size) if jpeg else None
         found = self._camera.next_picture(after, patience)
-        return Picture(found[2], found[0], found[1]) if found else None
+        return Picture(found[2], *found[:2], self._camera.size) if found else None
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -247,6 +249,11 @@ def _end_of(done: Any) -> Answer:
     if isinstance(error, VlmClientError):
         return failed(BackendUnavailableError(str(error)))
     return failed(RequestError(str(error)))
+
+
+def _duration(seconds: float) -> Duration:
+    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
+    return Duration(sec=sec, nanosec=nanosec)
 
 
 def _told(question: Question) -> str:

@@ -40,11 +40,17 @@ class Question:
 
 @dataclass(frozen=True)
 class Picture:
-    """A frame of a camera as JPEG; stamp: of the frame, in seconds of ROS time."""
+    """
+    A frame of a camera as JPEG.
+
+    stamp: of the frame, in seconds of ROS time. size: width and height of the frame itself, which
+    may be larger.
+    """
 
     jpeg: bytes
     stamp: float
-    frame_id: str = ''
+    frame_id: str
+    size: tuple[int, int]
 
 
 class Source(ABC):
@@ -107,7 +113,8 @@ class Source(ABC):
         """
         Ask again and again; yield looks, and at last the result, which has a field `success`.
 
-        wish: fields of action/Watch that a question has not: period, agreeing, until, every_look.
+        wish: fields of action/Watch that a question has not: period (seconds), agreeing, until,
+        every_look.
         """
         raise _no_cameras()
 

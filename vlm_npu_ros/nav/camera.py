@@ -11,6 +11,7 @@ import threading
 
 from builtin_interfaces.msg import Time
 import cv2
+import numpy as np
 from rclpy.context import Context
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
@@ -36,7 +37,9 @@ class MissionCamera(BackgroundNode):
 
     topic: of the images; '' = no pictures. transport: raw or compressed.
     reliability: best_effort or reliable. width: of the pictures, in pixels. most: how many of them
-    are kept, of about 40 KiB each.
+    are kept, of about 40 KiB each. name: of its node.
+
+    size: width and height of the newest frame itself.
     """
 
     def __init__(
@@ -47,14 +50,16 @@ class MissionCamera(BackgroundNode):
         width: int = 640,
         context: Context | None = None,
         most: int = 1000,
+        name: str = 'mission_camera',
     ) -> None:
         self._width, self._most = width, most
         self._type = _TYPES[transport]
         self._comes = self._looks = False
+        self.size = 0, 0
         self._pictures: dict[tuple[float, str], bytes] = {}
         self._changed = threading.Condition()
         self._has_topic = bool(topic)
-        super().__init__('mission_camera', context)
+        super().__init__(name, context)
         if topic:
             qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy[reliability.upper()])
             # Raw: messages are deserialised only while the mission looks.
@@ -118,20 +123,21 @@ class MissionCamera(BackgroundNode):
             return
         message = deserialize_message(data, self._type)
         try:
-            picture = _small(message, self._width)
+            rgb = to_rgb(message)
+            picture = _small(rgb, self._width)
         except ImageError as error:
             self._node.get_logger().warning(f'No picture: {error}', throttle_duration_sec=5.0)
             return
         with self._changed:
+            self.size = rgb.shape[1], rgb.shape[0]
             self._pictures[to_seconds(message.header.stamp), message.header.frame_id] = picture
             if len(self._pictures) > self._most:
                 del self._pictures[next(iter(self._pictures))]
             self._changed.notify_all()
 
 
-def _small(message: Image | CompressedImage, width: int) -> bytes:
+def _small(rgb: np.ndarray, width: int) -> bytes:
     """Encode the picture as JPEG, scaled down to this width."""
-    rgb = to_rgb(message)
     if rgb.shape[1] > width:
         size = width, max(1, round(rgb.shape[0] * width / rgb.shape[1]))
         rgb = resize(rgb, size, cv2.INTER_AREA)
