@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-newest test-oldest test-python test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
-	demo-patrol goals eval-typed eval-demo-model train-demo-model clean
+	demo-patrol demo-web goals eval-typed eval-demo-model train-demo-model clean
 
 RUN := tools/with_ros
 PYTHON ?= python3
@@ -18,6 +18,9 @@ help:  ## Show this list
 
 demo:  ## Ask the embedded model about a simulated camera (ARGS="...": its options)
 	@$(RUN) python3 tools/demo/camera_demo.py $(ARGS)
+
+demo-web:  ## Show a simulated camera and its node as a page (ARGS="--screenshot FILE": save a picture)
+	@$(RUN) python3 tools/demo/web_demo.py $(ARGS)
 
 demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": its options)
 	@$(RUN) python3 tools/demo/patrol_demo.py $(ARGS)

@@ -40,8 +40,10 @@ class Children:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: dict[str, Any] = {}
 
-    def start(self, name: str, module: str, parameters: Mapping[str, Any]) -> None:
-        """Run a module with ROS parameters; its output is kept for `log_tail`."""
+    def start(
+        self, name: str, module: str, parameters: Mapping[str, Any], *options: str
+    ) -> None:
+        """Run a module with options and ROS parameters; `log_tail` has what it writes."""
         arguments = [
             part
             for key, value in parameters.items()
@@ -49,7 +51,7 @@ class Children:
         ]
         self._logs[name] = tempfile.TemporaryFile()
         self._processes[name] = subprocess.Popen(
-            [sys.executable, '-m', module, '--ros-args', *arguments],
+            [sys.executable, '-m', module, *options, '--ros-args', *arguments],
             stdin=subprocess.DEVNULL,
             stdout=self._logs[name],
             stderr=subprocess.STDOUT,
