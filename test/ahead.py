@@ -19,6 +19,7 @@ def reading(
     newest: Callable[[str], CachedFrame | None] = lambda camera: None,
     is_idle: Callable[[], bool] = lambda: True,
     settings: ReadAheadSettings = EAGER,
+    shortage: Callable[[], str] = lambda: '',
 ) -> ReadAhead:
     """Make one that reads the frames of `newest`: by default, none."""
-    return ReadAhead(engine, 'camera', newest, lambda: settings, is_idle, print)
+    return ReadAhead(engine, 'camera', newest, lambda: settings, is_idle, shortage, print)

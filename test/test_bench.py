@@ -17,7 +17,7 @@ TOOLS = Path(__file__).resolve().parents[1] / 'tools' / 'bench'
 BENCH = TOOLS / 'bench.py'
 BENCHMARKS = {  # some of what each measures
     'first_token': 'SmolVLM2-256M: goal and feedback',
-    'read_ahead': 'SmolVLM2-256M: newer frame wanted then, slowest',
+    'read_ahead': 'SmolVLM2-256M: frame is being read, slowest',
     'streaming': 'feedback, 1000 chunks/s: arrived',
     'round_trip': 'ask by action',
     'camera_load': '1080p JPEG at 30 Hz: CPU',

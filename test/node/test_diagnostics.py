@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+import math
 import os
 import queue
 import signal
@@ -14,7 +15,8 @@ import signal
 from diagnostic_msgs.msg import DiagnosticStatus
 from doctor import Doctor
 import pytest
-from robot import PATIENCE, Robot
+from robot import PATIENCE, Robot, wait_until
+from sensor_msgs.msg import BatteryState
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 MakeNode = Callable[..., VlmNode]
@@ -121,3 +123,17 @@ def test_engine_that_restarts_is_an_error(
     (node._engine._settings,) = node.parameters.engines
     doctor.wait_for('engine', lambda s: s.level == OK)
     assert robot.ask(question='what?').success
+
+
+def test_nothing_is_read_ahead_while_the_battery_is_low(
+    active_node: MakeNode, robot: Robot, doctor: Doctor
+) -> None:
+    active_node(battery='/power', battery_bound=0.5)
+    battery = robot.node.create_publisher(BatteryState, '/power', 10)
+    wait_until(lambda: battery.get_subscription_count() > 0)
+    for charge, told in (
+        (0.42, 'off: the battery is at 42%, below battery_bound, 50%'), (math.nan, 'off: the'),
+        (0.5, 'on'),
+    ):
+        battery.publish(BatteryState(percentage=charge))
+        doctor.wait_for('engine', lambda s, t=told: value(s, 'reading ahead').startswith(t))

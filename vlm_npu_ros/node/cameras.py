@@ -26,6 +26,7 @@ from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.arrivals import Arrival, Arrivals
 from vlm_npu_ros.node.camera_topic import CameraTopic
+from vlm_npu_ros.node.changes import Changes
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import (
     CachedFrame,
@@ -47,6 +48,7 @@ class CameraCounts:
 
     received: int = 0
     encoded: int = 0
+    unchanged: int = 0  # taken for the one that was encoded last
     bad: int = 0
 
 
@@ -69,6 +71,7 @@ class CameraFeed:
         self.counts = CameraCounts()
         self.history = History(clock.holds)
         self.arrivals = Arrivals(clock)
+        self.changes = Changes()
         self.wanted = False  # a question waits for a frame, so encode_rate does not apply
         self.lost = False  # the engine was restarted since the newest frame was encoded
         self.fault = ''  # why the last frame could not be read
@@ -91,6 +94,7 @@ class CameraFeed:
         self._source.stop()
         self._newest.clear()
         self.history.clear()
+        self.changes.clear()
 
     def receive(self, message: bytes) -> None:
         """Take a message, serialised."""
@@ -151,6 +155,7 @@ class FrameEncoder:
 
     rate: gives the most encodings a second and camera; 0 = only frames that questions wait for.
     limits: gives the limits of each camera's history.
+    threshold: gives the difference from which a frame is encoded, see Changes; None = any is.
     """
 
     def __init__(
@@ -162,13 +167,14 @@ class FrameEncoder:
         rate: Callable[[], float],
         limits: Callable[[], HistoryLimits],
         ahead: ReadAhead,
+        threshold: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._node, self._clock = node, clock
         self._feeds = feeds
         self._engine = engine
         self._rate = rate
         self._limits = limits
-        self._ahead = ahead
+        self._ahead, self._threshold = ahead, threshold
         self._changed: Callable[[], None] = lambda: None
         self._wake = threading.Condition()
         self._stopping = False
@@ -286,15 +292,12 @@ class FrameEncoder:
         self._changed()
         try:
             arrival, header, picture = feed.take()
-            embedding = self._engine.encode(picture)
-            if not feed.counts.encoded:
-                self._log_history(feed, embedding)
+            embedding = self._embedding(feed, picture)
             frame = CachedFrame(
                 feed.settings.name, header, arrival.stamp, embedding, arrival.run, arrival.behind
             )
             if self._clock.holds(frame):  # else the clock was set back meanwhile
                 feed.history.add(frame, self._limits())
-            feed.counts.encoded += 1
             feed.fault, feed.failure = '', None
         except ImageError as error:
             feed.counts.bad += 1
@@ -310,6 +313,23 @@ class FrameEncoder:
         finally:
             feed.encoding = False
             self._changed()
+
+    def _embedding(self, feed: CameraFeed, picture: np.ndarray) -> ImageEmbedding:
+        """Encode a picture, or give the embedding of the last one if it looks the same."""
+        threshold = self._threshold()
+        same = None if threshold is None else feed.changes.same(picture, threshold)
+        if same is not None:
+            feed.counts.unchanged += 1
+            return same
+        embedding = self._engine.encode(picture)
+        if threshold is None:
+            feed.changes.clear()
+        else:
+            feed.changes.put(picture, embedding)
+        if not feed.counts.encoded:
+            self._log_history(feed, embedding)
+        feed.counts.encoded += 1
+        return embedding
 
     def _log_history(self, feed: CameraFeed, embedding: ImageEmbedding) -> None:
         limits, size = self._limits(), embedding.nbytes

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 import platform
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -139,7 +140,7 @@ class Diagnostics:
 
     def _camera_status(self, feed: CameraFeed) -> DiagnosticStatus:
         before, counts = self._last[feed], feed.counts
-        self._last[feed] = CameraCounts(counts.received, counts.encoded, counts.bad)
+        self._last[feed] = replace(counts)
         frame, age = feed.frame, None
         if frame:
             age = (self._clock.now() - frame.stamp) / NANOSECONDS
@@ -164,6 +165,7 @@ class Diagnostics:
             'topic': feed.topic,
             'frames per second': f'{(counts.received - before.received) / _PERIOD:.1f}',
             'encoded per second': f'{(counts.encoded - before.encoded) / _PERIOD:.1f}',
+            'frames that looked like the one before': counts.unchanged,
             'bad frames': counts.bad,
             'frames kept': len(feed.history),
             'age of the newest embedding, s': 'none' if age is None else f'{age:.2f}',

@@ -42,6 +42,7 @@ HISTORIES = ('keep_last', 'keep_all')
 ROTATIONS = (0, 90, 180, 270)
 BUSY = ('queue', 'reject', 'interrupt')
 STAMPS = ('header', 'arrival')
+ENCODE_ON = ('time', 'change')
 READ_AHEAD = ('auto', 'off', 'on')
 ISOLATIONS = ('auto', 'process', 'none')
 S = TypeVar('S')
@@ -130,6 +131,18 @@ _SPECS = {
         'Most encodings per second and camera; 0 = only when a question needs one.',
         0.0, 100.0, least=1e-6, live=True,
     ),
+    'encode_on': _Spec(
+        'time',
+        'What lets a frame be encoded: time (encode_rate) or change (also that it looks different '
+        'from the last one; else its embedding stands for both).',
+        choices=ENCODE_ON, live=True,
+    ),
+    'change_threshold': _Spec(
+        0.03,
+        'Difference, of 1 from black to white, in any of 32 x 32 parts of the picture from which '
+        'it looks different.',
+        0.0, 1.0, live=True,
+    ),
     'read_ahead': _Spec(
         'auto',
         'Read the newest frame into the model before a question comes: on, off, or auto: where '
@@ -142,6 +155,13 @@ _SPECS = {
     'read_ahead_keep': _Spec(
         30.0, 'Seconds after an answer of a dialogue in which no frame takes its place.',
         0.0, 86400.0, live=True,
+    ),
+    'battery': _Spec(
+        '', 'Topic of the battery (sensor_msgs/BatteryState) that is to be spared; empty = none.',
+    ),
+    'battery_bound': _Spec(
+        0.3, 'Charge of the battery, 0 to 1, below which no frame is read ahead.', 0.0, 1.0,
+        live=True,
     ),
     'history_rate': _Spec(
         1.0, 'Most frames per second and camera in the cache.', 0.01, 100.0, live=True
@@ -343,6 +363,7 @@ class NodeParameters:
         specs = _specs_for(backends)
         for name, _, _ in _LISTED:
             specs[name] = replace(specs[name], check=self._check_names)
+        specs['battery'] = replace(specs['battery'], check=self._check_topic)
         self._declare(specs)
         servers = {backend.name for backend in backends if backend.remote}
         unused = [*self._unused(), *self._overruled(servers)]
@@ -408,6 +429,11 @@ class NodeParameters:
     def sampling(self) -> Sampling:
         """How tokens are drawn."""
         return Sampling(self['temperature'], self['top_k'], self['top_p'])
+
+    @property
+    def change_threshold(self) -> float | None:
+        """Difference from which a frame is encoded; None = any is."""
+        return self['change_threshold'] if self['encode_on'] == 'change' else None
 
     @property
     def reading_ahead(self) -> ReadAheadSettings:
@@ -508,6 +534,11 @@ class NodeParameters:
             raise ValueError(
                 f'must be different names of letters, digits and _, not {", ".join(given)}'
             )
+
+    def _check_topic(self, name: str) -> None:
+        """Raise ValueError for what is no name of a topic; '' is none, on purpose."""
+        if name:
+            self._node.resolve_topic_name(name)
 
     def _is_name(self, name: str) -> bool:
         return name.isidentifier() and name.isascii() and name not in self._specs

@@ -78,6 +78,7 @@ class ReadAhead:
     camera: that the first question is expected to be about.
     newest: gives a camera's newest frame, if a question could be about it.
     is_idle: tells whether no question is open.
+    shortage: tells what is too scarce for it; '' = nothing.
     log: gets warnings.
     """
 
@@ -88,11 +89,13 @@ class ReadAhead:
         newest: Callable[[str], CachedFrame | None],
         settings: Callable[[], ReadAheadSettings],
         is_idle: Callable[[], bool],
+        shortage: Callable[[], str],
         log: Callable[[str], object],
     ) -> None:
         self.counts = ReadAheadCounts()
         self._engine, self._camera, self._newest = engine, camera, newest
-        self._settings, self._is_idle, self._log = settings, is_idle, log
+        self._settings, self._is_idle = settings, is_idle
+        self._shortage, self._log = shortage, log
         self._wake: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._images: tuple[ImageEmbedding, ...] = ()  # that the model has read or tried last
@@ -109,7 +112,7 @@ class ReadAhead:
             return able.why
         if self._failures >= _MOST_FAILURES:
             return f'it has failed {self._failures} times in a row'
-        return ''
+        return self._shortage()
 
     def start(self, wake: Callable[[], object]) -> None:
         """Begin; `wake` is called when something may be due."""

@@ -42,6 +42,7 @@ from vlm_npu_ros.node.arguments import without_effect
 from vlm_npu_ros.node.ask_options import AskOptions, check_request
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
+from vlm_npu_ros.node.battery import Battery
 from vlm_npu_ros.node.bond import start_bond
 from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
 from vlm_npu_ros.node.clock import StampClock
@@ -214,12 +215,17 @@ class VlmNode(ManagedNode):
         assert self._engine and self._server and self._watches and self._standing
         active = self._active
         self._engine.resume()
+        battery = Battery(
+            self, self.parameters['battery'], lambda: self.parameters['battery_bound']
+        )
+        active.callback(battery.close)
         ahead = ReadAhead(
             self._engine,
             next(iter(self._feeds)),
             self._askable,
             settings=lambda: self.parameters.reading_ahead,
             is_idle=lambda: self._queue is not None and self._queue.is_idle,
+            shortage=lambda: battery.shortage,
             log=self.get_logger().warning,
         )
         self._encoder = FrameEncoder(
@@ -230,6 +236,7 @@ class VlmNode(ManagedNode):
             rate=lambda: self.parameters['encode_rate'],
             limits=lambda: self.parameters.history_limits(len(self._feeds)),
             ahead=ahead,
+            threshold=lambda: self.parameters.change_threshold,
         )
         active.callback(self._encoder.stop)
         self._queue = AskQueue(
