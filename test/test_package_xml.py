@@ -20,7 +20,7 @@ KEYS = {
 }
 # Imported where they are used, with an error that says how to install them; for type checks only.
 OPTIONAL = {
-    'bond', 'google', 'huggingface_hub', 'nav2_msgs', 'nav2_simple_commander', 'onnx',
+    'bond', 'google', 'mcp', 'huggingface_hub', 'nav2_msgs', 'nav2_simple_commander', 'onnx',
     'onnxruntime', 'openai', 'rknnlite', 'ros2cli', 'rosbags', 'typing_extensions',
 }
 

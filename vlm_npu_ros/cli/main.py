@@ -10,7 +10,18 @@ import os
 import sys
 from typing import TextIO
 
-from vlm_npu_ros.cli import ask, chat, doctor, inspect, models, parameters, pull, serve, status
+from vlm_npu_ros.cli import (
+    ask,
+    chat,
+    doctor,
+    inspect,
+    mcp,
+    models,
+    parameters,
+    pull,
+    serve,
+    status,
+)
 from vlm_npu_ros.cli.arguments import CommandParser
 from vlm_npu_ros.engine.errors import NotSupportedError, VlmError
 from vlm_npu_ros.engine.share import version
@@ -72,6 +83,7 @@ def add_commands(parser: argparse.ArgumentParser, program: str, required: bool =
     ask.add_parser(commands)
     status.add_parser(commands)
     serve.add_parser(commands)
+    mcp.add_parser(commands)
     pull.add_parser(commands)
     models.add_parser(commands)
     parameters.add_parser(commands)

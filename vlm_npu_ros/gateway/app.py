@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+import importlib.util
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from vlm_npu_ros.engine.errors import VlmError
@@ -32,11 +34,14 @@ def make_app(
     """
     desk = Desk(source)
 
+    mcp = _mcp_app(desk)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await source.start()
         try:
-            yield
+            async with mcp.router.lifespan_context(mcp) if mcp else nullcontext():
+                yield
         finally:
             await source.close()
 
@@ -46,6 +51,8 @@ def make_app(
     )
     app.include_router(openai_api.router(desk))
     app.include_router(live.router(desk))
+    if mcp:
+        app.router.routes.extend(mcp.routes)
 
     @app.get('/health')
     async def health() -> dict[str, str]:
@@ -66,6 +73,18 @@ def make_app(
             allow_headers=['authorization', 'content-type'],
         )
     return Access(app, token, origins, limits)
+
+
+def _mcp_app(desk: Desk) -> Starlette | None:
+    """Make the application that speaks MCP at /mcp; None where the package mcp is missing."""
+    if importlib.util.find_spec('mcp') is None:
+        return None
+    from mcp.server.transport_security import TransportSecuritySettings
+    from vlm_npu_ros.gateway.mcp_tools import make_server
+
+    # Who may ask was decided before.
+    open_door = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    return make_server(desk).streamable_http_app(transport_security=open_door)
 
 
 def _explain_errors(app: FastAPI) -> None:
