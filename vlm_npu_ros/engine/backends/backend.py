@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.errors import BackendError, UnsupportedRuntimeError
-from vlm_npu_ros.engine.progress import Progress
+from vlm_npu_ros.engine.progress import Caution, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 
 Models = tuple[VisionEncoder, LanguageModel]
@@ -38,6 +38,22 @@ class Check:
     found: str
     remedy: str = ''
     error: type[BackendError] = UnsupportedRuntimeError
+
+
+def require(checks: Iterable[Check], progress: Progress) -> None:
+    """
+    Tell of warnings; raise the error of the first check that failed.
+
+    It has the sentences of all that did.
+    """
+    checks = list(checks)
+    for check in checks:
+        if check.level == 'warn':
+            progress(Caution(f'{check.name}: {check.found}. {check.remedy}'))
+    failures = [check for check in checks if check.level == 'fail']
+    if failures:
+        lines = [f'{check.name}: {check.found}. {check.remedy}' for check in failures]
+        raise failures[0].error('; '.join(lines))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.onnx.tokenizer import SPECIAL_TOKENS, Tokenizer
 from vlm_npu_ros.engine.backends.rknpu import prompt as module
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
-from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, user_text, VIDEO
+from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, VIDEO
+from vlm_npu_ros.engine.control_tags import user_text
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import ChatTemplate, known_models, load_profile, ModelProfile

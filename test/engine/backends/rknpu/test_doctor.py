@@ -13,10 +13,10 @@ import sys
 import pytest
 import simulated
 from simulated.board import board_tree, write
-from vlm_npu_ros.engine.backends.backend import Check
+from vlm_npu_ros.engine.backends.backend import Check, require
 from vlm_npu_ros.engine.backends.rknpu.abi import TELLING_FUNCTIONS
 from vlm_npu_ros.engine.backends.rknpu.board import Board
-from vlm_npu_ros.engine.backends.rknpu.doctor import examine, require
+from vlm_npu_ros.engine.backends.rknpu.doctor import examine
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
@@ -64,7 +64,7 @@ def only_failure(board: Board, wanted: EngineSettings) -> Check:
     checks = examine(board, wanted)
     (failed,) = failures(checks).values()
     with pytest.raises(failed.error) as caught:
-        require(checks)
+        require(checks, print)
     assert failed.found in str(caught.value) and failed.remedy in str(caught.value)
     return failed
 
@@ -76,7 +76,7 @@ def test_board_that_is_ready_passes(tree: Tree) -> None:
         'board', 'NPU driver', 'librkllmrt.so', 'librknnrt.so', 'rknn-toolkit-lite2',
         'vision encoder', 'language model', 'model', 'context', 'memory', 'clocks', 'device files',
     }
-    require(checks)
+    require(checks, print)
 
 
 def test_this_machine_is_no_board(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_library_of_the_encoder_may_be_elsewhere_without_rknnlite(tree: Tree) ->
     checks = {check.name: check for check in examine(board, own)}
     assert checks['librknnrt.so'].found == f'2.3.2 ({moved})'
     assert checks['runtime for the encoder'].found.startswith('librknnrt.so 2.3.2')
-    require(checks.values())
+    require(checks.values(), print)
     moved.unlink()
     assert 'in none of the folders' in only_failure(board, own).found
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, user_text
+from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt
+from vlm_npu_ros.engine.control_tags import user_text
 from vlm_npu_ros.engine.models import ChatTemplate
 from vlm_npu_ros.engine.types import Turn
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from vlm_npu_ros.engine.backends.rknpu.prompt import MODEL_TEMPLATE_TOKENS, user_text
+from vlm_npu_ros.engine.backends.rknpu.prompt import MODEL_TEMPLATE_TOKENS
+from vlm_npu_ros.engine.control_tags import user_text
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import ChatTemplate, ImageTags
 from vlm_npu_ros.engine.types import GenerationRequest, Turn

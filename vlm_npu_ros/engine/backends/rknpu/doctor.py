@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 import importlib.metadata
 import importlib.util
 import os
@@ -37,14 +37,6 @@ _LITE = 'rknn-toolkit-lite2'
 _RKNN_SOURCE = 'github.com/airockchip/rknn-toolkit2 (rknpu2/runtime/Linux)'
 _PYTHONS = ((3, 7), (3, 12))  # that rknn-toolkit-lite2 is made for
 _WITHOUT_LANGUAGE_MODELS = ('rk3566', 'rk3568')
-
-
-def require(checks: Iterable[Check]) -> None:
-    """Raise the error of the first check that failed, with the sentences of all that did."""
-    failures = [check for check in checks if check.level == 'fail']
-    if failures:
-        lines = [f'{check.name}: {check.found}. {check.remedy}' for check in failures]
-        raise failures[0].error('; '.join(lines))
 
 
 def examine(board: Board, settings: EngineSettings) -> list[Check]:

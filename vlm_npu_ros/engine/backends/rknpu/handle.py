@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from vlm_npu_ros.engine.backends.rknpu.abi import RUN_FINISH
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
-from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
 from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
 from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
 from vlm_npu_ros.engine.errors import (
@@ -29,6 +28,7 @@ from vlm_npu_ros.engine.errors import (
 )
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.models import ChatTemplate
+from vlm_npu_ros.engine.native_log import native_log
 from vlm_npu_ros.engine.stream import Stream
 
 _log = logging.getLogger(__name__)

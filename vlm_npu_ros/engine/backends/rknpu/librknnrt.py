@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from vlm_npu_ros.engine.backends.rknpu.board import Board
-from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
 from vlm_npu_ros.engine.backends.rknpu.rknn_api import (
     CODES,
     FLOAT32,
@@ -40,6 +39,7 @@ from vlm_npu_ros.engine.errors import (
     UnsupportedRuntimeError,
 )
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
+from vlm_npu_ros.engine.native_log import native_log
 
 
 class LibrknnrtSession:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 import resource
 
-from vlm_npu_ros.engine.backends.backend import Models
+from vlm_npu_ros.engine.backends.backend import Models, require
 from vlm_npu_ros.engine.backends.rknpu.board import Board
 from vlm_npu_ros.engine.backends.rknpu.doctor import (
     encoder_library,
     examine,
     identified,
-    require,
 )
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
@@ -23,7 +22,7 @@ from vlm_npu_ros.engine.backends.rknpu.reuse import pictures
 from vlm_npu_ros.engine.errors import BackendError, ModelFileError
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
-from vlm_npu_ros.engine.progress import Caution, Event, Loading, Progress
+from vlm_npu_ros.engine.progress import Event, Loading, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import ImageEmbedding
 
@@ -39,11 +38,7 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
             'language_model_path (.rkllm)'
         )
     board = Board()
-    checks = examine(board, settings)
-    for check in checks:
-        if check.level == 'warn':
-            progress(Caution(f'{check.name}: {check.found}. {check.remedy}'))
-    require(checks)
+    require(examine(board, settings), progress)
     encoder_path, language_path = Path(settings.encoder_path), Path(settings.language_model_path)
     profile = find_model(
         settings.model, encoder_path, language_path, RknnFile.try_read(encoder_path)

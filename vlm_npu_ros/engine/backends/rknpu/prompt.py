@@ -6,30 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-import re
 
+from vlm_npu_ros.engine.control_tags import user_text
 from vlm_npu_ros.engine.models import ChatTemplate
 from vlm_npu_ros.engine.types import Turn
 
 IMAGE = '<image>'  # where the runtime puts an image
 VIDEO = '<video>'  # and the frames of a video, from 1.3.0 on
-# Also at the end of the text, where what follows is ours and must not complete a tag.
-_TAG_START = re.compile(r'<(?! )|\[(?=/?[A-Z_]{3,}[0-9]*\])')
 
 # Allowed for a template in the model file, whose length is unknown: ChatML with a system prompt
 # takes about 20 tokens.
 MODEL_TEMPLATE_TOKENS = 64
-
-
-def user_text(question: str) -> str:
-    """
-    Make plain data of what a user wrote: no control tags, no images.
-
-    All control tags of these models, and <image>, are one word that begins with '<'; those of
-    some others are like [INST]. A space behind that start leaves a question readable, but it is
-    not a tag any more. A zero byte would end the text.
-    """
-    return _TAG_START.sub(r'\g<0> ', question.replace('\0', ' '))
 
 
 def prompt(

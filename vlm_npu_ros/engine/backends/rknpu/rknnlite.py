@@ -13,7 +13,6 @@ import sys
 from typing import Any, TYPE_CHECKING
 
 import numpy as np
-from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     BackendError,
@@ -22,6 +21,7 @@ from vlm_npu_ros.engine.errors import (
     UnsupportedRuntimeError,
 )
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
+from vlm_npu_ros.engine.native_log import native_log
 from vlm_npu_ros.engine.pip import pip_install
 
 if TYPE_CHECKING:

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import ctypes
+import fcntl
 import os
 import threading
+
+_PIPE = 1 << 20  # bytes; what a user may have at most, by default
 
 
 @contextmanager
@@ -17,12 +20,15 @@ def native_log() -> Iterator[list[str]]:
     """
     Collect the lines that this process writes to its standard output and error.
 
-    They still appear on the standard error. The list is complete when the block has ended.
+    They still appear on the standard error. The list is complete when the block has ended. Code
+    that does not let other threads of Python run may print 1 MiB.
     """
     lines: list[str] = []
     flush = ctypes.CDLL(None).fflush
     flush(None)
     reading, writing = os.pipe()
+    with suppress(OSError):  # where the user has many pipes already, it stays small
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
     saved = os.dup(1), os.dup(2)
     reader = threading.Thread(target=_copy, args=(reading, saved[1], lines), name='native log')
     for number in (1, 2):

@@ -9,11 +9,11 @@ import subprocess
 import sys
 
 import pytest
-from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
+from vlm_npu_ros.engine.native_log import native_log
 
 SCRIPT = """
 import ctypes, os, sys
-from vlm_npu_ros.engine.backends.rknpu.native_log import native_log
+from vlm_npu_ros.engine.native_log import native_log
 libc = ctypes.CDLL(None)
 libc.puts(b'before')
 with native_log() as lines:
@@ -41,6 +41,13 @@ def test_block_that_fails_gives_the_output_back(capfd: pytest.CaptureFixture[str
     assert lines == ['half a line']
     os.write(1, b'free again')
     assert capfd.readouterr().out == 'free again'
+
+
+def test_code_that_stops_python_may_print_much(capfd: pytest.CaptureFixture[str]) -> None:
+    with native_log() as lines:
+        ctypes.PyDLL(None).puts(b'x' * 900_000)
+    assert [len(line) for line in lines] == [900_000]
+    capfd.readouterr()
 
 
 def test_nothing_stays_open() -> None:
