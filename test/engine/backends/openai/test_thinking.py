@@ -110,7 +110,7 @@ def test_thoughts_are_a_sign_of_life(make_engine: MakeEngine, server: ChatServer
         ({'reasoning': 'hm'}, 'length', 'only thought up to max_new_tokens: about 1 tokens'),
         ({'content': '<think>hm'}, 'length', 'only thought up to max_new_tokens'),
         ({'refusal': 'I will not.'}, 'stop', 'refuses to answer: I will not. Ask'),
-        ({}, 'content_filter', 'content filter of .* has withheld'),
+        ({}, 'content_filter', 'content filter has withheld'),
         ({}, 'stop', 'ended without an answer'),
         ({'content': ' \n'}, 'stop', 'ended without an answer'),
     ],

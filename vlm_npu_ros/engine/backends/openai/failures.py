@@ -66,7 +66,7 @@ class Failures:
 
     def __init__(self, settings: OpenAISettings, key: str) -> None:
         self._settings, self._key = settings, key
-        self.where = f'The server {settings.base_url}'
+        self.where = settings.title
 
     def explain(
         self, error: Exception, begun: bool, pictures: bool = False, asked: Collection[str] = ()

@@ -38,6 +38,8 @@ from vlm_npu_ros.engine.types import (
     FinishReason,
     GenerationFigures,
     GenerationRequest,
+    ImageEmbedding,
+    NOTHING_READ,
     same_images,
 )
 
@@ -77,9 +79,20 @@ class RemoteLanguageModel(LanguageModel):
         self._pictures_last = model.forgets_silently and not context
         self._read: tuple[GenerationRequest, int] | None = None  # the last one, tokens of it
         self._tokens: list[Token] = []  # of the last answer
+        self._seen: tuple[ImageEmbedding, ...] = ()  # that were read last, all of them
 
     def tokens(self, request: GenerationRequest) -> int:
         return estimated_tokens(request)
+
+    def prepare(
+        self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
+    ) -> GenerationFigures:
+        """Ask nothing about the images: a server that keeps what it has read reads them now."""
+        if same_images(self._seen, images):
+            return NOTHING_READ
+        *_, last = self.generate(GenerationRequest('', images, max_new_tokens=1), cancelled)
+        assert last.figures
+        return replace(last.figures, new_tokens=0, decode_seconds=0.0)
 
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
         """
@@ -167,6 +180,8 @@ class RemoteLanguageModel(LanguageModel):
         cancelled: Cancellation,
     ) -> Iterator[Chunk]:
         watch, stop = _Watch(self._settings), Cancellation(cancelled)
+        is_ahead = same_images(self._seen, request.images) and not request.turns
+        self._seen = ()
         reply = self._server.ask(arguments, stop)
         text, made = '', _Answer()
         try:
@@ -191,13 +206,14 @@ class RemoteLanguageModel(LanguageModel):
             made.reason = FinishReason.CANCELLED
         else:
             self._check(made, text, watch.odd)
+            self._seen = request.images
         note = self._dropped(request, made.usage)
         last = _answer_in(text) if way == 'json_schema' else ''
-        yield Chunk(last, made.reason, watch.figures(request, made.usage), note=note)
+        yield Chunk(last, made.reason, watch.figures(request, made.usage, is_ahead), note=note)
 
     def _check(self, made: _Answer, text: str, odd: str) -> None:
         """Raise an error for what is no answer."""
-        where = f'The server {self._settings.base_url}'
+        where = self._settings.title
         if odd:
             self._server.log(f'{where} sent{odd}')
         if made.reason is None:
@@ -207,13 +223,13 @@ class RemoteLanguageModel(LanguageModel):
             )
         if not text.strip() and made.refusal.strip():
             raise EmptyAnswerError(
-                f'The model of {self._settings.base_url} refuses to answer: '
+                f'{where}: its model refuses to answer: '
                 f'{made.refusal.strip().rstrip(".")}',
                 'Ask in other words',
             )
         if not text.strip() and made.withheld:
             raise EmptyAnswerError(
-                f'A content filter of {self._settings.base_url} has withheld the answer',
+                f'{where}: a content filter has withheld the answer',
                 'Ask in other words, or about another picture',
             )
 
@@ -243,7 +259,7 @@ class RemoteLanguageModel(LanguageModel):
         self.context = min(self.context, read + request.max_new_tokens)
         self._pictures_last = True
         note = (
-            f'{self._settings.base_url} has dropped the beginning of the dialogue, and said '
+            f'{self._settings.title} has dropped the beginning of the dialogue, and said '
             f'nothing: it read {usage.prompt_tokens} tokens, and {read} for the question before. '
             'Give it a larger context, and set the parameter context'
         )
@@ -327,19 +343,26 @@ class _Watch:
             '(openai.first_token_timeout)'
         )
         return AnswerTimeoutError(
-            f'The server {settings.base_url} {silence}{self.odd and f", only{self.odd}"}: '
+            f'{settings.title} {silence}{self.odd and f", only{self.odd}"}: '
             'look into its log, or allow more'
         )
 
-    def figures(self, request: GenerationRequest, usage: Usage | None) -> GenerationFigures:
-        """Say what the answer cost: as the server says, else as far as it is seen from here."""
+    def figures(
+        self, request: GenerationRequest, usage: Usage | None, is_ahead: bool
+    ) -> GenerationFigures:
+        """
+        Say what the answer cost: as the server says, else as far as it is seen from here.
+
+        is_ahead: its images had been read before.
+        """
         end = time.perf_counter()
         first = self._first or end
         counted = usage or Usage(estimated_tokens(request), self.count)
         prompt, new = counted.prompt_tokens - counted.held_tokens, counted.new_tokens
         images, seconds = min(request.image_tokens, prompt), (first - self._started, end - first)
         thoughts = min(counted.thought_tokens or self._thoughts, new)
-        return GenerationFigures(images, prompt, new, *seconds, thoughts, self._odd)
+        ahead = counted.held_tokens if is_ahead else 0
+        return GenerationFigures(images, prompt, new, *seconds, thoughts, self._odd, ahead)
 
 
 def _answer_in(text: str) -> str:

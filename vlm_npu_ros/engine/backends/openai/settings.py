@@ -19,6 +19,7 @@ class OpenAISettings:
     Settings of the backend openai.
 
     typed: one of CHOICE_METHODS, or auto.
+    called: how messages call the server; '' = by its address.
     """
 
     base_url: str = option(
@@ -59,3 +60,8 @@ class OpenAISettings:
         'example {"top_k": 20}.',
         flag='--extra-body',
     )
+    called: str = ''
+
+    @property
+    def title(self) -> str:
+        return self.called or f'The server {self.base_url}'
