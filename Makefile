@@ -54,9 +54,10 @@ test-convert-families: .venv-families/stamp  ## Convert a small model of every f
 	@VLM_NPU_ROS_REAL_TOOLKITS=1 .venv-families/bin/python -m pytest \
 		test/convert/real/test_families.py test/convert/real/test_calibration.py $(PYTEST_ARGS) $(ARGS)
 
-test-llama-server: .venv-llama/stamp  ## Ask a real llama.cpp server with a tiny model (ARGS as for test)
-	@VLM_NPU_ROS_LLAMA=$(CURDIR)/.venv-llama/bin/python $(RUN) pytest \
-		test/engine/backends/openai/real $(PYTEST_ARGS) $(ARGS)
+test-llama-server:  ## Ask a real llama.cpp, in its own process and in ours, at full size, too (ARGS as for test)
+	@VLM_LLAMA=full $(RUN) pytest --timeout 1200 -s test/engine/backends/openai/real \
+		test/engine/backends/llamacpp test/node/test_llamacpp.py test/cli/test_llamacpp.py \
+		$(PYTEST_ARGS) $(ARGS)
 
 lint:  ## Check style, types and package.xml
 	@$(RUN) tools/lint
@@ -95,13 +96,6 @@ train-demo-model: .venv-train/stamp  ## Train the demo model again, hours on a C
 	@rm -rf .venv-train
 	@$(PYTHON) -m venv .venv-train
 	@.venv-train/bin/python -m pip install -qq --disable-pip-version-check -r $<
-	@touch $@
-
-.venv-llama/stamp: tools/llama_server/requirements.txt
-	@echo 'Compiling llama.cpp into .venv-llama (once, 12 minutes on two cores) ...'
-	@rm -rf .venv-llama
-	@$(PYTHON) -m venv .venv-llama
-	@.venv-llama/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
 .venv-convert/stamp .venv-families/stamp: .venv-%/stamp: tools/requirements-%.txt
