@@ -1,7 +1,7 @@
 # Copyright 2026 vlm_npu_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
 
-"""A tiny SmolVLM with random weights, made once for all tests: it writes nonsense, always the same."""
+"""A tiny SmolVLM with random weights, made once for all tests: it writes nonsense."""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ def test_named_encoder_leaves_the_language_model() -> None:
 def options(**given: object) -> argparse.Namespace:
     return argparse.Namespace(**{
         'model': '', 'encoder': '', 'language_model': '', 'context': None, 'new_tokens': None,
-        'temperature': 0.0, 'server': '', 'library': 'librkllmrt.so', 'runtime_version': '',
+        'temperature': 0.0, 'threads': 0, 'server': '', 'library': 'librkllmrt.so',
+        'runtime_version': '',
         **given,
     })
 
@@ -90,6 +91,7 @@ def options(**given: object) -> argparse.Namespace:
     ({'encoder': 'v.onnx', 'language_model': 'l.onnx'}, 'onnx', 'demo'),
     ({'encoder': 'v.rknn', 'language_model': 'l.rkllm'}, 'rknpu', 'auto'),
     ({'language_model': 'l.rkllm'}, 'rknpu', 'auto'),
+    ({'encoder': 'v.gguf', 'language_model': 'l.gguf'}, 'llamacpp', 'demo'),
     ({'encoder': 'v.rknn', 'model': 'demo'}, 'onnx', 'demo'),
     ({'model': 'auto'}, 'rknpu', 'auto'),
 ])

@@ -92,7 +92,7 @@ def test_unknown_name_is_answered_with_the_known_ones() -> None:
         with pytest.raises(BackendUnavailableError) as caught:
             load_engine(EngineSettings(name))
         assert caught.value.what == f'There is no backend {name!r}'
-        assert caught.value.remedy == 'Choose one of onnx, rknpu, openai, scripted'
+        assert caught.value.remedy == 'Choose one of onnx, rknpu, llamacpp, openai, scripted'
 
 
 def test_backend_can_be_registered_for_this_process() -> None:

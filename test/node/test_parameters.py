@@ -69,7 +69,7 @@ def test_wrong_value_is_refused_with_what_to_write(make_node: MakeNode) -> None:
         ('image_reliability', 'sometimes', 'must be auto, best_effort or reliable'),
         ('autostart', False, 'read once, at start'),
         ('autostart', 'on', 'write true'),
-        ('backend', 'abacus', 'must be onnx, rknpu, openai'),
+        ('backend', 'abacus', 'must be onnx, rknpu, llamacpp, openai'),
         ('backends', ['onnx', 'abacus'], "not 'abacus'"),
         ('backends', ['onnx', 'onnx'], 'once'),
         ('backends', 'onnx,rknpu', "write ['onnx', 'rknpu']"),

@@ -73,7 +73,9 @@ Weights = dict[str, np.ndarray]
 def vocabulary() -> tuple[list[str], list[float], list[gguf.TokenType]]:
     """List tokens, scores and types of a SentencePiece vocabulary with a token for each byte."""
     letters = [chr(code) for code in range(ord(' ') + 1, 127)] + ['\u2581']
-    tokens = [*SPECIAL, *(f'<0x{byte:02X}>' for byte in range(256)), *letters, *WORDS, *IMAGE_MARKS]
+    tokens = [
+        *SPECIAL, *(f'<0x{byte:02X}>' for byte in range(256)), *letters, *WORDS, *IMAGE_MARKS,
+    ]
     types = [
         gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL,
         *[gguf.TokenType.BYTE] * 256, *[gguf.TokenType.NORMAL] * (len(letters) + len(WORDS)),

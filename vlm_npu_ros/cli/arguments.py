@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_npu_ros.engine.backends.backend import Backend
+from vlm_npu_ros.engine.model_files.gguf import GgufFile
 from vlm_npu_ros.engine.model_files.other_npus import refuse_rknn3
 from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.options import options_of
@@ -26,11 +27,13 @@ from vlm_npu_ros.engine.types import Sampling
 _LARGE_CONTEXT, _LONG_ANSWER = 4096, 2048
 # Seconds: a server may load its model first, and Ctrl-C ends a wait.
 _PATIENT = {'first_token_timeout': 600.0, 'token_timeout': 120.0}
+_MODELS = ('.rknn', '.rkllm', '.onnx', '.gguf')
 _EPILOG = """\
 Arguments are told apart by how they end: .rknn is an encoder, .rkllm a language model, of two
-.onnx the first is the encoder and the second the language model; whole numbers after both are
-NEW_TOKENS and CONTEXT; everything else is looked at: a file, or an address such as
-http://camera/snapshot.jpg or rtsp://camera/stream. Options may stand between them.
+.onnx the first is the encoder and the second the language model, of two .gguf the one that says
+it is an encoder (mmproj); whole numbers after both are NEW_TOKENS and CONTEXT; everything else
+is looked at: a file, or an address such as http://camera/snapshot.jpg or rtsp://camera/stream.
+Options may stand between them.
 
 Without models the one that was pulled last answers (`vlm-npu pull`), without any the demo model,
 which knows synthetic scenes only (--model demo). With models of a board
@@ -114,6 +117,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add('--context', type=int, metavar='N', help='tokens (default: of the profile)')
     add(
+        '--threads', type=int, default=0, metavar='N',
+        help='of the CPU (default: one for each core)',
+    )
+    add(
         '--temperature', type=float, default=0.0, metavar='T',
         help='0 = always the likeliest token (default)',
     )
@@ -171,11 +178,12 @@ def told_apart(arguments: Sequence[str], encoder: str = '') -> Positional:
         refuse_rknn3(Path(argument))
         source = source_of(argument)
         suffix = source.suffix.lower() if isinstance(source, Path) else ''
-        if suffix == '.rknn' or (suffix == '.onnx' and not found.encoder):
+        is_model = suffix in _MODELS
+        if is_model and _is_encoder(argument, suffix, found):
             if found.encoder:
                 raise ValueError(f'two encoders: {found.encoder} and {argument}')
             found.encoder = argument
-        elif suffix in ('.rkllm', '.onnx'):
+        elif is_model:
             if found.language_model:
                 raise ValueError(f'two language models: {found.language_model} and {argument}')
             found.language_model = argument
@@ -186,6 +194,12 @@ def told_apart(arguments: Sequence[str], encoder: str = '') -> Positional:
     if len(found.numbers) > 2:
         raise ValueError(f'two numbers at most: NEW_TOKENS and CONTEXT, not {found.numbers}')
     return found
+
+
+def _is_encoder(argument: str, suffix: str, found: Positional) -> bool:
+    if suffix == '.gguf':
+        return GgufFile.read(Path(argument)).is_encoder
+    return suffix == '.rknn' or suffix == '.onnx' and not found.encoder
 
 
 def complete(args: argparse.Namespace) -> list[Source]:
@@ -223,6 +237,7 @@ def engine_settings(args: argparse.Namespace) -> EngineSettings:
         language_model_path=args.language_model,
         context=args.context or 0,
         sampling=Sampling(temperature=args.temperature),
+        threads=args.threads,
     )
     named = args.model not in ('', AUTO)  # then it counts more than the files
     without_files = replace(settings, encoder_path='', language_model_path='')

@@ -15,7 +15,7 @@ from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.errors import BackendUnavailableError
 
 GROUP = 'vlm_npu_ros.backends'  # of entry points
-BUILT_IN = ('onnx', 'rknpu', 'openai', 'scripted')
+BUILT_IN = ('onnx', 'rknpu', 'llamacpp', 'openai', 'scripted')
 _registered: dict[str, Backend] = {}
 
 

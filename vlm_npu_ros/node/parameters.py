@@ -121,7 +121,9 @@ _SPECS = {
         'hung: 10 s for a token, 30 s for an encoding.',
         0.001, 1000.0,
     ),
-    'cpu_threads': _Spec(0, 'Threads of the onnx backend; 0 = one for each core.', 0, 256),
+    'cpu_threads': _Spec(
+        0, 'Threads of the backends onnx and llamacpp; 0 = one for each core.', 0, 256,
+    ),
     'cameras': _Spec(['camera'], 'Names of the cameras; the first one is the default.'),
     'standing_questions': _Spec(
         [''], 'Names of questions that are always answered, see docs/interfaces.md; empty = none.'

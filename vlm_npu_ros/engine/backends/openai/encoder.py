@@ -47,7 +47,7 @@ class JpegEncoder(VisionEncoder):
     quality: 1..100.
     """
 
-    embedding_type = JpegImage
+    embedding_type: type[ImageEmbedding] = JpegImage
     needs_npu = False
 
     def __init__(self, longest: int, quality: int) -> None:
