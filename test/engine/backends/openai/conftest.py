@@ -41,9 +41,11 @@ def lines() -> list[str]:
 def make_engine(server: ChatServer, lines: list[str]) -> Iterator[Callable[..., LocalEngine]]:
     engines: list[LocalEngine] = []
 
-    def make(context: int = 0, **settings: Any) -> LocalEngine:
+    def make(context: int = 0, read_ahead: bool = False, **settings: Any) -> LocalEngine:
         values = {'base_url': server.url, **QUICK, **settings}
-        options = EngineSettings('openai', options=OpenAISettings(**values), context=context)
+        options = EngineSettings(
+            'openai', options=OpenAISettings(**values), context=context, read_ahead=read_ahead,
+        )
         engines.append(load_engine(options, lambda event: lines.append(str(event))))
         return engines[-1]
 

@@ -28,6 +28,7 @@ from vlm_npu_ros.engine.errors import (
     RequestError,
     VlmError,
 )
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Sampling, Turn
 
@@ -536,3 +537,30 @@ def test_bad_request_is_not_taken_for_a_refused_wish(
     *_, last = engine.generate(YES_NO)
     assert last.verdict and last.verdict.probability == pytest.approx(sum(map(exp, (
         SURE['Yes'], SURE[' yes']))))
+
+
+def test_picture_is_read_ahead_where_that_is_asked_for(
+    make_engine: MakeEngine, server: ChatServer
+) -> None:
+    assert not make_engine().read_ahead.possible
+    engine = make_engine(read_ahead=True)
+    able = engine.read_ahead
+    assert able.possible and not able.unasked and 'money' in able.why
+    image, server.answer = engine.encode(PICTURE), say_words('a')
+    assert engine.prepare((image,), Cancellation()).prompt_tokens == 600
+    ahead = server.asked()
+    assert ahead['max_tokens'] == 1
+    assert engine.prepare((image,), Cancellation()).prompt_tokens == 0
+    engine.answer(replace(QUESTION, images=(image,)))
+    asked = server.asked()
+    picture, text = asked['messages'][0]['content']
+    assert ahead['messages'][0]['content'] == [picture, {'type': 'text', 'text': '.'}]
+    assert text['text'] == QUESTION.question
+
+
+def test_server_that_goes_on_with_dialogues_reads_nothing_ahead(
+    make_engine: MakeEngine, server: ChatServer
+) -> None:
+    server.list_models = lambda exchange: exchange.reply(
+        200, {'data': [{'id': 'tiny', 'owned_by': 'rknn'}]})
+    assert not make_engine(read_ahead=True).read_ahead.possible

@@ -81,6 +81,11 @@ class RemoteLanguageModel(LanguageModel):
         self._tokens: list[Token] = []  # of the last answer
         self._seen: tuple[ImageEmbedding, ...] = ()  # that were read last, all of them
 
+    @property
+    def keeps_pictures(self) -> bool:
+        """Whether the server may keep what it has read of pictures."""
+        return not (self._model.keeps_dialogues or self._pictures_last)
+
     def tokens(self, request: GenerationRequest) -> int:
         return estimated_tokens(request)
 
@@ -90,7 +95,8 @@ class RemoteLanguageModel(LanguageModel):
         """Ask nothing about the images: a server that keeps what it has read reads them now."""
         if same_images(self._seen, images):
             return NOTHING_READ
-        *_, last = self.generate(GenerationRequest('', images, max_new_tokens=1), cancelled)
+        # Some servers refuse a text that is empty.
+        *_, last = self.generate(GenerationRequest('.', images, max_new_tokens=1), cancelled)
         assert last.figures
         return replace(last.figures, new_tokens=0, decode_seconds=0.0)
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from vlm_npu_ros.engine.backends.backend import Models
-from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.openai.api_key import read_key
 from vlm_npu_ros.engine.backends.openai.encoder import JpegEncoder
 from vlm_npu_ros.engine.backends.openai.models import ServerModel
@@ -19,8 +19,13 @@ from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
 from vlm_npu_ros.engine.pip import pip_install
 from vlm_npu_ros.engine.progress import Caution, Event, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.types import ReadAhead
+
+if TYPE_CHECKING:
+    from vlm_npu_ros.engine.backends.openai.language_model import RemoteLanguageModel
 
 _LOOPBACK = ('localhost', '127.0.0.1', '::1')
+_COST = 'a server reads each picture for its money, whether a question comes or not (read_ahead: on)'
 _MOST_NAMES = 20  # of models in a message
 
 
@@ -28,10 +33,14 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     """Make pictures into JPEG files, and open the model that is to read them."""
     options: OpenAISettings = settings.options
     language_model = open_model(options, settings.context, progress)
+    if settings.read_ahead:
+        language_model.read_ahead = ReadAhead(language_model.keeps_pictures, False, _COST)
     return JpegEncoder(options.image_size, options.jpeg_quality), language_model
 
 
-def open_model(settings: OpenAISettings, context: int, progress: Progress) -> LanguageModel:
+def open_model(
+    settings: OpenAISettings, context: int, progress: Progress
+) -> RemoteLanguageModel:
     """
     Open the model that the settings name, after asking the server whether it has it.
 
