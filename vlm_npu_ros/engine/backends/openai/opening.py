@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vlm_npu_ros.engine.backends.openai.language_model import RemoteLanguageModel
 
 _LOOPBACK = ('localhost', '127.0.0.1', '::1')
-_COST = 'a server reads each picture for its money, whether a question comes or not (read_ahead: on)'
+_COST = 'the server takes money for each picture, asked about or not (read_ahead: on)'
 _MOST_NAMES = 20  # of models in a message
 
 
