@@ -26,6 +26,7 @@ ANSWERS = {
     'is it red?': 'Yes, it is.',
     'which colour?': 'Blue.',
     'nothing?': '',
+    'as JSON?': 'Here: ```json\n{"doors": 2}\n```',
 }
 CHOICE = {
     'type': 'json_schema',
@@ -114,6 +115,24 @@ def test_an_enum_is_a_choice(client: openai.OpenAI) -> None:
             model='scripted', messages=asks('is it red?', jpeg()), response_format=CHOICE)
 
 
+def test_an_answer_fits_a_schema(client: openai.OpenAI) -> None:
+    schema = {'type': 'object', 'properties': {'doors': {'type': 'integer'},
+                                               'windows': {'type': 'integer'}}}
+    for form in ({'type': 'json_object'},
+                 {'type': 'json_schema', 'json_schema': {'name': 'a', 'schema': schema}}):
+        for stream in (False, True):
+            made = client.chat.completions.create(
+                model='scripted', messages=asks('as JSON?', jpeg()), response_format=form,
+                stream=stream)
+            said = ''.join(c.choices[0].delta.content or '' for c in made) if stream else (
+                made.choices[0].message.content)
+            assert json.loads(said) == {'doors': 2}
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.chat.completions.create(
+                model='scripted', messages=asks('is it red?'), response_format=form)
+        assert caught.value.code == 'bad_answer'
+
+
 def test_what_cannot_be_answered_is_told_in_openais_form(client: openai.OpenAI) -> None:
     good: Any = asks('what do you see?', jpeg())
     web: Any = [{'role': 'user', 'content': [
@@ -131,8 +150,9 @@ def test_what_cannot_be_answered_is_told_in_openais_form(client: openai.OpenAI) 
         ({'temperature': -1}, 'invalid_request', 'temperature'),
         ({'max_tokens': 100_000}, 'invalid_request', None),
         ({'messages': asks('word ' * 5000)}, 'context_length_exceeded', None),
-        ({'response_format': {'type': 'json_schema', 'json_schema': {'schema': {'enum': [1]}}}},
-         'not_supported', 'response_format'),
+        ({'response_format': {'type': 'json_schema'}}, 'invalid_request', 'response_format'),
+        ({'response_format': {'type': 'json_schema', 'json_schema': {'schema': {'type': 7}}}},
+         'invalid_request', None),
         ({'messages': asks(' ')}, 'invalid_request', None),
     ):
         for stream in (False, True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from served import served
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render
@@ -15,7 +16,7 @@ from vlm_npu_ros.engine.backends.openai import OpenAISettings
 from vlm_npu_ros.engine.image_files import decode_image
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.settings import EngineSettings
-from vlm_npu_ros.engine.types import GenerationRequest, Turn, YES_NO
+from vlm_npu_ros.engine.types import GenerationRequest, Turn, Verdict, YES_NO
 from vlm_npu_ros.gateway.engine_source import EngineSource
 
 
@@ -40,10 +41,18 @@ def test_answers_are_those_of_the_engine_alone() -> None:
             typed = GenerationRequest('is there a cone?', (here,), 16, choices=YES_NO)
             for request in (typed, replace(typed, question='which colour is it?',
                                            choices=('red', 'blue', 'green'))):
-                verdicts = [
+                here_and_there = [
                     list(engine.generate(request.with_images((image,))))[-1].verdict
                     for engine, image in ((alone, here), (remote, there))
                 ]
-                print(request.question, verdicts)
+                assert same(*here_and_there), here_and_there
         remote.close()
     alone.close()
+
+
+def same(first: Verdict | None, second: Verdict | None) -> bool:
+    """Tell whether both decide for the same, and are as sure."""
+    assert first and second
+    return first.index == second.index and (
+        first.index is None or (first.decided_by, first.probability) ==
+        (second.decided_by, pytest.approx(second.probability)))

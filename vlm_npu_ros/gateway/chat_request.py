@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from vlm_npu_ros.client.fields import AskFields
 from vlm_npu_ros.engine.types import Sampling, Turn, UNCLEAR
 from vlm_npu_ros.gateway.failures import ApiError
-from vlm_npu_ros.gateway.source import Question
+from vlm_npu_ros.gateway.source import Question, whole
 
 CAMERA = 'camera/'  # beginning of the names of models that look at a camera
 _MOST_PICTURES = 16
@@ -39,9 +39,9 @@ class _Message(BaseModel):
 
     @property
     def text(self) -> str:
-        if isinstance(self.content, str):
-            return self.content
-        return '\n'.join(part.text for part in self.content or () if part.type == 'text')
+        parts = self.content if isinstance(self.content, list) else ()
+        text = '\n'.join(part.text for part in parts if part.type == 'text')
+        return whole(self.content if isinstance(self.content, str) else text)
 
     def pictures(self) -> list[bytes]:
         """Read its pictures; raise ApiError if there is something else in it."""
@@ -132,13 +132,15 @@ def asked_by(request: ChatRequest, camera: str) -> Asked:
     if len(pictures) > _MOST_PICTURES:
         raise ApiError(f'{len(pictures)} pictures: at most {_MOST_PICTURES} are looked at',
                        param='messages')
-    form = form_of(request.response_format)
+    form, schema = form_of(request.response_format)
     fields: AskFields = {'camera': camera} if camera else {}
     longest = request.max_completion_tokens or request.max_tokens
     if longest:
         fields['max_new_tokens'] = longest
     if form:
         fields['choices'] = form.choices
+    elif schema is not None:
+        fields['json_schema'] = schema
     sampling = Sampling(
         request.temperature or 0.0,
         Sampling.top_k if request.top_k is None else request.top_k,
@@ -179,24 +181,29 @@ def _picture(url: str) -> bytes:
                        param='messages') from None
 
 
-def form_of(wanted: dict[str, Any] | None) -> Form | None:
-    """Read response_format; None = text. Raises ApiError for what cannot be promised."""
+def form_of(wanted: dict[str, Any] | None) -> tuple[Form | None, str | None]:
+    """
+    Read response_format: a choice, or the schema of the JSON that is wanted; neither = text.
+
+    Raises ApiError.
+    """
     kind = (wanted or {}).get('type', 'text')
     if kind == 'text':
-        return None
+        return None, None
+    if kind == 'json_object':
+        return None, '{}'
     described = (wanted or {}).get('json_schema')
     schema = described.get('schema') if isinstance(described, dict) else None
-    if kind == 'json_schema' and isinstance(schema, dict):
-        form = _choice_in(schema, '')
-        properties = schema.get('properties')
-        if form is None and isinstance(properties, dict) and len(properties) == 1:
-            (key, value), = properties.items()
-            form = _choice_in(value, key) if isinstance(value, dict) else None
-        if form:
-            return form
-    raise ApiError(
-        'response_format can be text, or json_schema with an enum of texts, alone or as the only '
-        'property of an object', code='not_supported', param='response_format')
+    if kind != 'json_schema' or not isinstance(schema, dict):
+        raise ApiError(
+            'response_format is text, json_object, or json_schema with a schema',
+            param='response_format')
+    form = _choice_in(schema, '')
+    properties = schema.get('properties')
+    if form is None and isinstance(properties, dict) and len(properties) == 1:
+        (key, value), = properties.items()
+        form = _choice_in(value, key) if isinstance(value, dict) else None
+    return form, None if form else json.dumps(schema)
 
 
 def _choice_in(schema: dict[str, Any], key: str) -> Form | None:

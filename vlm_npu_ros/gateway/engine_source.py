@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 import hashlib
+import json
 import time
 from typing import Any
 import uuid
@@ -28,6 +29,7 @@ from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.image_files import decode_image, MAX_PIXELS
 from vlm_npu_ros.engine.image_formats import format_of
 from vlm_npu_ros.engine.interface import Engine
+from vlm_npu_ros.engine.json_answers import checked_schema
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -42,7 +44,7 @@ _KEPT = 16  # encoded pictures: a dialogue sends them again with each question
 # Of AskFields; the others are about cameras and dialogues of a node.
 _KNOWN = {
     'yes_no', 'choices', 'number', 'unit', 'minimum', 'maximum', 'never_ask_back',
-    'min_confidence', 'max_new_tokens', 'timeout', 'backend',
+    'min_confidence', 'max_new_tokens', 'timeout', 'backend', 'json_schema',
 }
 
 
@@ -136,6 +138,11 @@ class EngineSource(Source):
             raise RequestError(
                 f'max_new_tokens is {longest}, the context has {self._engine.context} tokens'
             )
+        schema = fields.get('json_schema')
+        if isinstance(schema, Mapping):
+            schema = json.dumps(schema)
+        if schema is not None:
+            schema = checked_schema(schema)
         number = None
         if fields.get('number'):
             low, high = fields.get('minimum', 0.0), fields.get('maximum', 0.0)
@@ -146,7 +153,7 @@ class EngineSource(Source):
             else question.text,
             (), longest, question.sampling, question.turns, keep=True,
             choices=YES_NO if fields.get('yes_no') else tuple(fields.get('choices', ())),
-            min_probability=fields.get('min_confidence', 0.0), number=number,
+            min_probability=fields.get('min_confidence', 0.0), number=number, schema=schema,
             ask_back=not fields.get('never_ask_back', False), backend=fields.get('backend', ''),
         )
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
 import json
 import math
 from pathlib import Path
 import time
-from typing import Any, get_origin, Literal
+from typing import Any, get_args, get_origin, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response, StreamingResponse
@@ -24,7 +24,7 @@ from vlm_npu_ros.client.fields import answer_types, FIELDS
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.gateway.desk import Desk
 from vlm_npu_ros.gateway.failures import ApiError
-from vlm_npu_ros.gateway.source import Question
+from vlm_npu_ros.gateway.source import Question, whole
 
 _PAGE = Path(__file__).parent / 'page'
 _NEWS_SECONDS = 1.0  # that news may be late
@@ -47,7 +47,7 @@ class _Asked(BaseModel):
             if name not in FIELDS or not _fits(value, _kind(FIELDS[name][0])):
                 raise ApiError(f'{name[:40]!r} is not a field of a question, or cannot have that '
                                'value', param='fields')
-        return Question(self.question, self.fields, pictures)  # type: ignore[arg-type]
+        return Question(whole(self.question), self.fields, pictures)  # type: ignore[arg-type]
 
 
 class _Wish(BaseModel):
@@ -167,4 +167,7 @@ def _kind(kind: Any) -> str:
     """Name the type of a field that can be typed in; '' = it cannot."""
     if kind in (bool, str, int, float):
         return str(kind.__name__)
-    return 'list' if get_origin(kind) is not None and str in kind.__args__ else ''
+    parts = get_args(kind)
+    if get_origin(kind) is Sequence:
+        return 'list'
+    return 'str' if str in parts else ''

@@ -26,7 +26,7 @@ from vlm_npu_ros.gateway.source import Item, Items
 from vlm_npu_ros.gateway.stops import Stops
 
 _DIALOGUES = 1000  # that are remembered
-_OWNER = 'vlm_npu_ros'
+_OWNER = 'vlm_npu_ros'  # by which the backend openai knows that choices are decided here
 _EMPTY_ANSWER = 9515  # OpenAI's servers send it as what it is: an empty text
 
 

@@ -145,3 +145,8 @@ def answered(**values: Any) -> Answer:
         'age': None, 'frame_stamps': (), 'dropped_turns': 0, 'note': '', 'request_id': '',
         'finish_reason': 'eos', 'stats': {}, **values,
     })
+
+
+def whole(text: str) -> str:
+    """Replace halves of characters, which JSON can hold and no model or message can."""
+    return text.encode(errors='replace').decode()

@@ -20,6 +20,7 @@ from vlm_npu_ros.engine.backends.openai.probabilities import probabilities
 from vlm_npu_ros.engine.backends.openai.server import Server
 from vlm_npu_ros.engine.backends.openai.settings import CHOICE_METHODS, MOST_TOKENS, OpenAISettings
 from vlm_npu_ros.engine.backends.openai.wishes import Wishes, wishes_of
+from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
@@ -44,6 +45,8 @@ from vlm_npu_ros.engine.types import (
 )
 
 _LEAST_WINDOW = 2000  # tokens; no server has a smaller context by default
+# The question as it was asked: the gateway of this package words and decides it itself.
+_AS_ASKED = Instructions('{question}', '{question}', '{question}', ask_back='')
 _TRIFLE = GenerationRequest('Say yes.', (), 1)  # asked to find out what a server refuses
 
 
@@ -54,6 +57,7 @@ class _Answer:
     reason: FinishReason | None = None
     usage: Usage | None = None
     refusal: str = ''
+    confidence: float = 0.0
     withheld: bool = False
 
 
@@ -72,7 +76,9 @@ class RemoteLanguageModel(LanguageModel):
         known = settings.thinking == 'on' or 'thinking' in model.name.lower()
         self.unopened_thoughts = known or None  # until answers tell
         self._server, self._settings, self._model = server, settings, model
-        best = ('parse',) if model.keeps_dialogues else CHOICE_METHODS
+        best: tuple[str, ...] = ('parse',) if model.keeps_dialogues else CHOICE_METHODS
+        if model.decides:
+            best, self.instructions = ('json_schema',), _AS_ASKED
         ways = best if settings.typed == 'auto' else (settings.typed,)
         self._wishes = wishes_of(settings, ways)
         self._granted: set[str] = set()  # ways that the server has taken
@@ -80,6 +86,7 @@ class RemoteLanguageModel(LanguageModel):
         self._read: tuple[GenerationRequest, int] | None = None  # the last one, tokens of it
         self._tokens: list[Token] = []  # of the last answer
         self._seen: tuple[ImageEmbedding, ...] = ()  # that were read last, all of them
+        self._decided = ('', 0.0)  # what the server has decided for, and how probable it is
 
     @property
     def keeps_pictures(self) -> bool:
@@ -109,7 +116,7 @@ class RemoteLanguageModel(LanguageModel):
         """
         wishes, refused = self._wishes, None
         while True:
-            self._tokens = []
+            self._tokens, self._decided = [], ('', 0.0)
             arguments = wishes.arguments(self._body(request), request)
             way = wishes.way if request.choices else 'parse'
             try:
@@ -198,6 +205,7 @@ class RemoteLanguageModel(LanguageModel):
                     made.reason = FinishReason.EOS
                 made.usage = piece.usage or made.usage
                 made.refusal += piece.refusal
+                made.confidence = piece.confidence or made.confidence
                 made.withheld |= piece.withheld
                 text += piece.text
                 said = piece.text if way != 'json_schema' else ''
@@ -215,6 +223,7 @@ class RemoteLanguageModel(LanguageModel):
             self._seen = request.images
         note = self._dropped(request, made.usage)
         last = _answer_in(text) if way == 'json_schema' else ''
+        self._decided = last, made.confidence
         yield Chunk(last, made.reason, watch.figures(request, made.usage, is_ahead), note=note)
 
     def _check(self, made: _Answer, text: str, odd: str) -> None:
@@ -297,6 +306,9 @@ class RemoteLanguageModel(LanguageModel):
     def score(
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...] | None:
+        decided, confidence = self._decided
+        if confidence:
+            return tuple(confidence * (ending.strip() == decided) for ending in endings)
         start = answer_start(''.join(token.text for token in self._tokens))
         length, own = 0, []
         for token in self._tokens:

@@ -12,6 +12,7 @@ from typing import Any
 from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS
 
+OWN = 'vlm_npu_ros'  # owner of the models of the gateway
 _NAMES = ('id', 'name', 'model', 'key')
 _OTHER_NAMES = ('aliases', 'name', 'model', 'root', 'display_name')
 # Fields of vLLM, OpenRouter and llama.cpp.
@@ -37,6 +38,11 @@ class ServerModel:
     def forgets_silently(self) -> bool:
         """Whether its server drops the oldest messages without a word, as Ollama does."""
         return self.owner == 'library' and not self.context
+
+    @property
+    def decides(self) -> bool:
+        """Whether its server is the gateway of this package, which decides choices itself."""
+        return self.owner == OWN
 
     @property
     def keeps_dialogues(self) -> bool:

@@ -49,6 +49,7 @@ class Piece:
     withheld: a filter of the server has taken the answer away.
     ended: the server has said that nothing follows.
     odd: a part of it could not be read.
+    confidence: how probable the choice is that the server has decided for; 0 = it does not tell.
     """
 
     text: str = ''
@@ -60,6 +61,7 @@ class Piece:
     withheld: bool = False
     ended: bool = False
     odd: bool = False
+    confidence: float = 0.0
 
     @property
     def is_token(self) -> bool:
@@ -104,6 +106,7 @@ class _Reader:
             refusal=whole(refusal) if isinstance(refusal, str) else '',
             withheld=reason == _WITHHELD,
             odd=self._odd,
+            confidence=_confidence(event.get('vlm')),
         )
 
     def _choice(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -194,3 +197,9 @@ def _probability(logprob: Any) -> float:
     if math.isnan(logprob):
         raise ValueError('not a number')
     return math.exp(min(logprob, 0.0))
+
+
+def _confidence(told: Any) -> float:
+    """Read how probable the choice is, which the gateway of this package tells."""
+    value = told.get('confidence') if isinstance(told, Mapping) else None
+    return float(value) if isinstance(value, (int, float)) and 0 < value <= 1 else 0.0
