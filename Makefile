@@ -5,7 +5,7 @@
 # tools/with_ros makes from PyPI wheels on first use; ROS=kilted takes a private Kilted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest test-oldest test-python test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak lint shell \
+.PHONY: help demo test test-newest test-oldest test-python test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak web-load lint shell \
 	demo-patrol demo-web goals eval-typed eval-demo-model train-demo-model clean
 
 RUN := tools/with_ros
@@ -73,6 +73,9 @@ faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its
 
 soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": its options)
 	@$(RUN) python3 tools/robustness/soak.py --minutes $(MINUTES) $(ARGS)
+
+web-load:  ## Let 50 clients and 20 pages use the gateway for two minutes (ARGS="...": its options)
+	@$(RUN) python3 tools/robustness/web_load.py $(ARGS)
 
 bench:  ## Measure what the node costs beside references, 15 minutes (ARGS="...": its options)
 	@$(RUN) python3 tools/bench/bench.py $(ARGS)

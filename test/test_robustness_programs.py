@@ -70,6 +70,14 @@ def test_goals_are_measured() -> None:
     assert len(rows) == 9, done.stdout
 
 
+def test_clients_and_pages_at_once() -> None:
+    pytest.importorskip('fastapi')
+    pytest.importorskip('httpx')
+    done = run(TOOLS / 'web_load.py', '--seconds', '2', '--clients', '8', '--pages', '3',
+               patience=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize('program', ['faults.py', 'goals.py', 'soak.py'])
 def test_help(program: str) -> None:
     done = run(TOOLS / program, '--help', patience=30)
