@@ -41,7 +41,7 @@ def test_answers_by_service_about_the_newest_frame(active_node: MakeNode, robot:
     assert response.finish_reason == 'eos'
     assert response.stats.backend == response.stats.model == 'scripted'
     assert response.stats.new_tokens == 3
-    assert response.stats.image_tokens == 64
+    assert response.stats.image_tokens in (0, 64)  # 0 = read ahead
 
 
 def test_an_answer_that_cannot_be_sent_is_the_only_one(

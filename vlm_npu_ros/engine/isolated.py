@@ -234,8 +234,11 @@ class IsolatedEngine(Engine):
         with self._changed:
             if self._closed:
                 raise InactiveError('The engine is closed')
+            settings = self._settings
+            if self.model_name:  # it has been loaded before
+                settings = replace(settings, proved=self.read_ahead)
             self._starting = EngineProcess(
-                self._settings, self._limits, self._progress, self._log, self._released
+                settings, self._limits, self._progress, self._log, self._released
             )
             return self._starting
 

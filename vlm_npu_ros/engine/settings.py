@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_npu_ros.engine.types import Sampling
+from vlm_npu_ros.engine.types import ReadAhead, Sampling
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class EngineSettings:
     sampling: for runtimes that cannot change it with each question.
     threads: CPU threads; 0 = one for each core.
     read_ahead: what was read is kept from one question to the next, and `Engine.prepare` works.
+    proved: what an earlier process has found out about that; None = it is to be found out.
     options: the backend's own settings, an instance of its `Backend.settings`; None = defaults.
     """
 
@@ -33,4 +34,5 @@ class EngineSettings:
     sampling: Sampling = Sampling()
     threads: int = 0
     read_ahead: bool = False
+    proved: ReadAhead | None = None
     options: Any = None

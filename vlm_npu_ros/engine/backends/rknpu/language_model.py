@@ -127,6 +127,10 @@ class RkllmLanguageModel(LanguageModel):
         if self._abi.has_figures:
             prove(self._reuse, self._told, self._prepared, first, second)
 
+    def believe(self, able: ReadAhead) -> None:
+        """Take over what an earlier process has found out about `prepare`."""
+        self._reuse.able = able
+
     def _told(self, question: str, image: ImageEmbedding) -> tuple[str, int]:
         request = GenerationRequest(question, (image,), _PROOF_TOKENS, self._sampling)
         text = ''.join(chunk.text for chunk in self.generate(request, Cancellation()))

@@ -68,7 +68,9 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
         raise
     if language_model.driver:
         progress(Event(f'NPU driver {language_model.driver}, as the runtime says'))
-    if settings.read_ahead:
+    if settings.proved:
+        language_model.believe(settings.proved)
+    elif settings.read_ahead:
         progress(Event('Two test pictures are asked about, to find out whether it can read ahead'))
         encoded = (ImageEmbedding(encoder.encode(picture), 0.0) for picture in pictures())
         language_model.prove_reuse(*encoded)
