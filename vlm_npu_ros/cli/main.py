@@ -12,6 +12,7 @@ from typing import TextIO
 
 from vlm_npu_ros.cli import (
     ask,
+    bag,
     chat,
     doctor,
     inspect,
@@ -80,6 +81,7 @@ def add_commands(parser: argparse.ArgumentParser, program: str, required: bool =
         required=required, metavar='COMMAND', parser_class=of_command
     )
     chat.add_parsers(commands)
+    bag.add_parser(commands)
     ask.add_parser(commands)
     status.add_parser(commands)
     serve.add_parser(commands)

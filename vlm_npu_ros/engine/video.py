@@ -52,6 +52,34 @@ def frames_of(source: Source, count: int) -> list[Frame]:
     return frames
 
 
+def times_of(path: Path) -> list[float]:
+    """
+    Return the times of all frames of a video file, in seconds since its start.
+
+    It is read through, without converting a frame. Raises ImageError.
+    """
+    opened(path).close()
+    with _video(path) as video:
+        times = list(_times(video))
+    if not times:
+        raise _unreadable(path)
+    return times
+
+
+def frame_at(path: Path, seconds: float) -> np.ndarray:
+    """Return the frame of one of `times_of`, (height, width, 3) uint8 RGB; raise ImageError."""
+    with _video(path) as video:
+        rate = video.get(cv2.CAP_PROP_FPS)
+        found = _found(video, seconds, 0.25 / rate) if rate > 0 else None
+    if found is None:
+        with _video(path) as video:
+            found = next(
+                ((time, _rgb(video)) for time in _times(video) if time >= seconds), None)
+    if found is None:
+        raise _unreadable(path)
+    return found[1]
+
+
 @contextmanager
 def _video(source: Source) -> Iterator[cv2.VideoCapture]:
     milliseconds = int(1000 * SECONDS)
