@@ -17,7 +17,7 @@ import shutil
 from vlm_npu_ros.engine.backends.backend import Check
 from vlm_npu_ros.engine.catalogue import catalogue, File, Variant
 from vlm_npu_ros.engine.digests import sha256_of
-from vlm_npu_ros.engine.errors import BusyError, ModelFileError
+from vlm_npu_ros.engine.errors import BackendUnavailableError, BusyError, ModelFileError
 from vlm_npu_ros.engine.model_files.agreement import check_agreement
 from vlm_npu_ros.engine.model_files.gguf import GgufFile
 from vlm_npu_ros.engine.model_files.inspect import inspect_file, Inspected
@@ -187,12 +187,14 @@ def _check_machine(wish: Wish, variant: Variant, files: list[RemoteFile], tell: 
         settings = EngineSettings(
             backend.name, variant.profile or AUTO, options=backend.settings())
         checks += backend.examine(settings, None)
-    failed = [f'{c.name}: {c.found}. {c.remedy}' for c in checks if c.level == 'fail']
-    for line in failed:
-        tell(line)
-    if failed and not wish.force:
+    failed = [check for check in checks if check.level == 'fail']
+    for check in failed:
+        tell(f'{check.name}: {check.found}. {check.remedy}')
+    # What is only not installed yet can still be.
+    hopeless = [check for check in failed if check.error is not BackendUnavailableError]
+    if hopeless and not wish.force:
         raise ModelFileError(
-            f'This machine cannot run {wish.name} as it is: {failed[0]}',
+            f'This machine cannot run {wish.name}: {hopeless[0].name}: {hopeless[0].found}',
             'Repair that first, or pull it nevertheless: --force; for another machine: --for CHIP',
         )
 
