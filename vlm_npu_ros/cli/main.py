@@ -21,6 +21,7 @@ from vlm_npu_ros.cli import (
     parameters,
     pull,
     serve,
+    service,
     status,
 )
 from vlm_npu_ros.cli.arguments import CommandParser
@@ -91,6 +92,7 @@ def add_commands(parser: argparse.ArgumentParser, program: str, required: bool =
     parameters.add_parser(commands)
     doctor.add_parser(commands)
     inspect.add_parser(commands)
+    service.add_parser(commands)
     _add_convert(commands)
 
 
