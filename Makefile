@@ -5,8 +5,7 @@
 # tools/with_ros makes from PyPI wheels on first use; ROS=kilted takes a private Kilted.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-newest test-oldest test-python test-arm64 test-convert test-convert-families test-llama-server bench fuzz faults soak web-load lint shell \
-	demo-patrol demo-web goals eval-typed eval-demo-model train-demo-model clean
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*\#\# .*/\1/p' Makefile)
 
 RUN := tools/with_ros
 PYTHON ?= python3
@@ -43,6 +42,22 @@ test-python:  ## Likewise on PYTHON_VERSION=3.14, also the NPU binding, which ne
 	@PYTHON_VERSION=$(PYTHON_VERSION) tools/test_install newest $(PYTEST_ARGS) \
 		$(or $(ARGS),$(WITHOUT_ROS) test/engine/backends/rknpu -k 'not no_more_memory')
 
+test-package:  ## Likewise from a wheel, which is made of an sdist; both are left in dist/
+	@tools/test_install package $(PYTEST_ARGS) $(or $(ARGS),test/cli/test_main.py test/engine/test_models.py)
+
+# In a container of ROS: what package.xml names, and the tests that skip where a tool is not there.
+ros-dependencies:  ## Install what the package needs beside the ROS 2 that is sourced, as root
+	apt-get update -qq
+	apt-get install -y -qq python3-pip python3-rosdep python3-colcon-common-extensions \
+		$(foreach name,bond launch-ros ros2cli sros2 nav2-msgs,ros-$(ROS_DISTRO)-$(name))
+	rosdep update --rosdistro $(ROS_DISTRO)
+	rosdep install --from-paths . --ignore-src -y --rosdistro $(ROS_DISTRO)
+	PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install onnxruntime openai py_trees pytest-xdist
+
+test-ros: ros-dependencies  ## Run all tests in the ROS 2 that is sourced, those of its tools among them
+	python3 -c 'import cv_bridge, launch_ros, ros2cli.cli, sros2.keystore'
+	@$(RUN) pytest -n 2 --dist loadfile $(PYTEST_ARGS) $(ARGS)
+
 test-arm64:  ## Run the NPU binding's tests on emulated arm64 (ARGS as for test)
 	@tools/test_arm64 $(PYTEST_ARGS) $(ARGS)
 
@@ -61,6 +76,13 @@ test-llama-server:  ## Ask a real llama.cpp, in its own process and in ours, at 
 
 lint:  ## Check style, types and package.xml
 	@$(RUN) tools/lint
+
+docs: .venv-docs/stamp  ## Make these pages a site in build/docs; a warning is an error
+	@COLUMNS=100 .venv-docs/bin/sphinx-build -W --keep-going -n -q -E -b html docs build/docs
+	@echo build/docs/index.html
+
+licences:  ## List the licences of what pip installs, write an SBOM, look for known vulnerabilities
+	@tools/licences
 
 shell:  ## Open bash in the environment
 	@PS1='(vlm_npu_ros) \w\$$ ' $(RUN) bash --norc
@@ -99,6 +121,12 @@ train-demo-model: .venv-train/stamp  ## Train the demo model again, hours on a C
 	@rm -rf .venv-train
 	@$(PYTHON) -m venv .venv-train
 	@.venv-train/bin/python -m pip install -qq --disable-pip-version-check -r $<
+	@touch $@
+
+.venv-docs/stamp: docs/requirements.txt
+	@rm -rf .venv-docs
+	@$(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
 .venv-convert/stamp .venv-families/stamp: .venv-%/stamp: tools/requirements-%.txt
