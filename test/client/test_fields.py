@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
+import numpy as np
 import pytest
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from vlm_npu_ros.action import Ask
 from vlm_npu_ros.client import Answer, AskFields
 from vlm_npu_ros.client.fields import add_arguments, FIELDS, fill, given
@@ -23,7 +25,8 @@ DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
 def test_every_field_of_a_request_can_be_told() -> None:
     told = {*FIELDS, 'conversation_id', 'question', 'answer_type', 'not_before_now'}
     told -= {'conversation', 'yes_no', 'number'}
-    told |= {'images', 'compressed_images', 'roi', 'system_prompt'}  # refused yet
+    told |= {'images', 'compressed_images', 'system_prompt'}
+    told -= {'image'}
     assert told == Ask.Goal.get_fields_and_field_types().keys()
 
 
@@ -55,6 +58,26 @@ def test_fields_become_a_request() -> None:
     assert make_goal('what?', min_confidence=1).min_confidence == 1.0
 
 
+def test_pictures_and_regions_become_messages(tmp_path: Path) -> None:
+    rgb = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    path = tmp_path / 'a.png'
+    path.write_bytes(b'some picture')
+    raw, file = Image(encoding='mono8'), CompressedImage(format='png')
+    goal = make_goal('what?', image=[rgb, str(path), raw, file, path], roi=(1, 2, 3, 4))
+    made, same = goal.images
+    assert same is raw
+    assert (made.encoding, made.height, made.width, made.step) == ('rgb8', 2, 3, 9)
+    assert bytes(made.data) == rgb.tobytes()
+    assert [bytes(c.data) for c in goal.compressed_images] == [
+        b'some picture', b'', b'some picture']
+    assert goal.roi == RegionOfInterest(x_offset=1, y_offset=2, width=3, height=4)
+    assert make_goal('what?', image=rgb[:, ::-1], roi=goal.roi).images[0].data[0] == 6
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert given(parser.parse_args(['--image', 'a', '--image', 'b', '--roi', '1,2,3,4'])) == {
+        'image': ['a', 'b'], 'roi': [1, 2, 3, 4]}
+
+
 def test_values_that_no_request_can_hold() -> None:
     bad: list[tuple[Any, str]] = [
         ({'timeout': -1.0}, 'timeout must be from 0 to'),
@@ -68,6 +91,11 @@ def test_values_that_no_request_can_hold() -> None:
         ({'yes_no': True, 'number': True}, 'yes_no and number are both'),
         ({'choices': 'left,middle'}, 'a list'),
         ({'json_schema': {}, 'number': True}, 'number and json_schema are both'),
+        ({'image': '/no/such/picture'}, 'cannot be read'),
+        ({'image': 5}, 'an RGB array'),
+        ({'image': np.zeros((2, 2))}, 'height x width x 3'),
+        ({'roi': (1, 2, 3)}, 'x, y, width and height'),
+        ({'roi': (1, 2, 3, -4)}, 'x, y, width and height'),
         ({'choices': [1, 2]}, 'choices must be a list of texts'),
         ({'choices': 5}, 'choices cannot be 5'),
         ({'num_frames': 2.5}, 'num_frames cannot be 2.5'),

@@ -77,6 +77,8 @@ class Frames(Views):
 
     def __init__(self, *cameras: str) -> None:
         self.feeds: dict[str, Any] = {camera: SimpleNamespace(frame=None) for camera in cameras}
+        for feed in self.feeds.values():
+            feed.of = lambda region, feed=feed: feed
         self.missed: list[float] = []  # when there was no frame for a question, time.monotonic()
 
     def view_for(self, ask: Ask) -> View | None:

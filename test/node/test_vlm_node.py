@@ -17,7 +17,6 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from robot import PATIENCE, Robot, wait_until
-from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
 from vlm_npu_ros.msg import ErrorCode, Sentence
@@ -155,9 +154,6 @@ def test_what_the_node_does_not_know_is_refused(active_node: MakeNode, robot: Ro
     robot.publish()
     for fields, words in (
         ({'answer_type': 4}, 'answer_type 4'),
-        ({'images': [Image()]}, 'images'),
-        ({'compressed_images': [CompressedImage()]}, 'compressed_images'),
-        ({'roi': RegionOfInterest(width=5, height=5)}, 'roi'),
         ({'system_prompt': 'You are a guard.'}, 'system_prompt'),
     ):
         response = robot.ask(question='what?', **fields)

@@ -12,10 +12,13 @@ node/ask_options.py. This module needs no ROS.
 from __future__ import annotations
 
 import argparse
+from array import array
 from collections.abc import Mapping, Sequence
 import json
+from pathlib import Path, PurePath
 from typing import Annotated, Any, get_args, get_type_hints, Literal, Protocol, TypedDict
 
+import numpy as np
 from vlm_npu_ros.engine.options import Option
 
 
@@ -26,10 +29,23 @@ class Stamp(Protocol):
     nanosec: int
 
 
+# An RGB array, the path of a file, sensor_msgs/Image or CompressedImage; or several of these.
+Pictures = Any
+
+
 class AskFields(TypedDict, total=False):
     """Optional fields of a question; without a field, the node's own default applies."""
 
     camera: Annotated[str, Option('', 'camera of the node, or several: front,rear', unit='NAME')]
+    image: Annotated[
+        Pictures,
+        Option((), 'picture to look at after those of camera, or only at it without camera',
+               unit='FILE'),
+    ]
+    roi: Annotated[
+        Sequence[int], Option((), 'part of the pictures to look at, in pixels',
+                              unit='X,Y,WIDTH,HEIGHT'),
+    ]
     conversation: Annotated[
         str, Option('', 'dialogue that the question belongs to', unit='NAME')
     ]
@@ -101,6 +117,9 @@ def fill(request: Any, fields: AskFields) -> None:
     for name, value in fields.items():
         if name not in FIELDS:
             raise TypeError(f'{name!r} is not one of the fields {", ".join(FIELDS)}')
+        if name == 'image':
+            request.images, request.compressed_images = _messages(value)
+            continue
         target = _IN_REQUEST.get(name, name)
         if target in types:  # yes_no and number became answer_type
             most = FIELDS[name][1].high or _MOST.get(types[target])
@@ -111,6 +130,14 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
     """Convert a value to the type of the field's zero, seconds to a time message."""
     if isinstance(value, type(zero)) and hasattr(zero, 'sec'):
         return value
+    if isinstance(value, type(zero)) and hasattr(zero, 'x_offset'):
+        return value
+    if name == 'roi':
+        sides = ('x_offset', 'y_offset', 'width', 'height')
+        if not isinstance(value, Sequence) or len(value) != 4 or not all(
+                type(side) is int and 0 <= side < 2**32 for side in value):
+            raise ValueError(f'roi must be x, y, width and height in pixels, not {value!r:.60}')
+        return type(zero)(**dict(zip(sides, value, strict=True)))
     if name == 'json_schema' and isinstance(value, Mapping):
         return json.dumps(value)
     # Checked here: what does not fit ends the process, in the generated code of the messages.
@@ -131,6 +158,45 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
     return float(value) if isinstance(zero, float) else type(zero)(value)
 
 
+def _messages(pictures: Pictures) -> tuple[list[Any], list[Any]]:
+    """Make messages of pictures: raw ones and compressed ones."""
+    from sensor_msgs.msg import CompressedImage, Image
+
+    several = pictures if isinstance(pictures, (list, tuple)) else [pictures]
+    raw, compressed = [], []
+    for picture in several:
+        if isinstance(picture, CompressedImage):
+            compressed.append(picture)
+        elif isinstance(picture, Image):
+            raw.append(picture)
+        elif isinstance(picture, (str, PurePath)):
+            try:
+                data = Path(picture).read_bytes()
+            except (OSError, ValueError) as error:
+                raise ValueError(f'The picture cannot be read: {error}') from error
+            # Without a format, the data tell what it is.
+            compressed.append(CompressedImage(data=array('B', data)))
+        elif isinstance(picture, np.ndarray):
+            raw.append(_raw(picture, Image))
+        else:
+            raise ValueError(
+                'image must be an RGB array, a path, or sensor_msgs/Image or CompressedImage, not '
+                f'{picture!r:.60}'
+            )
+    return raw, compressed
+
+
+def _raw(rgb: np.ndarray, message: Any) -> Any:
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or not rgb.size:
+        raise ValueError(
+            f'An image must be height x width x 3 of uint8, not {rgb.shape} of {rgb.dtype}')
+    height, width = rgb.shape[:2]
+    return message(
+        height=height, width=width, encoding='rgb8', step=3 * width,
+        data=array('B', rgb.tobytes()),
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an option for each field; `given` reads them from the parsed arguments."""
     either = parser.add_mutually_exclusive_group()
@@ -139,6 +205,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             {'action': 'store_true'} if kind is bool else
             {'type': _PARSERS[kind], 'metavar': option.unit or None}
         )
+        if name == 'image':
+            how['action'] = 'append'
         (either if name in _ANSWER_TYPES else parser).add_argument(
             option.flag or f'--{name.replace("_", "-")}',
             dest=name, default=argparse.SUPPRESS, help=option.about, **how,
@@ -166,7 +234,13 @@ def _listed(text: str) -> list[str]:
     return [item.strip() for item in text.split(',')]
 
 
+def _numbers(text: str) -> list[int]:
+    """Parse whole numbers on the command line: 1,2,3."""
+    return list(map(int, text.split(',')))
+
+
 _PARSERS: dict[Any, Any] = {
-    str: str, int: int, float: float, Sequence[str]: _listed,
+    str: str, int: int, float: float, Sequence[str]: _listed, Sequence[int]: _numbers,
+    Pictures: str,
     float | Stamp | Literal['now']: _moment, str | Mapping[str, Any]: str,
 }

@@ -29,7 +29,7 @@ class Question:
     """
     A question at a waypoint.
 
-    fields: as in VlmClient.ask, except not_before: frames count from the arrival on.
+    fields: as in VlmClient.ask, except not_before and image: frames count from the arrival on.
     expect: the expected choice; another one, or unclear, is an alarm. '' = any.
     """
 
@@ -140,7 +140,7 @@ def _question(item: Any, where: str) -> Question:
     text, expect = entry.take('ask', str), entry.take('expect', object, '')
     fields: Any = {
         name: entry.take(name, _IN_YAML.get(kind, kind))
-        for name, (kind, _) in FIELDS.items() if name != 'not_before' and entry.has(name)
+        for name, (kind, _) in FIELDS.items() if name not in _NOT_IN_FILES and entry.has(name)
     }
     entry.refuse_others()
     if 'choices' in fields:
@@ -208,7 +208,11 @@ def _is(value: Any, kind: Any) -> bool:
 
 
 # Kinds of fields that are others in YAML.
-_IN_YAML: dict[Any, Any] = {Sequence[str]: list, str | Mapping[str, Any]: object}
+_IN_YAML: dict[Any, Any] = {
+    Sequence[str]: list, Sequence[int]: list, str | Mapping[str, Any]: object,
+}
+# Frames count from the arrival on, and are those of the robot.
+_NOT_IN_FILES = ('not_before', 'image')
 _KINDS = {
     str: 'a text', int: 'a whole number', float: 'a number', bool: 'true or false', list: 'a list',
 }

@@ -11,20 +11,25 @@ import reprlib
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
+from sensor_msgs.msg import RegionOfInterest
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
 from vlm_npu_ros.engine.json_answers import checked_schema
+from vlm_npu_ros.engine.placement import Region
 from vlm_npu_ros.engine.types import GenerationRequest, NumberRange, UNCLEAR, YES_NO
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 from vlm_npu_ros.node.parameters import NodeParameters
+from vlm_npu_ros.node.pictures import Picture
 from vlm_npu_ros.srv import Ask
 
 MAX_QUESTION = 20_000  # characters; more than fits any context of these models
 MAX_ID = 100  # characters of a conversation_id
 MAX_CHOICES = 64
 MAX_CHOICE = 100  # characters
-_UNKNOWN = ('images', 'compressed_images', 'roi', 'system_prompt')
+MAX_PICTURES = 16
+MAX_PICTURE_BYTES = 64 << 20  # of all together
+_UNKNOWN = ('system_prompt',)
 _TYPED_TOKENS = 32  # of an answer with choices or a number; even a chatty model says it in them
 
 
@@ -35,6 +40,7 @@ class AskOptions:
 
     request: for the model; images, turns and sampling are filled in when the question begins.
     cameras, freshness: which frames it may be about. timeout: seconds.
+    pictures: that came with it. region: the part of frames and pictures to look at; None = all.
     num_frames, window: number of frames, and the nanoseconds over which they are spread.
     goes_on: it continues its dialogue, if the node still remembers it.
     """
@@ -43,6 +49,8 @@ class AskOptions:
     cameras: tuple[str, ...]
     freshness: Freshness
     timeout: float
+    pictures: tuple[Picture, ...] = ()
+    region: Region | None = None
     num_frames: int = 1
     window: int = 0
     conversation_id: str = ''
@@ -74,13 +82,15 @@ def check_request(
         raise RequestError(
             f'The question has {len(question)} characters, at most {MAX_QUESTION} are read'
         )
-    chosen = _cameras(request.camera, cameras)
+    region = _region(request.roi)
+    pictures = _pictures(request, region)
+    chosen = _cameras(request.camera, cameras) if request.camera or not pictures else ()
     choices = _choices(request)
     longest = parameters['max_new_tokens']
     number = _number(request)
     if choices or number:
         longest = min(longest, _TYPED_TOKENS)
-    num_frames, window = _frames(request, parameters, len(chosen))
+    num_frames, window = _frames(request, parameters, len(chosen) == 1 and not pictures)
     max_age = _nanoseconds('max_age', request.max_age)
     timeout = _nanoseconds('timeout', request.timeout)
     looks_again = request.new_conversation or found & {'clear', 'image'}
@@ -106,6 +116,8 @@ def check_request(
             ),
         ),
         timeout=timeout / NANOSECONDS or parameters['timeout'],
+        pictures=pictures,
+        region=region,
         num_frames=num_frames,
         window=window,
         conversation_id=request.conversation_id,
@@ -123,6 +135,31 @@ def _cameras(wanted: str, known: Collection[str]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise RequestError(f'camera names one twice: {reprlib.repr(wanted)}')
     return names
+
+
+def _region(roi: RegionOfInterest) -> Region | None:
+    """Return the part of the picture to look at; None = all of it."""
+    if roi.do_rectify:
+        raise NotSupportedError('roi.do_rectify is set, but the picture is looked at as it comes')
+    if not (roi.x_offset or roi.y_offset or roi.width or roi.height):
+        return None
+    if not (roi.width and roi.height):
+        raise RequestError('roi has an offset or a side, but its width or height is 0')
+    return Region(roi.x_offset, roi.y_offset, roi.width, roi.height)
+
+
+def _pictures(request: Any, region: Region | None) -> tuple[Picture, ...]:
+    """Take the pictures of a request; they are read when they are encoded."""
+    messages = [*request.images, *request.compressed_images]
+    size = sum(len(message.data) for message in messages)
+    if len(messages) > MAX_PICTURES:
+        raise RequestError(f'{len(messages)} pictures are given, at most {MAX_PICTURES} are read')
+    if size > MAX_PICTURE_BYTES:
+        raise RequestError(
+            f'The pictures have {size >> 20} MiB, at most {MAX_PICTURE_BYTES >> 20} are read',
+            'Reduce them, or send them compressed',
+        )
+    return tuple(Picture(message, region) for message in messages)
 
 
 def _backend(wanted: str, known: Collection[str]) -> str:
@@ -185,11 +222,16 @@ def _confidence(value: float) -> float:
     return value
 
 
-def _frames(request: Any, parameters: NodeParameters, cameras: int) -> tuple[int, int]:
-    """Return num_frames and window, checked; window in nanoseconds."""
+def _frames(request: Any, parameters: NodeParameters, is_one: bool) -> tuple[int, int]:
+    """
+    Return num_frames and window, checked; window in nanoseconds.
+
+    is_one: the question is about one camera, and nothing else.
+    """
     num_frames, window = max(request.num_frames, 1), _nanoseconds('window', request.window)
-    if num_frames > 1 and cameras > 1:
-        raise RequestError('Ask about several frames of one camera, or about several cameras')
+    if num_frames > 1 and not is_one:
+        raise RequestError(
+            'Ask about several frames of one camera, or about several cameras or pictures')
     if num_frames == 1 and window:
         raise RequestError('window is given, but num_frames is not above 1')
     kept = round(parameters['history_seconds'] * NANOSECONDS)

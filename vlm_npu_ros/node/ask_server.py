@@ -220,7 +220,8 @@ class AskServer:
         fill_choice(result, ask)
         if ask.frame:
             result.header = ask.frame.header
-            age = self._clock.now() - ask.frame.stamp
+            # A picture of a request need not have a stamp.
+            age = self._clock.now() - ask.frame.stamp if ask.frame.stamp else 0
             result.frame_age = _duration(min(max(age, 0), _LONGEST))
 
 

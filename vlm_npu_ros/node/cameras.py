@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import functools
 import math
@@ -23,6 +23,7 @@ from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import ImageError, VlmError
 from vlm_npu_ros.engine.images import turn
 from vlm_npu_ros.engine.interface import Engine
+from vlm_npu_ros.engine.placement import Box, Placement, Region
 from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.node.arrivals import Arrival, Arrivals
 from vlm_npu_ros.node.camera_topic import CameraTopic
@@ -34,12 +35,16 @@ from vlm_npu_ros.node.frames import (
     History,
     HistoryLimits,
     NANOSECONDS,
+    nanoseconds,
 )
 from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.pictures import Picture, Pictures
 from vlm_npu_ros.node.read_ahead import ReadAhead
 
 _LOG_PERIOD = 5.0  # seconds between log lines about faults of a camera
+_MOST_REGIONS = 8  # of a camera, whose embeddings are kept
+_REMEMBERED = 10.0  # seconds that it matters that a region was asked about
 
 
 @dataclass
@@ -52,25 +57,20 @@ class CameraCounts:
     bad: int = 0
 
 
-class CameraFeed:
+class Feed:
     """
-    The newest message of one camera, still serialised, and its recent embeddings.
+    The newest message of one camera, still serialised, and recent embeddings made of such.
 
-    node: resolves the topic. io: subscribes. clock: what stamps are compared with. Raises
-    ValueError for an invalid topic name.
-
-    Only the header of a message is deserialised when it comes, the rest when it is encoded: at
-    30 Hz, that would cost more than everything else that is done to them.
+    counts, arrivals: of the camera. region: the part of the picture to look at; None = all.
     """
 
     def __init__(
-        self, node: Node, io: IoNode, settings: CameraSettings, clock: StampClock
+        self, settings: CameraSettings, topic: str, source: CameraTopic, clock: StampClock,
+        counts: CameraCounts, arrivals: Arrivals, region: Region | None = None,
     ) -> None:
-        self.settings = settings
-        self.topic = node.resolve_topic_name(settings.topic)
-        self.counts = CameraCounts()
+        self.settings, self.topic, self.region = settings, topic, region
+        self.counts, self.arrivals = counts, arrivals
         self.history = History(clock.holds)
-        self.arrivals = Arrivals(clock)
         self.changes = Changes()
         self.wanted = False  # a question waits for a frame, so encode_rate does not apply
         self.lost = False  # the engine was restarted since the newest frame was encoded
@@ -80,35 +80,21 @@ class CameraFeed:
         self.encoding = False
         self.next_encoding = 0  # by the clock, nanoseconds
         self._newest: deque[tuple[Arrival, bytes]] = deque(maxlen=1)
-        self._clock = clock
-        self._arrived: Callable[[], None] = lambda: None
-        self._source = CameraTopic(io, self.topic, settings.transport, settings.qos, self.receive)
+        self.source, self.clock = source, clock
 
-    def start(self, arrived: Callable[[], None]) -> None:
-        """Subscribe; `arrived` is called for each message and must be quick."""
-        self._arrived = arrived
-        self._source.start()
+    def offer(self, arrival: Arrival, message: bytes) -> None:
+        """Take a message in place of the one before."""
+        self._newest.append((arrival, message))
 
-    def stop(self) -> None:
-        """Unsubscribe and forget the frames."""
-        self._source.stop()
+    def clear(self) -> None:
+        """Forget the frames."""
         self._newest.clear()
         self.history.clear()
         self.changes.clear()
 
-    def receive(self, message: bytes) -> None:
-        """Take a message, serialised."""
-        stamp = deserialize_message(message, Header).stamp  # both types begin with a header
-        is_stamped = self.settings.stamp == 'header'
-        arrival = self.arrivals.add(nanoseconds(stamp) if is_stamped else 0)
-        self.counts.received += 1
-        if arrival:
-            self._newest.append((arrival, message))
-            self._arrived()
-
     def silence(self) -> tuple[str, str]:
         """Say why no frame comes, and what to do; looks at the graph."""
-        return self._source.silence(self.settings.name)
+        return self.source.silence(self.settings.name)
 
     @property
     def frame(self) -> CachedFrame | None:
@@ -119,7 +105,23 @@ class CameraFeed:
     def pending(self) -> bool:
         """Whether a message is waiting to be encoded."""
         newest = tuple(self._newest)
-        return bool(newest) and self._clock.holds(newest[0][0])
+        return bool(newest) and self.clock.holds(newest[0][0])
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether frames are encoded before a question wants them."""
+        return True
+
+    def asked(self) -> None:
+        """Note that a question looks for a frame."""
+
+    def want(self) -> None:
+        """Have the next frame encoded as soon as possible."""
+        self.wanted = True
+
+    def is_behind(self, frame: CachedFrame, period: float) -> bool:
+        """Tell whether a message has come that is newer than a frame by more than a period."""
+        return False
 
     def due(self, now: int, rate: float) -> int:
         """Return when the message is to be encoded, at `rate` a second; times in nanoseconds."""
@@ -131,27 +133,142 @@ class CameraFeed:
         """Whether a question waits for the message."""
         return self.wanted and self.pending
 
-    def take(self) -> tuple[Arrival, Header, np.ndarray]:
-        """Remove the newest message and return its header and image; raise ImageError."""
+    def take(self) -> tuple[Arrival, Header, np.ndarray, Placement]:
+        """
+        Remove the newest message; return its header, its picture and what that is of the whole.
+
+        Raises ImageError, or RequestError for a region that the picture does not have.
+        """
         arrival, serialised = self._newest.popleft()
-        message = deserialize_message(serialised, self._source.message_type)
+        message = deserialize_message(serialised, self.source.message_type)
         if nanoseconds(message.header.stamp) != arrival.stamp:
             sec, nanosec = divmod(arrival.stamp, NANOSECONDS)
             message.header.stamp = Time(sec=sec, nanosec=nanosec)
         rgb = to_rgb(message, self.settings.range)
-        return arrival, message.header, turn(rgb, self.settings.rotate)
+        height, width = rgb.shape[:2]
+        box = self.region.box(width, height) if self.region else Box(0, 0, width, height)
+        placement = Placement(box, self.settings.rotate)
+        return arrival, message.header, turn(box.cut(rgb), placement.degrees), placement
 
 
-def nanoseconds(stamp: Time) -> int:
-    """Convert a stamp."""
-    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+class CameraFeed(Feed):
+    """
+    Subscribes to a camera.
+
+    node: resolves the topic. io: subscribes. clock: what stamps are compared with. Raises
+    ValueError for an invalid topic name.
+
+    Only the header of a message is deserialised when it comes, the rest when it is encoded: at
+    30 Hz, that would cost more than everything else that is done to them.
+    """
+
+    def __init__(
+        self, node: Node, io: IoNode, settings: CameraSettings, clock: StampClock
+    ) -> None:
+        topic = node.resolve_topic_name(settings.topic)
+        source = CameraTopic(io, topic, settings.transport, settings.qos, self.receive)
+        super().__init__(settings, topic, source, clock, CameraCounts(), Arrivals(clock))
+        self._arrived: Callable[[], None] = lambda: None
+        self._last: tuple[Arrival, bytes] | None = None  # for a new region
+        self._regions: dict[Region, RegionFeed] = {}  # least recently asked for first
+        self._lock = threading.Lock()
+
+    def start(self, arrived: Callable[[], None]) -> None:
+        """Subscribe; `arrived` is called for each message and must be quick."""
+        self._arrived = arrived
+        self.source.start()
+
+    def stop(self) -> None:
+        """Unsubscribe and forget the frames."""
+        self.source.stop()
+        with self._lock:
+            self._last, self._regions = None, {}
+        self.clear()
+
+    def receive(self, message: bytes) -> None:
+        """Take a message, serialised."""
+        stamp = deserialize_message(message, Header).stamp  # both types begin with a header
+        is_stamped = self.settings.stamp == 'header'
+        arrival = self.arrivals.add(nanoseconds(stamp) if is_stamped else 0)
+        self.counts.received += 1
+        if arrival:
+            with self._lock:
+                self._last = arrival, message
+                for feed in self.feeds:
+                    feed.offer(arrival, message)
+            self._arrived()
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """List this one and those of regions."""
+        return (self, *self._regions.values())
+
+    def of(self, region: Region | None) -> Feed:
+        """Return what looks at a region of the same messages; None = this one."""
+        if region is None:
+            return self
+        with self._lock:
+            feeds = dict(self._regions)
+            feed = feeds.pop(region, None)
+            if feed is None:
+                feed = RegionFeed(self, region)
+                if self._last:
+                    feed.offer(*self._last)
+                idle = [known for known, other in feeds.items() if other.is_idle]
+                for known in idle[:max(len(feeds) - _MOST_REGIONS + 1, 0)]:
+                    del feeds[known]
+            self._regions = {**feeds, region: feed}
+        return feed
+
+
+class RegionFeed(Feed):
+    """
+    A part of a camera's picture, which is encoded when a question wants it.
+
+    When it is wanted again within some seconds, its frames are encoded as those of the camera are,
+    until nobody has asked about it for so long.
+    """
+
+    def __init__(self, camera: CameraFeed, region: Region) -> None:
+        super().__init__(
+            camera.settings, camera.topic, camera.source, camera.clock, camera.counts,
+            camera.arrivals, region,
+        )
+        self._asked = self._wanted = -math.inf  # time.monotonic()
+        self._again = False
+        self._sought: Arrival | None = None  # what was the newest when a question wanted it
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no question waits for it."""
+        return not (self.wanted or self.encoding)
+
+    @property
+    def is_regular(self) -> bool:
+        return self._again and time.monotonic() - self._asked < _REMEMBERED
+
+    def asked(self) -> None:
+        self._asked = time.monotonic()
+
+    def want(self) -> None:
+        now = time.monotonic()
+        self._again, self._wanted = now - self._wanted < _REMEMBERED, now
+        newest = tuple(self._newest)
+        self._sought = newest[0][0] if newest else None
+        super().want()
+
+    def is_behind(self, frame: CachedFrame, period: float) -> bool:
+        sought, newest = self._sought, tuple(self._newest)
+        if sought and self.clock.holds(sought) and frame.stamp < sought.stamp:
+            return True
+        return bool(newest) and not self.is_regular and newest[0][0].stamp > frame.stamp + period
 
 
 class FrameEncoder:
     """
-    A thread that turns the newest frames of all cameras into embeddings, and reads them ahead.
+    A thread that encodes the newest frames of all cameras and pictures, and reads frames ahead.
 
-    One thread for both, because what has been encoded is to be read before the next is encoded.
+    One thread for all, because what has been encoded is to be read before the next is encoded.
 
     rate: gives the most encodings a second and camera; 0 = only frames that questions wait for.
     limits: gives the limits of each camera's history.
@@ -175,6 +292,7 @@ class FrameEncoder:
         self._rate = rate
         self._limits = limits
         self._ahead, self._threshold = ahead, threshold
+        self._pictures = Pictures(engine)
         self._changed: Callable[[], None] = lambda: None
         self._wake = threading.Condition()
         self._stopping = False
@@ -207,9 +325,13 @@ class FrameEncoder:
     def restore(self) -> None:
         """Encode the newest frames again, because the engine has lost their embeddings."""
         self._ahead.forget()
-        for feed in self._feeds.values():
+        for feed in self._all:
             feed.lost = True
         self._notify()
+
+    @property
+    def _all(self) -> Iterator[Feed]:
+        return (feed for camera in self._feeds.values() for feed in camera.feeds)
 
     @property
     def period(self) -> int:
@@ -217,24 +339,34 @@ class FrameEncoder:
         rate = self._rate()
         return max(self._limits().period, round(NANOSECONDS / rate) if rate > 0 else 0)
 
-    def want(self, feed: CameraFeed) -> None:
-        """Encode this camera's next frame as soon as possible."""
+    def want(self, feed: Feed) -> None:
+        """Encode this feed's next frame as soon as possible."""
         if not feed.wanted:
-            feed.wanted = True
+            feed.want()
             self._notify()
 
-    def admitted(self, feed: CameraFeed, freshness: Freshness) -> CachedFrame | None:
-        """Return the camera's newest frame if it is fresh enough; otherwise request a new one."""
+    def admitted(self, feed: Feed, freshness: Freshness) -> CachedFrame | None:
+        """Return the feed's newest frame if it is fresh enough; otherwise request a new one."""
         now = self._clock.now()  # before the frame, see StampClock
-        frame = feed.frame
-        if now and freshness.admits(frame, now):  # without a time, nothing is known to be fresh
+        feed.asked()
+        frame, rate = feed.frame, self._rate()
+        # Without a time, nothing is known to be fresh.
+        if now and frame and freshness.admits(frame, now) and not (
+                rate > 0 and feed.is_behind(frame, NANOSECONDS / rate)):
             return frame
         if not feed.encoding:  # otherwise that one may be fresh enough
             self.want(feed)
         return None
 
+    def encoded(self, picture: Picture) -> CachedFrame | None:
+        """Return the frame of a question's picture; None while it is being encoded."""
+        if not picture.wanted:
+            self._pictures.add(picture)
+            self._notify()
+        return picture.frame
+
     def _notify(self) -> None:
-        if any(feed.is_urgent for feed in self._feeds.values()):
+        if self._pictures.due or any(feed.is_urgent for feed in self._all):
             self._ahead.stop_reading()
         with self._wake:
             self._wake.notify()
@@ -252,10 +384,12 @@ class FrameEncoder:
 
     def _next(self) -> tuple[Callable[[], None] | None, float, float]:
         """Return what to do now, or when there is something: the clock's time and seconds."""
-        feeds = self._feeds.values()
+        feeds = list(self._all)
         for feed in feeds:
             if feed.is_urgent:
                 return functools.partial(self._encode_one, feed), 0, 0
+        if self._pictures.due:
+            return self._encode_picture, 0, 0
         for feed in feeds:
             if feed.lost:
                 return functools.partial(self._restore_one, feed), 0, 0
@@ -263,14 +397,18 @@ class FrameEncoder:
         if frame:
             return functools.partial(self._ahead.read, frame), 0, 0
         rate, now = self._rate(), self._clock.now()
-        pending = [feed for feed in feeds if feed.pending] if rate > 0 else []
+        pending = [f for f in feeds if f.pending and f.is_regular] if rate > 0 else []
         if not pending:
             return None, math.inf, seconds
         first = min(pending, key=lambda f: f.due(now, rate))
         due = first.due(now, rate)
         return (functools.partial(self._encode_one, first) if due <= now else None), due, seconds
 
-    def _restore_one(self, feed: CameraFeed) -> None:
+    def _encode_picture(self) -> None:
+        self._pictures.encode()
+        self._changed()
+
+    def _restore_one(self, feed: Feed) -> None:
         feed.lost = False
         frame = feed.frame
         try:
@@ -280,21 +418,22 @@ class FrameEncoder:
         except VlmError as error:
             self._complain(feed, str(error))
 
-    def _encode_one(self, feed: CameraFeed) -> None:
+    def _encode_one(self, feed: Feed) -> None:
         rate = self._rate()
         if rate > 0:
             now, tick = self._clock.now(), round(NANOSECONDS / rate)
             # From tick to tick, not from end to start, so that kept frames are evenly spaced.
             on_tick = 0 <= now - feed.next_encoding < tick
             feed.next_encoding = (feed.next_encoding if on_tick else now) + tick
+        feed.encoding = True  # first, or a question could want the next one as well
         feed.wanted = False
-        feed.encoding = True
         self._changed()
         try:
-            arrival, header, picture = feed.take()
+            arrival, header, picture, placement = feed.take()
             embedding = self._embedding(feed, picture)
             frame = CachedFrame(
-                feed.settings.name, header, arrival.stamp, embedding, arrival.run, arrival.behind
+                feed.settings.name, header, arrival.stamp, embedding, arrival.run, arrival.behind,
+                placement, feed.region,
             )
             if self._clock.holds(frame):  # else the clock was set back meanwhile
                 feed.history.add(frame, self._limits())
@@ -314,7 +453,7 @@ class FrameEncoder:
             feed.encoding = False
             self._changed()
 
-    def _embedding(self, feed: CameraFeed, picture: np.ndarray) -> ImageEmbedding:
+    def _embedding(self, feed: Feed, picture: np.ndarray) -> ImageEmbedding:
         """Encode a picture, or give the embedding of the last one if it looks the same."""
         threshold = self._threshold()
         same = None if threshold is None else feed.changes.same(picture, threshold)
@@ -331,7 +470,7 @@ class FrameEncoder:
         feed.counts.encoded += 1
         return embedding
 
-    def _log_history(self, feed: CameraFeed, embedding: ImageEmbedding) -> None:
+    def _log_history(self, feed: Feed, embedding: ImageEmbedding) -> None:
         limits, size = self._limits(), embedding.nbytes
         frames = max(min(limits.span // limits.period + 1, limits.size // size), 1)
         self._node.get_logger().info(
@@ -340,7 +479,7 @@ class FrameEncoder:
             'kept'
         )
 
-    def _complain(self, feed: CameraFeed, reason: str) -> None:
+    def _complain(self, feed: Feed, reason: str) -> None:
         if self._stopping:
             return
         self._node.get_logger().warning(

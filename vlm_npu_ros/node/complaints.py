@@ -9,7 +9,7 @@ import time
 
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import ImageError, NoFrameError, StaleFrameError, VlmError
-from vlm_npu_ros.node.cameras import CameraFeed
+from vlm_npu_ros.node.cameras import Feed
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
 
@@ -21,7 +21,7 @@ _SLOW = 10.0  # seconds that a frame may take from the camera to here
 
 
 def obstacle(
-    feed: CameraFeed, freshness: Freshness, clock: StampClock, timeout: float = 0.0
+    feed: Feed, freshness: Freshness, clock: StampClock, timeout: float = 0.0
 ) -> VlmError | None:
     """
     Return why no frame of a camera will fit a question; None = it is worth waiting for one.
@@ -40,7 +40,7 @@ def obstacle(
     return None
 
 
-def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmError:
+def complaint(feed: Feed, freshness: Freshness, clock: StampClock) -> VlmError:
     """Return why no frame of a camera has fitted a question until now."""
     fault = clock.fault()
     if fault:
@@ -87,7 +87,7 @@ def complaint(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> VlmE
     return NoFrameError(f'{told}, which is {before} before the time asked for{cause}', remedy)
 
 
-def _not_reached(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> NoFrameError:
+def _not_reached(feed: Feed, freshness: Freshness, clock: StampClock) -> NoFrameError:
     ahead = freshness.not_before - clock.now()
     advice = 'Take it from the clock of this node: use_sim_time in both or in neither'
     return NoFrameError(
@@ -98,7 +98,7 @@ def _not_reached(feed: CameraFeed, freshness: Freshness, clock: StampClock) -> N
 
 
 def _other_clock(
-    feed: CameraFeed, freshness: Freshness, clock: StampClock, lag: int
+    feed: Feed, freshness: Freshness, clock: StampClock, lag: int
 ) -> StaleFrameError:
     """Return the error of a camera whose stamps do not fit the clock."""
     name, kind = feed.settings.name, _kind(clock)

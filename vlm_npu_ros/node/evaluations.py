@@ -26,6 +26,7 @@ from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.cameras import CameraFeed
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.node.views import feeds_of
 
 _RETRY = 1.0  # seconds from a failed question to the next one
 _LASTING = (RequestError, InactiveError)  # errors that would recur at the next look
@@ -270,7 +271,7 @@ class Evaluations:
 
     def _stamps(self, evaluation: _Evaluation) -> list[int]:
         """Return the stamps of the newest frames of its cameras; 0 = no frame."""
-        frames = [self._feeds[camera].frame for camera in evaluation.options.cameras]
+        frames = [feed.frame for feed in feeds_of(evaluation.options, self._feeds)]
         return [frame.stamp if frame else 0 for frame in frames]
 
     def _has_new(self, evaluation: _Evaluation) -> bool:
@@ -290,4 +291,4 @@ def _let_go(evaluation: _Evaluation) -> list[Ask]:
 
 def _key(options: AskOptions) -> tuple[Any, ...]:
     """Return what is equal for questions with the same answers."""
-    return options.request, options.cameras
+    return options.request, options.cameras, options.region

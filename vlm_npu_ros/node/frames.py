@@ -9,16 +9,28 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
+from vlm_npu_ros.engine.placement import Placement, Region
 from vlm_npu_ros.engine.types import ImageEmbedding, Turn
 
 NANOSECONDS = 1_000_000_000
 _OVERTAKEN = NANOSECONDS  # a frame that is further behind the newest one was not overtaken by it
 
 
+def nanoseconds(stamp: Time) -> int:
+    """Convert a stamp."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
 @dataclass(frozen=True)
 class CachedFrame:
-    """An encoded frame, ready for the language model."""
+    """
+    An encoded frame, ready for the language model.
+
+    camera: '' for a picture that came with a question, which `content` tells from others.
+    placement: how the picture came to the model. region: that was asked for; None = all of it.
+    """
 
     camera: str
     header: Header
@@ -26,6 +38,9 @@ class CachedFrame:
     embedding: ImageEmbedding
     run: int = 0  # this one and `behind` as in clock.Stamped
     behind: int = 0
+    placement: Placement | None = None
+    region: Region | None = None
+    content: str = ''
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,8 @@ class View:
     @property
     def is_video(self) -> bool:
         """Whether these are several frames of one camera."""
-        return len(self.frames) > 1 and len({frame.camera for frame in self.frames}) == 1
+        cameras = {frame.camera for frame in self.frames}
+        return len(self.frames) > 1 and len(cameras) == 1 and '' not in cameras
 
 
 @dataclass(frozen=True)

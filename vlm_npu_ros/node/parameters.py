@@ -28,6 +28,7 @@ from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.fallback import FallbackSettings
 from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.options import Option, option, options_of
+from vlm_npu_ros.engine.placement import Region
 from vlm_npu_ros.engine.pulled import backend_of, check_model
 from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
@@ -302,6 +303,24 @@ class CameraSettings:
 
 
 @dataclass(frozen=True)
+class RegionSettings:
+    """The part of a picture to look at, as fractions of its sides; all 0 = the whole picture."""
+
+    x: float = option(0.0, 'Left edge of the part to look at, 0 to 1.', 0.0, 1.0)
+    y: float = option(0.0, 'Upper edge of it, 0 to 1.', 0.0, 1.0)
+    width: float = option(0.0, 'Its width, 0 to 1; 0 = up to the right edge.', 0.0, 1.0)
+    height: float = option(0.0, 'Its height, 0 to 1; 0 = down to the lower edge.', 0.0, 1.0)
+
+    @property
+    def region(self) -> Region | None:
+        """The region; None = the whole picture."""
+        if self == RegionSettings():
+            return None
+        return Region(
+            self.x, self.y, self.width or 1 - self.x, self.height or 1 - self.y, relative=True)
+
+
+@dataclass(frozen=True)
 class StandingSettings:
     """One question of the parameter `standing_questions`."""
 
@@ -328,12 +347,14 @@ class StandingSettings:
     min_confidence: float = option(
         0.0, 'A choice less likely than this is unclear; 0 = parameter min_confidence.', 0.0, 1.0
     )
+    region: RegionSettings = RegionSettings()
 
 
-# Parameters that list names; prefix and settings of what is named.
+# Parameters that list names; what is around a name, and settings of what is named.
 _LISTED = (
-    ('cameras', '', CameraSettings),
-    ('standing_questions', 'standing.', StandingSettings),
+    ('cameras', '', '', CameraSettings),
+    ('standing_questions', 'standing.', '', StandingSettings),
+    ('standing_questions', 'standing.', '.region', RegionSettings),
 )
 
 
@@ -363,7 +384,7 @@ class NodeParameters:
         self._specs: dict[str, _Spec] = {}
         node.add_on_set_parameters_callback(self._check)
         specs = _specs_for(backends)
-        for name, _, _ in _LISTED:
+        for name, *_ in _LISTED:
             specs[name] = replace(specs[name], check=self._check_names)
         specs['battery'] = replace(specs['battery'], check=self._check_topic)
         self._declare(specs)
@@ -474,7 +495,10 @@ class NodeParameters:
     def standing(self) -> list[StandingSettings]:
         """Declare the parameters of new questions and read all; raise ValueError like cameras."""
         return [
-            self._read(f'standing.{name}', StandingSettings, name=name)
+            self._read(
+                f'standing.{name}', StandingSettings, name=name,
+                region=self._read(f'standing.{name}.region', RegionSettings),
+            )
             for name in self._checked('standing_questions')
         ]
 
@@ -577,8 +601,8 @@ class NodeParameters:
     def _unused(self) -> Iterator[str]:
         """Describe the parameters that were given at start and that do not exist."""
         listed = [
-            f'{prefix}{item}.{name}'
-            for parameter, prefix, settings in _LISTED
+            f'{prefix}{item}{suffix}.{name}'
+            for parameter, prefix, suffix, settings in _LISTED
             for item in self[parameter]
             for name in options_of(settings)
         ]
@@ -603,8 +627,8 @@ class NodeParameters:
     def _explained(self, given: str, known: Sequence[str]) -> str:
         """Say why a parameter does not exist, or what was probably meant."""
         owner, _, option_name = given.rpartition('.')
-        for parameter, prefix, settings in _LISTED:
-            item = owner.removeprefix(prefix)
+        for parameter, prefix, suffix, settings in _LISTED:
+            item = owner.removeprefix(prefix).removesuffix(suffix)
             if option_name in options_of(settings) and self._is_name(item):
                 return f'{parameter} does not name {item}'
         close = difflib.get_close_matches(given, known, n=1)

@@ -178,7 +178,7 @@ class ReadAhead:
                 last.is_used, last = True, None
         if last and last.seconds is None:
             last.cancelled.set()
-        if len({frame.camera for frame in frames}) == 1:
+        if len({frame.camera for frame in frames}) == 1 and frames[0].camera:
             self._camera = frames[0].camera
 
     def end(self, figures: GenerationFigures | None, is_dialogue: bool, goes_on: bool) -> None:

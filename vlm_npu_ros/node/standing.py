@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import math
 import threading
 from typing import Any
@@ -198,7 +198,7 @@ def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> 
     except RequestError as error:
         raise ValueError(f'{prefix}: {error}') from error
     _expected(settings, options.request.choices)
-    return options
+    return replace(options, region=settings.region.region)
 
 
 def _expected(settings: StandingSettings, choices: tuple[str, ...]) -> str:

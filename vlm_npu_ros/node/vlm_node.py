@@ -234,7 +234,8 @@ class VlmNode(ManagedNode):
             self._engine,
             self._stamp_clock,
             rate=lambda: self.parameters['encode_rate'],
-            limits=lambda: self.parameters.history_limits(len(self._feeds)),
+            limits=lambda: self.parameters.history_limits(
+                sum(len(camera.feeds) for camera in self._feeds.values())),
             ahead=ahead,
             threshold=lambda: self.parameters.change_threshold,
         )
