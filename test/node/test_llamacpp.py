@@ -26,7 +26,7 @@ def asked() -> Iterator[tuple[VlmNode, Robot]]:
     model, mmproj = map(str, tiny_llama())
     with asked_node(
         backend='llamacpp', language_model_path=model, encoder_path=mmproj, cpu_threads=1,
-        max_new_tokens=20,
+        max_new_tokens=20, read_ahead_keep=0.0,
     ) as both:
         yield both
 
@@ -52,18 +52,31 @@ def test_partials_are_streamed_and_a_follow_up_reads_only_what_is_new(
     assert 0 < follow_up.stats.prompt_tokens < 60
 
 
+def test_frame_is_read_before_the_question_comes(asked: tuple[VlmNode, Robot]) -> None:
+    node, robot = asked
+    before = node._queue._ahead.counts.spent
+    frame = robot.publish(picture(4))
+    wait_until(lambda: node._queue._ahead.counts.spent > before)
+    response = robot.ask(question='is it?', not_before=frame.header.stamp)
+    assert response.success, response.error_msg
+    assert response.stats.read_ahead_tokens > 10 * response.stats.prompt_tokens > 0
+
+
 @timing
 def test_cancel_of_a_goal(asked: tuple[VlmNode, Robot]) -> None:
     _, robot = asked
     robot.publish(picture(2))
-    goal = robot.send_goal(question='what do you see?', max_new_tokens=LONG)
-    ended, before = robot.result_of(goal), len(robot.partials)
-    wait_until(lambda: len(robot.partials) > before)
-    started = time.monotonic()
-    robot.cancel(goal)
-    result = ended()
-    assert time.monotonic() - started < within(0.05)
-    assert result.status == GoalStatus.STATUS_CANCELED
+    taken = []
+    for _ in range(5):
+        goal = robot.send_goal(question='what do you see?', max_new_tokens=LONG)
+        ended, before = robot.result_of(goal), len(robot.partials)
+        wait_until(lambda before=before: len(robot.partials) > before)
+        started = time.monotonic()
+        robot.cancel(goal)
+        assert ended().status == GoalStatus.STATUS_CANCELED
+        taken.append(time.monotonic() - started)
+    print(f'cancelled after {np.median(taken) * 1000:.1f} ms')
+    assert np.median(taken) < within(0.05)
     assert robot.ask(question='what do you see?').success
 
 

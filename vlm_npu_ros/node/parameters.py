@@ -29,7 +29,7 @@ from vlm_npu_ros.engine.fallback import FallbackSettings
 from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.options import Option, option, options_of
 from vlm_npu_ros.engine.placement import Region
-from vlm_npu_ros.engine.pulled import backend_of, check_model
+from vlm_npu_ros.engine.pulled import backend_of, check_model, find_pulled
 from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import Sampling
@@ -428,7 +428,8 @@ class NodeParameters:
         """
         Tell what to load, in order of preference.
 
-        Model, files and context belong to the first backend that is not a server.
+        Model, files and context belong to the first backend that is not a server; the model to
+        any other, too, for which it was pulled.
         """
         chain = [find(name) for name in self.backends]
         local = next((backend for backend in chain if not backend.remote), chain[0])
@@ -439,7 +440,7 @@ class NodeParameters:
         return [
             EngineSettings(
                 backend.name,
-                **(files if backend is local else {}),
+                **(files if backend is local else self._pulled_for(backend)),
                 sampling=self.sampling,
                 threads=self['cpu_threads'],
                 read_ahead=self['read_ahead'] != 'off',
@@ -447,6 +448,10 @@ class NodeParameters:
             )
             for backend in chain
         ]
+
+    def _pulled_for(self, backend: Backend) -> dict[str, str]:
+        model = self['model']
+        return {'model': model} if find_pulled(model, backend.name) else {}
 
     @property
     def sampling(self) -> Sampling:
