@@ -6,8 +6,8 @@ Write a tiny vision-language model with random weights for llama.cpp: SmolVLM's 
 
     python tools/llama_server/make_gguf.py MODEL.gguf MMPROJ.gguf [SIZE]
 
-SIZE: tiny, or 256m (that of SmolVLM-256M, with fewer words). The model knows a token for each
-byte and writes nonsense. Needs the packages gguf and numpy.
+SIZE: tiny, small, or 256m (that of SmolVLM-256M, with fewer words). The model knows a token for
+each byte and writes nonsense. Needs the packages gguf and numpy.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Size:
 
 
 SIZES = {
+    'small': Size(256, 768, 8, 4, 4, 256, 16, 4, 384, 1536, 6, 6),
     'tiny': Size(64, 128, 2, 4, 4, 64, 8, 2, 64, 128, 2, 4),
     '256m': Size(576, 1536, 30, 9, 3, 512, 16, 4, 768, 3072, 12, 12),
 }
