@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from vlm_npu_ros.engine.backends.scripted import (
     AT_ONCE,
     ScriptedEncoder,
@@ -21,10 +22,13 @@ from vlm_npu_ros.engine.backends.scripted import (
     ScriptedTimings,
 )
 from vlm_npu_ros.engine.local import LocalEngine
-from vlm_npu_ros.gateway.app import make_app
-from vlm_npu_ros.gateway.engine_source import EngineSource
-from vlm_npu_ros.gateway.serving import GatewayServer
-from vlm_npu_ros.gateway.source import Source
+
+for module in ('fastapi', 'prometheus_client', 'uvicorn'):
+    pytest.importorskip(module)
+from vlm_npu_ros.gateway.app import make_app  # noqa: E402
+from vlm_npu_ros.gateway.engine_source import EngineSource  # noqa: E402
+from vlm_npu_ros.gateway.serving import GatewayServer  # noqa: E402
+from vlm_npu_ros.gateway.source import Source  # noqa: E402
 
 PATIENCE = 30.0  # seconds; only a broken test waits this long
 

@@ -17,13 +17,13 @@ from asked_node import asked_node
 import numpy as np
 import pytest
 from robot import Robot, wait_until
+from served import served
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel, ScriptedTimings
 from vlm_npu_ros.engine.image_files import decode_image
+from vlm_npu_ros.gateway.node_source import NodeSource
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 mcp = pytest.importorskip('mcp')
-served = pytest.importorskip('served').served
-NodeSource = pytest.importorskip('vlm_npu_ros.gateway.node_source').NodeSource
 TOOLS = {'cameras', 'look', 'ask', 'watch_until', 'standing'}
 
 

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import json
 from typing import Any
+import urllib.error
 import urllib.request
 
 from asked_node import asked_node
-import openai
 import pytest
 from robot import Robot, wait_until
 from served import served
 from vlm_npu_ros.gateway.node_source import NodeSource
 from vlm_npu_ros.node.vlm_node import VlmNode
 
+openai = pytest.importorskip('openai')
 ANSWERS = ['I see a red box.', 'It is large.', 'Yes, it is.']
 
 
@@ -96,3 +98,21 @@ def test_metrics_tell_of_the_node(stand: Any) -> None:
                  'vlm_queue{part="engine"} 0.0', 'vlm_ready 1.0', 'vlm_open_questions 0.0',
                  'vlm_encoded_per_second{part="camera camera"}'):
         assert line in page, line
+
+
+def test_a_page_sets_the_fields_of_a_question_alone(stand: Any) -> None:
+    _, _, _, url = stand
+    for fields, words in (
+        ({'image': '/etc/passwd'}, "'image' is not a field"),
+        ({'question': 'a'}, 'not a field'),
+        ({'timeout': 'soon'}, "'timeout' is not a field of a question, or cannot"),
+        ({'choices': ['a', 1]}, "'choices' is not"),
+        ({'max_age': float('inf')}, "'max_age' is not"),
+    ):
+        request = urllib.request.Request(
+            f'{url}/api/ask', json.dumps({'question': 'what?', 'fields': fields}).encode(),
+            {'Content-Type': 'application/json'})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        assert caught.value.code == 400
+        assert words in json.load(caught.value)['error']['message']

@@ -13,13 +13,11 @@ import threading
 import time
 from typing import Any
 
-from langchain_core.messages import HumanMessage
-from langchain_openai import ChatOpenAI
-import openai
 import pytest
 from served import asks, jpeg, PATIENCE, picture, scripted, served
 from vlm_npu_ros.engine.backends.scripted import ScriptedTimings
 
+openai = pytest.importorskip('openai')
 ANSWERS = {
     'what do you see?': 'A red box stands on the table.',
     'and behind it?': 'A blue cone. END of all.',
@@ -166,9 +164,11 @@ def test_what_cannot_be_answered_is_told_in_openais_form(client: openai.OpenAI) 
 
 
 def test_langchain_shows_a_picture(address: str) -> None:
-    model = ChatOpenAI(base_url=f'{address}/v1', api_key='none', model='scripted')
+    langchain = pytest.importorskip('langchain_openai')
+    model = langchain.ChatOpenAI(base_url=f'{address}/v1', api_key='none', model='scripted')
     content: Any = [{'type': 'text', 'text': 'what do you see?'}, picture(jpeg())]
-    assert model.invoke([HumanMessage(content=content)]).content == ANSWERS['what do you see?']
+    said = model.invoke([{'role': 'user', 'content': content}])
+    assert said.content == ANSWERS['what do you see?']
 
 
 def test_curl_asks(address: str) -> None:

@@ -32,6 +32,19 @@ _SIGN_OF_LIFE = 10.0  # seconds
 _MOST_PICTURES = 16
 
 
+def _kind(kind: Any) -> str:
+    """Name the type of a field that can be typed in; '' = it cannot."""
+    if kind in (bool, str, int, float):
+        return str(kind.__name__)
+    if kind == Sequence[str]:
+        return 'list'
+    return 'str' if get_origin(kind) is not Sequence and str in get_args(kind) else ''
+
+
+# Fields that a page may set. Not a picture: a text would name a file of this machine.
+_TYPED = [name for name, (kind, _) in FIELDS.items() if _kind(kind) and name != 'image']
+
+
 class _Asked(BaseModel):
     question: str
     fields: dict[str, Any] = {}
@@ -44,7 +57,7 @@ class _Asked(BaseModel):
         except (binascii.Error, ValueError) as error:
             raise ApiError(f'A picture is no base64: {error}', param='pictures') from None
         for name, value in self.fields.items():
-            if name not in FIELDS or not _fits(value, _kind(FIELDS[name][0])):
+            if name not in _TYPED or not _fits(value, _kind(FIELDS[name][0])):
                 raise ApiError(f'{name[:40]!r} is not a field of a question, or cannot have that '
                                'value', param='fields')
         return Question(whole(self.question), self.fields, pictures)  # type: ignore[arg-type]
@@ -81,7 +94,7 @@ def router(desk: Desk) -> APIRouter:
         return [
             {'name': name, 'kind': _kind(kind), 'about': option.about, 'unit': option.unit,
              'answer_type': name in answer_types()}
-            for name, (kind, option) in FIELDS.items() if _kind(kind)
+            for name, (kind, option) in FIELDS.items() if name in _TYPED
         ]
 
     @api.get('/api/events')
@@ -161,13 +174,3 @@ def _fits(value: Any, kind: str) -> bool:
     if kind == 'float':
         return type(value) in (int, float) and math.isfinite(value)
     return type(value).__name__ == kind
-
-
-def _kind(kind: Any) -> str:
-    """Name the type of a field that can be typed in; '' = it cannot."""
-    if kind in (bool, str, int, float):
-        return str(kind.__name__)
-    parts = get_args(kind)
-    if get_origin(kind) is Sequence:
-        return 'list'
-    return 'str' if str in parts else ''

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from array import array
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +72,7 @@ class NodeSource(Source):
         return {
             'node': self._client.name, 'lifecycle': self._view.lifecycle, 'ready': self.ready,
             'model': self.model, 'cameras': list(self.cameras), 'parts': self._view.parts,
-            'standing': dict(self._view.standing), 'takes_pictures': 'images' in FIELDS,
+            'standing': dict(self._view.standing), 'takes_pictures': 'image' in FIELDS,
         }
 
     async def start(self) -> None:
@@ -137,12 +138,12 @@ class NodeSource(Source):
 
     def _fields(self, question: Question) -> Any:
         fields: dict[str, Any] = dict(question.fields)
-        if question.pictures and 'images' not in FIELDS:
+        if question.pictures and 'image' not in FIELDS:
             raise NotSupportedError(
                 'This node looks at its own cameras only', 'Ask about one of them: camera/NAME')
         if question.pictures:
-            fields['images'] = [
-                CompressedImage(format=_format(data), data=data) for data in question.pictures
+            fields['image'] = [
+                CompressedImage(data=array('B', data)) for data in question.pictures
             ]
         return fields
 
@@ -258,7 +259,3 @@ def _duration(seconds: float) -> Duration:
 
 def _told(question: Question) -> str:
     return f'{question.role}\n\n{question.text}' if question.role else question.text
-
-
-def _format(data: bytes) -> str:
-    return 'png' if data.startswith(b'\x89PNG') else 'jpeg'
