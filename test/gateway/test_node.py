@@ -12,9 +12,10 @@ import urllib.error
 import urllib.request
 
 from asked_node import asked_node
+import numpy as np
 import pytest
 from robot import Robot, wait_until
-from served import served
+from served import asks, jpeg, served
 from vlm_npu_ros.gateway.node_source import NodeSource
 from vlm_npu_ros.node.vlm_node import VlmNode
 
@@ -116,3 +117,27 @@ def test_a_page_sets_the_fields_of_a_question_alone(stand: Any) -> None:
             urllib.request.urlopen(request)
         assert caught.value.code == 400
         assert words in json.load(caught.value)['error']['message']
+
+
+def test_pictures_of_a_request_are_looked_at(stand: Any) -> None:
+    node, robot, _, url = stand
+    robot.publish()
+    looked: list[Any] = []
+    encode = node._engine.encode
+    node._engine.encode = lambda rgb: (looked.append(rgb), encode(rgb))[1]
+    try:
+        with client(url) as ai:
+            for model, messages in (
+                ('scripted', asks('what?', jpeg((0, 0, 255)), jpeg((255, 0, 0)))),
+                ('camera/camera', asks('what?', jpeg((0, 255, 0)))),
+            ):
+                ai.chat.completions.create(model=model, messages=messages)
+            means = [rgb.reshape(-1, 3).mean(0).round().tolist() for rgb in looked]
+            for colour in ([254, 0, 0], [0, 0, 254], [0, 255, 1]):
+                assert any(np.allclose(mean, colour, atol=3) for mean in means), (colour, means)
+            with pytest.raises(openai.BadRequestError) as caught:
+                ai.chat.completions.create(
+                    model='scripted', messages=asks('what?', b'no picture at all'))
+            assert caught.value.code == 'invalid_image'
+    finally:
+        node._engine.encode = encode

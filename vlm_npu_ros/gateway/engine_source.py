@@ -80,7 +80,6 @@ class EngineSource(Source):
         text = engine.failure or ('Answering questions' if engine.is_ready else 'Restarting')
         return {
             'node': '', 'lifecycle': '', 'ready': self.ready, 'model': self.model, 'cameras': [],
-            'takes_pictures': True,
             'parts': [{
                 'name': 'engine', 'level': 0 if self.ready else 2, 'message': text,
                 'values': {

@@ -18,14 +18,13 @@ from rclpy.context import Context
 from sensor_msgs.msg import CompressedImage
 from vlm_npu_ros.action import Watch
 from vlm_npu_ros.client import Answer, AskError, VlmClient, VlmClientError
-from vlm_npu_ros.client.fields import FIELDS, fill
+from vlm_npu_ros.client.fields import fill
 from vlm_npu_ros.client.goal_ids import new_node_name
 from vlm_npu_ros.client.messages import plain
 from vlm_npu_ros.engine.errors import (
     BackendUnavailableError,
     InactiveError,
     NoFrameError,
-    NotSupportedError,
     RequestError,
     VlmError,
 )
@@ -72,7 +71,7 @@ class NodeSource(Source):
         return {
             'node': self._client.name, 'lifecycle': self._view.lifecycle, 'ready': self.ready,
             'model': self.model, 'cameras': list(self.cameras), 'parts': self._view.parts,
-            'standing': dict(self._view.standing), 'takes_pictures': 'image' in FIELDS,
+            'standing': dict(self._view.standing),
         }
 
     async def start(self) -> None:
@@ -138,9 +137,6 @@ class NodeSource(Source):
 
     def _fields(self, question: Question) -> Any:
         fields: dict[str, Any] = dict(question.fields)
-        if question.pictures and 'image' not in FIELDS:
-            raise NotSupportedError(
-                'This node looks at its own cameras only', 'Ask about one of them: camera/NAME')
         if question.pictures:
             fields['image'] = [
                 CompressedImage(data=array('B', data)) for data in question.pictures

@@ -72,7 +72,6 @@ function show(news) {
   badge.textContent = state.lifecycle || (state.ready ? 'ready' : state.node ? 'not there' : 'not ready');
   badge.className = `badge ${state.ready ? 'good' : 'bad'}`;
   $('transitions').hidden = !state.node;
-  $('picture-label').hidden = !state.takes_pictures;
   $('watch').hidden = !state.node;
   for (const button of $('transitions').children) {
     button.disabled = !(NEXT[state.lifecycle] || []).includes(button.dataset.transition);
