@@ -25,7 +25,7 @@ DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
 def test_every_field_of_a_request_can_be_told() -> None:
     told = {*FIELDS, 'conversation_id', 'question', 'answer_type', 'not_before_now'}
     told -= {'conversation', 'yes_no', 'number'}
-    told |= {'images', 'compressed_images', 'system_prompt'}
+    told |= {'images', 'compressed_images'}
     told -= {'image'}
     assert told == Ask.Goal.get_fields_and_field_types().keys()
 

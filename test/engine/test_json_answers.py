@@ -153,6 +153,9 @@ def test_the_model_is_told_the_schema() -> None:
     model.instructions = type(model.instructions)(json='')
     with pytest.raises(NotSupportedError, match='writes no JSON'):
         ask(model, COUNT)
+    model.takes_system_prompt = False
+    with pytest.raises(NotSupportedError, match='no place for a system_prompt'):
+        ask(model, COUNT, system_prompt='You are a guard.')
 
 
 def test_200_schemas_never_give_invalid_json() -> None:

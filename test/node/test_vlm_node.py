@@ -19,6 +19,8 @@ from rclpy.parameter import Parameter
 from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene, SceneObject
+from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel
+from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.msg import ErrorCode, Sentence
 from vlm_npu_ros.node import ask_server
 from vlm_npu_ros.node.ask import Stage
@@ -115,6 +117,9 @@ def test_embedded_model_sees_the_scene(active_node: MakeNode, robot: Robot) -> N
         ({'timeout': Duration(sec=-1)}, ErrorCode.BAD_REQUEST, 'timeout'),
         ({'answer_type': 9}, ErrorCode.BAD_REQUEST, 'answer_type'),
         ({'choices': ['a', 'b']}, ErrorCode.BAD_REQUEST, 'choices'),
+        ({'system_prompt': 'x' * 4001}, ErrorCode.BAD_REQUEST, '4001'),
+        ({'question': '@nothing'}, ErrorCode.BAD_REQUEST, 'prompts has none'),
+        ({'answer_type': 4}, ErrorCode.NOT_SUPPORTED, 'LOCATE'),
         ({'json_schema': '{}'}, ErrorCode.BAD_REQUEST, 'answer_type is not JSON'),
         ({'answer_type': 5, 'json_schema': '{"type": 7}'}, ErrorCode.BAD_REQUEST, 'JSON Schema'),
         ({'max_new_tokens': 100_000}, ErrorCode.CONTEXT_EXCEEDED, 'context'),
@@ -149,16 +154,30 @@ def test_bad_request_ends_in_a_typed_error(
     assert robot.ask(question='still there?').success
 
 
-def test_what_the_node_does_not_know_is_refused(active_node: MakeNode, robot: Robot) -> None:
-    active_node()
+def test_role_and_named_prompts(
+    active_node: MakeNode, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[GenerationRequest] = []
+    generate = ScriptedLanguageModel.generate
+    monkeypatch.setattr(
+        ScriptedLanguageModel, 'generate',
+        lambda model, request, stop: (asked.append(request), generate(model, request, stop))[1],
+    )
+    node = active_node(prompts__describe='What do you see?', system_prompt='You are a guard.')
     robot.publish()
-    for fields, words in (
-        ({'answer_type': 4}, 'answer_type 4'),
-        ({'system_prompt': 'You are a guard.'}, 'system_prompt'),
-    ):
-        response = robot.ask(question='what?', **fields)
-        assert response.error_code == ErrorCode.NOT_SUPPORTED, fields
-        assert words in response.error_msg
+    assert robot.ask(question='@describe').success
+    node.set_parameters([
+        Parameter('system_prompt', value=''), Parameter('prompts.describe', value='What now?'),
+    ])
+    assert robot.ask(question=' @describe ').success
+    assert robot.ask(question='mail me @home', system_prompt='You are a cook.').success
+    assert [(r.question, r.system_prompt) for r in asked] == [
+        ('What do you see?', 'You are a guard.'), ('What now?', ''),
+        ('mail me @home', 'You are a cook.'),
+    ]
+    response = robot.ask(question='@desribe')
+    assert response.error_code == ErrorCode.BAD_REQUEST
+    assert 'choose one of describe' in response.error_msg
 
 
 def test_json_answers(active_node: MakeNode, robot: Robot) -> None:

@@ -46,6 +46,7 @@ class AskFields(TypedDict, total=False):
         Sequence[int], Option((), 'part of the pictures to look at, in pixels',
                               unit='X,Y,WIDTH,HEIGHT'),
     ]
+    system_prompt: Annotated[str, Option('', 'the role that the model plays', unit='TEXT')]
     conversation: Annotated[
         str, Option('', 'dialogue that the question belongs to', unit='NAME')
     ]

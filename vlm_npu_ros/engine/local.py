@@ -187,6 +187,11 @@ class LocalEngine(Engine):
         sampling = request.sampling
         if not math.isfinite(sampling.temperature) or (sampling.seed or 0) < 0:
             raise RequestError(f'temperature must be finite and seed not negative: {sampling}')
+        if request.system_prompt and not self._language_model.takes_system_prompt:
+            raise NotSupportedError(
+                f'The prompts of {self.model_name} have no place for a system_prompt',
+                'Say it in the question, or choose the backend llamacpp or openai',
+            )
         with self._npu.generating(), _typed_errors('The language model'):
             stop = self._running = Cancellation(cancelled)
             self._check_open()

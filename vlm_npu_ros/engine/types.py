@@ -149,6 +149,7 @@ class GenerationRequest:
     min_probability: a choice less likely than this is unclear, if the backend reports it.
     number: the answer is a number; not together with choices.
     schema: the answer is JSON that fits this JSON Schema, a text; '' = any JSON, None = free text.
+    system_prompt: the role that the model is to play; '' = its own.
     ask_back: where the first words do not decide, the model is asked what it said; where JSON does
         not fit, it is asked once more.
     backend: the one of a chain to ask; '' = the first that can answer.
@@ -167,6 +168,7 @@ class GenerationRequest:
     min_probability: float = 0.0
     number: NumberRange | None = None
     schema: str | None = None
+    system_prompt: str = ''
     ask_back: bool = True
     backend: str = ''
 

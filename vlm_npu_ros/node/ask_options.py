@@ -29,7 +29,7 @@ MAX_CHOICES = 64
 MAX_CHOICE = 100  # characters
 MAX_PICTURES = 16
 MAX_PICTURE_BYTES = 64 << 20  # of all together
-_UNKNOWN = ('system_prompt',)
+MAX_ROLE = 4000  # characters of a system_prompt
 _TYPED_TOKENS = 32  # of an answer with choices or a number; even a chatty model says it in them
 
 
@@ -73,8 +73,7 @@ def check_request(
     now: by the clock of the stamps, nanoseconds.
     """
     _refuse_contradictions(request)
-    _refuse_unknown(request)
-    question, found = commands(request.question.strip())
+    question, found = commands(parameters.prompt(request.question.strip()))
     if not question:
         hint = '; ~/conversations forgets without a question' if found else ''
         raise RequestError(f'The question is empty{hint}')
@@ -103,6 +102,7 @@ def check_request(
             choices=choices,
             number=number,
             schema=_schema(request),
+            system_prompt=_role(request.system_prompt.strip() or parameters['system_prompt']),
             ask_back=parameters['ask_back'] and not request.never_ask_back,
             min_probability=_confidence(request.min_confidence) or parameters['min_confidence'],
             backend=_backend(request.backend, parameters.backends),
@@ -216,6 +216,13 @@ def _schema(request: Any) -> str | None:
     return None
 
 
+def _role(system_prompt: str) -> str:
+    if len(system_prompt) > MAX_ROLE:
+        raise RequestError(
+            f'system_prompt has {len(system_prompt)} characters, at most {MAX_ROLE} are read')
+    return system_prompt
+
+
 def _confidence(value: float) -> float:
     if not 0 <= value <= 1:
         raise RequestError(f'min_confidence must be from 0 to 1, not {value}')
@@ -249,22 +256,14 @@ def _refuse_contradictions(request: Any) -> None:
             f'answer_type {request.answer_type} is not one of TEXT, YES_NO, CHOICE, NUMBER, '
             'LOCATE, JSON'
         )
+    if request.answer_type == request.LOCATE:
+        raise NotSupportedError('answer_type LOCATE is not possible yet', 'Ask for a choice')
     if request.choices and request.answer_type != request.CHOICE:
         raise RequestError('choices are given, but answer_type is not CHOICE')
     if request.new_conversation and not request.conversation_id:
         raise RequestError('new_conversation is set, but conversation_id is empty')
     if len(request.conversation_id) > MAX_ID:
         raise RequestError(f'conversation_id has more than {MAX_ID} characters')
-
-
-def _refuse_unknown(request: Any) -> None:
-    """Refuse what the interfaces have, but this node cannot do."""
-    default = Ask.Request()
-    asked = [name for name in _UNKNOWN if getattr(request, name) != getattr(default, name)]
-    if request.answer_type == request.LOCATE:
-        asked.insert(0, f'answer_type {request.answer_type}')
-    if asked:
-        raise NotSupportedError(f'This node does not know {", ".join(asked)} yet: leave it out')
 
 
 def _nanoseconds(field: str, value: Duration | Time) -> int:

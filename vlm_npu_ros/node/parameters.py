@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 import difflib
+import re
+import reprlib
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import (
@@ -24,7 +26,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.conversions import AUTO_RANGE, FULL_RANGE, Range
-from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.engine.errors import RequestError, VlmError
 from vlm_npu_ros.engine.fallback import FallbackSettings
 from vlm_npu_ros.engine.models import AUTO
 from vlm_npu_ros.engine.options import Option, option, options_of
@@ -198,6 +200,9 @@ _SPECS = {
     'ask_back': _Spec(
         True, 'Ask the model what it said where its first words do not decide.', live=True
     ),
+    'system_prompt': _Spec(
+        '', 'The role that the model plays, where its prompts have a place for it.', live=True
+    ),
     'conversations': _Spec(16, 'Number of dialogues to remember.', 1, 10000, live=True),
     'conversation_idle': _Spec(
         600.0, 'Seconds without an answer after which a dialogue is forgotten.',
@@ -313,7 +318,7 @@ class RegionSettings:
 
     @property
     def region(self) -> Region | None:
-        """The region; None = the whole picture."""
+        """Give the region; None = the whole picture."""
         if self == RegionSettings():
             return None
         return Region(
@@ -356,6 +361,7 @@ _LISTED = (
     ('standing_questions', 'standing.', '', StandingSettings),
     ('standing_questions', 'standing.', '.region', RegionSettings),
 )
+_PROMPTS = 'prompts.'
 
 
 def _plain(value: Any) -> Any:
@@ -387,6 +393,8 @@ class NodeParameters:
         for name, *_ in _LISTED:
             specs[name] = replace(specs[name], check=self._check_names)
         specs['battery'] = replace(specs['battery'], check=self._check_topic)
+        prompt = _Spec('', 'A question to ask by its name, as @name.', live=True)
+        specs.update((name, prompt) for name in self._given if name.startswith(_PROMPTS))
         self._declare(specs)
         servers = {backend.name for backend in backends if backend.remote}
         unused = [*self._unused(), *self._overruled(servers)]
@@ -396,6 +404,20 @@ class NodeParameters:
     def __getitem__(self, name: str) -> Any:
         """Read a parameter by its full name: parameters['rknpu.library']."""
         return self._node.get_parameter(name).value
+
+    def prompt(self, question: str) -> str:
+        """Return the prompt that a question names (@name), or the question; raise RequestError."""
+        if not re.fullmatch(r'@\S+', question):
+            return question
+        known = {
+            name.removeprefix(_PROMPTS): name for name in self._specs if name.startswith(_PROMPTS)
+        }
+        if question[1:] not in known:
+            raise RequestError(
+                f'There is no prompt {reprlib.repr(question)}: '
+                + (f'choose one of {", ".join(known)}' if known else 'prompts has none')
+            )
+        return str(self[known[question[1:]]]).strip()
 
     @property
     def backends(self) -> tuple[str, ...]:

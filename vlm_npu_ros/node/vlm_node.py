@@ -318,7 +318,9 @@ class VlmNode(ManagedNode):
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
 
     def _askable(self, camera: str) -> CachedFrame | None:
-        """Give the camera's newest frame, unless it is older than the parameter max_age."""
+        """Give the camera's newest frame, unless no question would begin with it."""
+        if self.parameters['system_prompt']:  # which would come before the frame
+            return None
         now, frame = self._stamp_clock.now(), self._feeds[camera].frame
         freshness = Freshness(round(self.parameters['max_age'] * NANOSECONDS))
         return frame if freshness.admits(frame, now) else None

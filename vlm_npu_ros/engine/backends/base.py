@@ -68,6 +68,7 @@ class LanguageModel(ABC):
     tells_probabilities: `score` works for what comes first in an answer, and the model surely sees
         the picture: then a choice need not be read on.
     takes_up_dialogues: a dialogue that another one has displaced can go on.
+    takes_system_prompt: its prompts have a place for the role that it is to play.
     read_ahead: whether `prepare` works; it may change when an answer shows that it does not.
     """
 
@@ -77,6 +78,7 @@ class LanguageModel(ABC):
     instructions: Instructions = Instructions()
     tells_probabilities: bool = False
     takes_up_dialogues: bool = True
+    takes_system_prompt: bool = False
     read_ahead: ReadAhead = ReadAhead()
 
     @abstractmethod

@@ -85,6 +85,7 @@ class ScriptedLanguageModel(LanguageModel):
 
     name = 'scripted'
     instructions = PLAIN
+    takes_system_prompt = True
 
     def __init__(
         self, answers: Mapping[str, str] | Sequence[str], timings: ScriptedTimings = AT_ONCE,
@@ -149,7 +150,8 @@ class ScriptedLanguageModel(LanguageModel):
         ))
 
     def tokens(self, request: GenerationRequest) -> int:
-        said = [request.question, *(f'{turn.question} {turn.answer}' for turn in request.turns)]
+        said = [f'{turn.question} {turn.answer}' for turn in request.turns]
+        said += [request.system_prompt, request.question]
         return request.image_tokens + sum(len(text.split()) for text in said)
 
     def _answer(self, question: str) -> str:

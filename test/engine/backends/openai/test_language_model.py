@@ -458,6 +458,17 @@ def test_json_schema(make_engine: MakeEngine, server: ChatServer) -> None:
     assert schema['properties']['answer']['enum'] == ['yes', 'no', 'unclear']
 
 
+def test_role_is_the_first_message(make_engine: MakeEngine, server: ChatServer) -> None:
+    server.answer = say_words('a', ' cone')
+    engine = make_engine()
+    image = engine.encode(np.zeros((8, 8, 3), np.uint8))
+    turns = (Turn('what?', 'a box'),)
+    engine.answer(GenerationRequest('where?', (image,), turns=turns, system_prompt='Be brief.'))
+    role, first, *_ = server.asked()['messages']
+    assert role == {'role': 'system', 'content': 'Be brief.'}
+    assert first['content'][0]['type'] == 'image_url'
+
+
 def test_json_is_asked_for_by_its_schema(make_engine: MakeEngine, server: ChatServer) -> None:
     schema, bodies = '{"type":"object","required":["answer"]}', []
     for refused, text, wanted in (

@@ -35,7 +35,10 @@ class LlamaCppLanguageModel(RemoteLanguageModel):
     def _body(self, request: GenerationRequest) -> dict[str, Any]:
         # Other servers see to it themselves, or do not.
         turns = tuple(Turn(user_text(t.question), user_text(t.answer)) for t in request.turns)
-        return super()._body(replace(request, question=user_text(request.question), turns=turns))
+        return super()._body(replace(
+            request, question=user_text(request.question), turns=turns,
+            system_prompt=user_text(request.system_prompt),
+        ))
 
     def close(self) -> None:
         super().close()

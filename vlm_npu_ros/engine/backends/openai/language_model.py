@@ -69,6 +69,8 @@ class RemoteLanguageModel(LanguageModel):
     context: tokens; 0 = unknown, until an error of the server tells it.
     """
 
+    takes_system_prompt = True
+
     def __init__(
         self, server: Server, settings: OpenAISettings, model: ServerModel, context: int
     ) -> None:

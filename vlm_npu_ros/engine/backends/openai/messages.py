@@ -62,8 +62,9 @@ def json_arguments(schema: str) -> dict[str, Any]:
 
 
 def estimated_tokens(request: GenerationRequest) -> int:
-    """Estimate how many tokens images, turns and question take."""
-    texts = [request.question, *(t for u in request.turns for t in (u.question, u.answer))]
+    """Estimate how many tokens role, images, turns and question take."""
+    texts = [request.system_prompt, request.question]
+    texts += [t for u in request.turns for t in (u.question, u.answer)]
     words = sum(len(text.encode(errors='replace')) // _BYTES + _MESSAGE for text in texts)
     return words + request.image_tokens
 
@@ -78,6 +79,8 @@ def _messages(request: GenerationRequest, shown: int) -> list[dict[str, Any]]:
     if request.images:
         text = {'type': 'text', 'text': messages[shown]['content']}
         messages[shown]['content'] = [*map(_picture, request.images), text]
+    if request.system_prompt:
+        messages.insert(0, {'role': 'system', 'content': whole(request.system_prompt)})
     return messages
 
 
