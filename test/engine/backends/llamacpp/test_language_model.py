@@ -135,6 +135,17 @@ def test_choices_are_decided_by_probabilities(engine: LocalEngine) -> None:
     assert likely and 0 < likely[0] <= 1 and likely[1] == 0
 
 
+def test_json_fits_its_schema(engine: LocalEngine) -> None:
+    """Whatever the model would like to write: llama.cpp holds it to the schema."""
+    image = engine.encode(scene(10))
+    properties = {'kind': {'enum': ['box', 'ball']}, 'near': {'type': 'boolean'}}
+    schema = {'type': 'object', 'properties': properties, 'required': ['kind', 'near'],
+              'additionalProperties': False}
+    asked = question(image, schema=json.dumps(schema), max_new_tokens=200)
+    answer = json.loads(ask(engine, asked)[0])
+    assert answer['kind'] in ('box', 'ball') and isinstance(answer['near'], bool)
+
+
 def test_text_of_a_user_holds_no_control_tags(engine: LocalEngine) -> None:
     """A control tag is one token, and a media marker would ask for a picture."""
     image = engine.encode(scene(8))
