@@ -14,9 +14,11 @@ from frames import encode
 import numpy as np
 import pytest
 from sequences import random_sequence, random_sequence_question
+from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.placement import Region
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.share import share_dir
 from vlm_npu_ros.engine.types import GenerationRequest
@@ -37,6 +39,30 @@ def test_it_tells_what_changes_in_several_frames(engine: LocalEngine) -> None:
         images = tuple(engine.encode(render(frame, 320, 240)) for frame in frames)
         right += engine.answer(GenerationRequest(question.text, images, 64)) == question.answer
     assert right >= 22
+
+
+def test_it_sees_what_is_small_in_a_region(engine: LocalEngine) -> None:
+    """A scene that takes a tenth of each side of the picture, against a plain wall."""
+    asked = seed = right = right_of_whole = 0
+    while asked < 40:
+        seed += 1
+        rng = np.random.default_rng((23, seed))
+        scene = random_scene(rng)
+        question = random_question(scene, rng, 'colour')
+        if question.answer.startswith("I can't"):  # it asks about something else
+            continue
+        asked += 1
+        picture = np.full((1200, 1600, 3), rng.integers(60, 200, 3), np.uint8)
+        x, y = int(rng.integers(1440)), int(rng.integers(1080))
+        picture[y:y + 120, x:x + 160] = render(scene, 160, 120)
+        part = Region(x, y, 160, 120).box(1600, 1200).cut(picture)
+        answers = [
+            engine.answer(GenerationRequest(question.text, (engine.encode(rgb),), 64))
+            for rgb in (picture, part)
+        ]
+        right_of_whole += answers[0] == question.answer
+        right += answers[1] == question.answer
+    assert right >= 38 and right_of_whole < 32
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 from vlm_npu_ros.client.messages import make_goal
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.vlm_node import VlmNode
+from watcher import Watcher
 
 MakeNode = Callable[..., VlmNode]
 __all__ = ['seeing']
@@ -176,6 +177,21 @@ def test_region_that_is_asked_about_again_is_encoded_ahead(
     for x in range(2, 12):  # no more regions than that are kept
         robot.ask(question='what?', roi=RegionOfInterest(x_offset=x, width=2, height=2))
     assert len(feed.feeds) == 9
+
+
+def test_watch_of_a_region(active_node: MakeNode, robot: Robot) -> None:
+    active_node(encode_rate=100.0)
+    watching = Watcher(robot).watch(roi=RegionOfInterest(x_offset=4, width=2, height=2))
+    for shade in (50, 90):
+        picture = plain(0, 0, 0)
+        picture[:2, 4:6] = shade
+        robot.publish(picture)
+        assert watching.hear().answer == told(picture[:2, 4:6])
+    outside = Watcher(robot).watch(roi=RegionOfInterest(x_offset=99, width=2, height=2))
+    robot.publish(picture)
+    result = outside.end().result
+    assert result.error_code == ErrorCode.BAD_REQUEST
+    assert 'not within the picture of 20x10' in result.error_msg
 
 
 def test_standing_question_about_a_region(active_node: MakeNode, robot: Robot) -> None:

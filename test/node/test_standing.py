@@ -264,6 +264,7 @@ def test_inactive_node_says_so(make_node: MakeNode, robot: Robot, reader: Reader
         ({'choices': ['a', 'b']}, 'choices'),
         ({'expected': 'perhaps'}, 'standing.path_clear.expected'),
         ({'answer_type': 'text', 'expected': 'yes'}, 'standing.path_clear.expected'),
+        ({'region__x': 1.0}, 'standing.path_clear.region'),
         ({'period': -1.0}, 'standing.path_clear.period'),
         ({'period': 'often'}, 'standing.path_clear.period'),
         ({'agreeing': 0}, 'standing.path_clear.agreeing'),

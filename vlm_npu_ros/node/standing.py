@@ -190,6 +190,8 @@ def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> 
     prefix = f'standing.{settings.name}'
     if not settings.question.strip():
         raise ValueError(f'{prefix}.question is empty')
+    if max(settings.region.x, settings.region.y) == 1:
+        raise ValueError(f'{prefix}.region is empty: x and y must be below 1')
     # Its max_age is for the cached answer, not for a question.
     request = shared_fields(settings, 'answer_type', 'max_age')
     request.answer_type = _TYPES[settings.answer_type]
