@@ -130,7 +130,7 @@ def test_an_answer_stands_beside_its_frame(stand: Stand, tmp_path: Path) -> None
         assert all(entry['picture'].startswith('data:image/jpeg') for entry in saved['answers'])
 
 
-def test_an_answer_comes_in_pieces_and_can_be_cancelled(stand: Stand) -> None:
+def test_an_answer_comes_in_pieces_and_ends_early(stand: Stand) -> None:
     with stand.open() as page:
         ask(page, 'count')
         said = page.locator('#answers .said').first
@@ -143,10 +143,7 @@ def test_an_answer_comes_in_pieces_and_can_be_cancelled(stand: Stand) -> None:
         page.get_by_label('Question', exact=True).fill('what?')
         page.keyboard.press('Enter')
         expect(said).to_have_text('A red box.')
-
-
-def test_errors_are_told_with_their_remedy(stand: Stand) -> None:
-    with stand.open() as page:
+        # An error, with its remedy.
         page.get_by_text('More').click()
         page.get_by_label('max age').fill('0.000001')
         page.get_by_label('timeout').fill('0.5')
@@ -181,7 +178,14 @@ def test_buttons_drive_the_lifecycle(stand: Stand) -> None:
 
 def test_it_fits_a_phone_and_is_accessible(stand: Stand) -> None:
     with stand.open(viewport={'width': 360, 'height': 740}) as page:
-        ask(page, 'what?')
+        # By keyboard alone.
+        page.get_by_label('Question', exact=True).focus()
+        page.keyboard.type('what?')
+        page.keyboard.press('Tab')
+        assert page.evaluate('document.activeElement.id') == 'camera'
+        while page.evaluate('document.activeElement.id') != 'send':
+            page.keyboard.press('Tab')
+        page.keyboard.press('Space')
         expect(page.locator('#answers .facts').first).to_contain_text('tokens/s')
         assert page.evaluate('document.documentElement.scrollWidth <= innerWidth')
         for scheme in ('light', 'dark'):
@@ -190,18 +194,6 @@ def test_it_fits_a_phone_and_is_accessible(stand: Stand) -> None:
             serious = [(v['id'], [n['html'] for n in v['nodes']][:3]) for v in found
                        if v['impact'] in ('serious', 'critical')]
             assert serious == [], scheme
-
-
-def test_it_can_be_used_by_keyboard_alone(stand: Stand) -> None:
-    with stand.open() as page:
-        page.get_by_label('Question', exact=True).focus()
-        page.keyboard.type('what?')
-        page.keyboard.press('Tab')
-        assert page.evaluate('document.activeElement.id') == 'camera'
-        while page.evaluate('document.activeElement.id') != 'send':
-            page.keyboard.press('Tab')
-        page.keyboard.press('Space')
-        expect(page.locator('#answers .said').first).to_have_text('A red box.')
 
 
 def test_pages_of_other_sites_cannot_ask(stand: Stand) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+import re
 from typing import Any
 
 from prometheus_client import (
@@ -28,12 +29,14 @@ _VALUES = {
     'restarts': ('vlm_restarts', 'Restarts of the engine.'),
     'memory of the engine, MiB': ('vlm_engine_memory_mebibytes', 'Memory of the engine.'),
     'memory of the node, MiB': ('vlm_node_memory_mebibytes', 'Memory of the node.'),
-    'NPU load, %': ('vlm_npu_load_percent', 'Load of the NPU.'),
+    'NPU load': ('vlm_npu_load_percent', 'Load of the NPU, the mean of its cores.'),
+    'free memory, MiB': ('vlm_free_memory_mebibytes', 'Memory of the machine that is free.'),
     'frames per second': ('vlm_frames_per_second', 'Frames that arrive.'),
     'encoded per second': ('vlm_encoded_per_second', 'Frames that are encoded.'),
     'bad frames': ('vlm_bad_frames', 'Frames that could not be read.'),
     'answers': ('vlm_backend_answers', 'Answers of a backend.'),
 }
+_SHARE = re.compile(r'(\d+)\s*%')
 
 
 class Metrics:
@@ -103,7 +106,11 @@ class _OfSource:
 
 
 def _number(values: Mapping[str, Any], key: str) -> float | None:
+    """Read a number, or the mean of those in `Core0: 12%, Core1: 0%`."""
     try:
         return float(values[key])
-    except (KeyError, ValueError):
+    except KeyError:
         return None
+    except ValueError:
+        shares = list(map(float, _SHARE.findall(values[key])))
+        return sum(shares) / len(shares) if shares else None

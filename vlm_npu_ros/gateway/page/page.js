@@ -7,9 +7,9 @@ const PICTURE_MS = 200; // least time between two pictures of a camera
 const CHART_POINTS = 120;
 const MOST_ANSWERS = 200;
 const CHARTS = {
-  'tokens per second': 'tokens/s', 'questions waiting': 'waiting', 'NPU load, %': 'NPU, %',
+  'tokens per second': 'tokens/s', 'questions waiting': 'waiting', 'NPU load': 'NPU, %',
   'memory of the engine, MiB': 'engine, MiB', 'memory of the node, MiB': 'node, MiB',
-  'encoded per second': 'encoded/s', 'frames per second': 'frames/s',
+  'free memory, MiB': 'free, MiB', 'encoded per second': 'encoded/s', 'frames per second': 'frames/s',
 };
 const NEXT = { unconfigured: ['configure'], inactive: ['activate', 'cleanup'], active: ['deactivate'] };
 const LEVELS = ['good', 'warn', 'bad'];
@@ -90,12 +90,18 @@ function showParts() {
   )));
   for (const part of state.parts) {
     for (const [key, title] of Object.entries(CHARTS)) {
-      const value = Number.parseFloat(part.values[key]);
+      const value = readNumber(part.values[key]);
       if (Number.isFinite(value)) {
         chart(part.name.startsWith('camera') ? `${part.name}: ${title}` : title, value);
       }
     }
   }
+}
+
+// A number, or the mean of those in `Core0: 12%, Core1: 0%`.
+function readNumber(text) {
+  const shares = [...String(text).matchAll(/(\d+)\s*%/g)].map((found) => Number(found[1]));
+  return shares.length ? shares.reduce((a, b) => a + b) / shares.length : Number.parseFloat(text);
 }
 
 const charts = new Map();
