@@ -69,6 +69,9 @@ def test_answers_whole_and_in_pieces_are_the_same(client: openai.OpenAI) -> None
     assert len(pieces) > 7 and ''.join(pieces) == ANSWERS['what do you see?']
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == 'stop'
     assert chunks[-1].usage == whole.usage
+    role: Any = {'role': 'system', 'content': 'Be very brief.'}
+    brief = client.chat.completions.create(model='scripted', messages=[role, *messages])
+    assert brief.usage and brief.usage.prompt_tokens == whole.usage.prompt_tokens + 3
 
 
 def test_an_answer_ends_where_it_is_told_to(client: openai.OpenAI) -> None:

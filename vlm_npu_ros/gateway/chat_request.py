@@ -134,6 +134,8 @@ def asked_by(request: ChatRequest, camera: str) -> Asked:
                        param='messages')
     form, schema = form_of(request.response_format)
     fields: AskFields = {'camera': camera} if camera else {}
+    if any(roles):
+        fields['system_prompt'] = '\n'.join(filter(None, roles))
     longest = request.max_completion_tokens or request.max_tokens
     if longest:
         fields['max_new_tokens'] = longest
@@ -149,7 +151,7 @@ def asked_by(request: ChatRequest, camera: str) -> Asked:
     )
     question = Question(
         messages[-1].text, fields, pictures, tuple(_turns(messages[:-1])),
-        '\n'.join(filter(None, roles)), sampling,
+        sampling,
     )
     return Asked(question, form, tuple(f'{m.role}: {m.text}' for m in messages[:-1]))
 

@@ -45,6 +45,7 @@ _KEPT = 16  # encoded pictures: a dialogue sends them again with each question
 _KNOWN = {
     'yes_no', 'choices', 'number', 'unit', 'minimum', 'maximum', 'never_ask_back',
     'min_confidence', 'max_new_tokens', 'timeout', 'backend', 'json_schema',
+    'system_prompt',
 }
 
 
@@ -148,11 +149,11 @@ class EngineSource(Source):
             unit = fields.get('unit', '')
             number = NumberRange(low, high, unit) if low or high else NumberRange(unit=unit)
         return GenerationRequest(
-            f'{question.role}\n\n{question.text}' if question.role and not question.turns
-            else question.text,
+            question.text,
             (), longest, question.sampling, question.turns, keep=True,
             choices=YES_NO if fields.get('yes_no') else tuple(fields.get('choices', ())),
             min_probability=fields.get('min_confidence', 0.0), number=number, schema=schema,
+            system_prompt=fields.get('system_prompt', ''),
             ask_back=not fields.get('never_ask_back', False), backend=fields.get('backend', ''),
         )
 

@@ -115,7 +115,7 @@ class NodeSource(Source):
         put = _into(items)
         try:
             fields = self._fields(question)
-            future = self._client.ask_async(_told(question), on_text=put, check=False, **fields)
+            future = self._client.ask_async(question.text, on_text=put, check=False, **fields)
         except (ValueError, TypeError) as error:
             yield failed(RequestError(str(error)))
             return
@@ -251,7 +251,3 @@ def _end_of(done: Any) -> Answer:
 def _duration(seconds: float) -> Duration:
     sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
     return Duration(sec=sec, nanosec=nanosec)
-
-
-def _told(question: Question) -> str:
-    return f'{question.role}\n\n{question.text}' if question.role else question.text

@@ -27,14 +27,13 @@ class Question:
     A question from outside.
 
     fields: as VlmClient takes them. pictures: JPEG or PNG files that come with it.
-    turns: what was said before, oldest first. role: what the model is told to be.
+    turns: what was said before, oldest first.
     """
 
     text: str
     fields: AskFields = field(default_factory=AskFields)
     pictures: tuple[bytes, ...] = ()
     turns: tuple[Turn, ...] = ()
-    role: str = ''
     sampling: Sampling = Sampling()
 
 
