@@ -285,3 +285,14 @@ def test_reader_that_goes_away(picture: Path, environment: dict[str, str]) -> No
         child.stdin.close()
         assert child.wait(60) == 141
         assert 'Traceback' not in child.stderr.read()
+
+
+def test_camera_is_looked_at(video: Path, vlm_npu: Run, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [*VLM_NPU, 'chat', '--camera', str(video), '-q', 'what do you see?', '--json'],
+        env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and json.loads(done.stdout)['about'] == [f'camera://{video}']
+    missing = subprocess.run(
+        [*VLM_NPU, 'chat', '--camera', '63', '-q', 'what do you see?'],
+        env=environment, capture_output=True, text=True, timeout=60)
+    assert missing.returncode == 1 and 'The camera 63 cannot be opened' in missing.stderr

@@ -17,6 +17,7 @@ from vlm_npu_ros.cli.lines import is_typed, Line, lines, read_line
 from vlm_npu_ros.cli.loaded import load
 from vlm_npu_ros.cli.screen import ChatScreen
 from vlm_npu_ros.cli.views import read
+from vlm_npu_ros.engine.camera_device import SCHEME
 from vlm_npu_ros.engine.errors import BackendCrashedError, ImageError, RequestError, VlmError
 from vlm_npu_ros.engine.sources import shown, Source
 from vlm_npu_ros.engine.types import FinishReason
@@ -28,6 +29,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add both commands to the program."""
     chat = add_ask_parser(
         commands, 'chat', '[PICTURE] [ENCODER LLM [NEW_TOKENS [CONTEXT]]]', 'ask about a picture'
+    )
+    chat.add_argument(
+        '--camera', metavar='DEVICE',
+        help='look at what a camera sees: 0, /dev/video2; <image> looks again'
     )
     chat.set_defaults(run=_chat, frames=_FRAMES)
     video = add_ask_parser(
@@ -42,6 +47,8 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _chat(args: argparse.Namespace) -> int:
     sources = complete(args)
+    if args.camera is not None:
+        sources.append(f'{SCHEME}{args.camera}')
     if len(sources) > 1:
         args.wrong_use(f'one picture at a time, not {", ".join(map(shown, sources))}')
     return _talk(args, sources)

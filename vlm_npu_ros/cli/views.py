@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from vlm_npu_ros.cli.screen import ChatScreen
+from vlm_npu_ros.engine.camera_device import SCHEME, snapshot
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.image_files import read_if_image
 from vlm_npu_ros.engine.interface import Engine
@@ -83,7 +84,7 @@ def read(sources: Sequence[Source], frames: int) -> Pictures:
     """
     rgb: list[np.ndarray] = []
     for source in sources:
-        picture = None if isinstance(source, str) and not is_web(source) else read_if_image(source)
+        picture = _picture(source)
         if picture is None and len(sources) > 1:
             raise ImageError(
                 f'{shown(source)} is no picture', 'Give a video alone, or only pictures')
@@ -92,6 +93,13 @@ def read(sources: Sequence[Source], frames: int) -> Pictures:
             return Pictures(tuple(sources), list(of_video), seconds)
         rgb.append(picture)
     return Pictures(tuple(sources), rgb)
+
+
+def _picture(source: Source) -> np.ndarray | None:
+    """Read a picture; None if the source is no picture."""
+    if isinstance(source, str) and source.startswith(SCHEME):
+        return snapshot(source)
+    return None if isinstance(source, str) and not is_web(source) else read_if_image(source)
 
 
 def encoded(engine: Engine, pictures: Pictures, screen: ChatScreen) -> View:

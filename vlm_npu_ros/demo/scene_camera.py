@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import array
 import signal
 import sys
 import threading
@@ -25,6 +24,7 @@ from vlm_npu_ros.client.start import explained, start_ros
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
 from vlm_npu_ros.demo.truth import scene_from_json, Truth
 from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.node.camera_messages import jpeg_image, raw_image
 
 FRAME_ID = 'camera_optical_frame'
 _ENCODINGS = ('rgb8', 'bgr8')
@@ -111,8 +111,8 @@ class SceneCamera(Node):
         )
         rgb = render(scene, *self._size)
         bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-        self._raw = _image(rgb if self._encoding == 'rgb8' else bgr, self._encoding, header)
-        self._jpeg = _jpeg(bgr, self._encoding, header) if self._jpeg_publisher else None
+        self._raw = raw_image(rgb if self._encoding == 'rgb8' else bgr, self._encoding, header)
+        self._jpeg = jpeg_image(bgr, self._encoding, header) if self._jpeg_publisher else None
 
     def _publish(self) -> None:
         stamp = self.get_clock().now().to_msg()
@@ -121,28 +121,6 @@ class SceneCamera(Node):
         if self._jpeg_publisher and self._jpeg:
             self._jpeg.header.stamp = stamp
             self._jpeg_publisher.publish(self._jpeg)
-
-
-def _image(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    height, width = pixels.shape[:2]
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding=encoding,
-        step=3 * width,
-        # rclpy copies an array as a block, but bytes and lists number by number.
-        data=array.array('B', pixels.tobytes()),
-    )
-
-
-def _jpeg(bgr: np.ndarray, encoding: str, header: Header) -> CompressedImage:
-    _, data = cv2.imencode('.jpg', bgr)
-    return CompressedImage(
-        header=header,
-        format=f'{encoding}; jpeg compressed bgr8',
-        data=array.array('B', data.tobytes()),
-    )
 
 
 def main() -> int:

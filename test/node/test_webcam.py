@@ -1,0 +1,77 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from pathlib import Path
+import subprocess
+import sys
+import threading
+
+import cv2
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image
+from vlm_npu_ros.engine.conversions import to_rgb
+from vlm_npu_ros.node.webcam import Webcam
+
+PATIENCE = 30.0  # seconds
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / 'clip.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10.0, (64, 48))
+    for red in (40, 200):
+        writer.write(np.full((48, 64, 3), (0, 0, red), np.uint8))
+    writer.release()
+    return path
+
+
+def test_pictures_of_a_video_are_published_again_and_again(
+    clip: Path, context: rclpy.Context
+) -> None:
+    node = Webcam(context=context, parameter_overrides=[
+        Parameter('device', value=str(clip)), Parameter('rate', value=50.0),
+        Parameter('compressed', value=True), Parameter('frame_id', value='eye'),
+    ])
+    listener = rclpy.create_node('listener', context=context)
+    raw, jpeg, enough = list[Image](), list[CompressedImage](), threading.Event()
+
+    def take(message: Image | CompressedImage) -> None:
+        (raw if isinstance(message, Image) else jpeg).append(message)
+        if min(len(raw), len(jpeg)) >= 5:
+            enough.set()
+
+    listener.create_subscription(Image, 'camera/image_raw', take, 20)
+    listener.create_subscription(CompressedImage, 'camera/image_raw/compressed', take, 20)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(listener)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    try:
+        assert enough.wait(PATIENCE)
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+        listener.destroy_node()
+    for message in (*raw, *jpeg):
+        assert message.header.frame_id == 'eye'
+        red, green, blue = to_rgb(message).reshape(-1, 3).mean(0)
+        assert min(abs(red - 40), abs(red - 200)) < 8 and max(green, blue) < 8
+    assert len({to_rgb(message)[0, 0, 0] > 100 for message in raw}) == 2
+    stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in raw]
+    assert stamps == sorted(set(stamps))
+
+
+def test_program_without_a_camera_says_so() -> None:
+    done = subprocess.run(
+        [sys.executable, '-m', 'vlm_npu_ros.node.webcam', '--ros-args', '-p', 'device:=63'],
+        capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1
+    assert 'The camera 63 cannot be opened; there are' in done.stderr
+    assert 'Traceback' not in done.stderr

@@ -1,0 +1,142 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
+"""A node that publishes what a webcam sees, without drivers of ROS."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+from vlm_npu_ros.client.start import explained, start_ros
+from vlm_npu_ros.engine.camera_device import CameraDevice
+from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.node.camera_messages import jpeg_image, raw_image
+
+_ENCODING = 'bgr8'
+_PAUSE = 2.0  # seconds before a camera that was lost is tried again
+
+
+class Webcam(Node):
+    """
+    Publishes pictures of a camera, at most `rate` a second.
+
+    camera/image_raw, camera/image_raw/compressed (if `compressed`): the pictures, stamped when
+    they come. A camera that is lost is opened again when it is back; a video begins again at its
+    end. Raises ImageError if the camera cannot be opened at the start.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('webcam', **node_options)
+        device = self._parameter(
+            'device', '0', 'Number or path of a device, a video file, or address of a stream.')
+        size = tuple(
+            self._parameter(
+                name, default, f'{name.capitalize()} to ask a device for; 0 = its own.',
+                integer_range=[IntegerRange(from_value=0, to_value=8192)])
+            for name, default in (('width', 640), ('height', 480))
+        )
+        rate = self._parameter(
+            'rate', 10.0, 'Most images per second.',
+            floating_point_range=[FloatingPointRange(from_value=0.01, to_value=1000.0)])
+        self._period = 1 / rate
+        self._frame_id = self._parameter(
+            'frame_id', 'camera_optical_frame', 'Frame of the images.')
+        compressed = self._parameter('compressed', False, 'Publish JPEG images as well.')
+        self._device, self._size = device, (size[0], size[1])
+        self._camera = CameraDevice(device, self._size)
+        qos = QoSProfile(depth=5)
+        self._raw = self.create_publisher(Image, 'camera/image_raw', qos)
+        self._jpeg = (
+            self.create_publisher(CompressedImage, 'camera/image_raw/compressed', qos)
+            if compressed else None
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._film, name='webcam', daemon=True)
+        self._thread.start()
+
+    def _parameter(self, name: str, default: Any, about: str, **limits: Any) -> Any:
+        # Dynamic: a number on the command line is a device, too.
+        descriptor = ParameterDescriptor(
+            description=about, read_only=True, dynamic_typing=True, **limits)
+        value = self.declare_parameter(name, default, descriptor).value
+        return str(value) if isinstance(default, str) else type(default)(value)
+
+    def _film(self) -> None:
+        """Read all pictures, so that none is old, and publish some."""
+        due = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                bgr = self._camera.read()
+            except ImageError as error:
+                self._open_again(error)
+                continue
+            if not self._camera.is_device and self._stop.wait(max(due - time.monotonic(), 0)):
+                return
+            if (now := time.monotonic()) >= due:
+                due = max(due + self._period, now)
+                self._publish(bgr)
+
+    def _open_again(self, error: ImageError) -> None:
+        """Open what was lost, when it is back; a video at once."""
+        if self._camera.is_device:
+            self.get_logger().error(str(error))
+        while not self._stop.is_set():
+            self._camera.close()
+            try:
+                self._camera = CameraDevice(self._device, self._size)
+                return
+            except ImageError:
+                self._stop.wait(_PAUSE)
+
+    def _publish(self, bgr: np.ndarray) -> None:
+        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._frame_id)
+        self._raw.publish(raw_image(bgr, _ENCODING, header))
+        if self._jpeg:
+            self._jpeg.publish(jpeg_image(bgr, _ENCODING, header))
+
+    def destroy_node(self) -> None:
+        """Let the camera go."""
+        self._stop.set()
+        self._thread.join(_PAUSE)
+        self._camera.close()
+        super().destroy_node()
+
+
+def main() -> int:
+    """Publish until SIGINT or SIGTERM."""
+    stop = threading.Event()
+    try:
+        start_ros()
+        with explained():
+            webcam = Webcam()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        executor = SingleThreadedExecutor()
+        executor.add_node(webcam)
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.2)
+        webcam.destroy_node()
+    except (ParameterException, ValueError, VlmError) as error:
+        get_logger('webcam').fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
