@@ -30,7 +30,7 @@ test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 # Those that need neither ROS, nor a package that few install, nor long.
 WITHOUT_ROS := $(addprefix test/engine/test_,images.py image_files.py awkward_pictures.py video.py \
 	sources.py models.py local.py options.py registry.py types.py) test/engine/backends/onnx \
-	$(filter-out %/test_ask.py %/test_inspect.py %/test_server.py,$(wildcard test/cli/test_*.py))
+	$(filter-out %/test_ask.py %/test_inspect.py %/test_llamacpp.py %/test_server.py,$(wildcard test/cli/test_*.py))
 
 test-newest:  ## Test without ROS, installed as the README says, with what pip takes today
 	@tools/test_install newest $(PYTEST_ARGS) $(or $(ARGS),$(WITHOUT_ROS))
