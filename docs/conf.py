@@ -1,7 +1,7 @@
 # Copyright 2026 vlm_npu_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
 
-"""Settings of Sphinx: make docs, and rosdoc2. The pages of reference/ are made of the sources."""
+"""Settings of Sphinx: `make docs`. The pages of reference/ are made of the sources."""
 
 from __future__ import annotations
 
