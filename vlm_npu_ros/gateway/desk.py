@@ -43,11 +43,3 @@ class Desk:
         finally:
             self._open -= 1
             self.metrics.ended(end)
-
-    async def answer(self, question: Question) -> Answer:
-        """Ask, and wait for the whole answer."""
-        async with aclosing(self.ask(question)) as items:
-            async for item in items:
-                if isinstance(item, Answer):
-                    return item
-        raise AssertionError('a question ended without an answer')

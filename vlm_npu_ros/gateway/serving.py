@@ -20,6 +20,7 @@ from vlm_npu_ros.gateway.connection import impatient_protocol
 from vlm_npu_ros.gateway.source import Source
 
 _CONNECTIONS = 200
+_IDLE = 30  # seconds; clients give up idle connections after 5 or so, and must be the first
 _GRACE = 1  # second that open answers have when the program is to end
 _HEAD_SECONDS = 10.0  # for the head of a request to come
 
@@ -57,9 +58,9 @@ class GatewayServer(uvicorn.Server):
     ) -> None:
         super().__init__(uvicorn.Config(
             app, http=impatient_protocol(head_seconds), ws='none', lifespan='on',
-            limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_GRACE,
-            log_level='error', access_log=False, server_header=False, date_header=False,
-            proxy_headers=False,
+            limit_concurrency=_CONNECTIONS, timeout_keep_alive=_IDLE,
+            timeout_graceful_shutdown=_GRACE, log_level='error', access_log=False,
+            server_header=False, date_header=False, proxy_headers=False,
         ))
         self._app, self._told = app, told
 

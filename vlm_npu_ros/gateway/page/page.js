@@ -348,11 +348,13 @@ async function end(view, entry, answer, ownPicture) {
   for (const found of answer.located || []) drawBox(view.frame, found, entry.size || []);
 }
 
-function drawBox(frame, { label, box, score }, [width, height]) {
+function drawBox(frame, found, [width, height]) {
   if (!width || !height) return;
-  const mark = make('div', { className: 'box' }, make('span', {
-    textContent: score ? `${label} ${Math.round(100 * score)} %` : label,
-  }));
+  const { label, box } = found;
+  const words = [label];
+  if (found.score) words.push(`${Math.round(100 * found.score)} %`);
+  if (found.has_point) words.push(`${found.point.point.z.toFixed(2)} m`);
+  const mark = make('div', { className: 'box' }, make('span', { textContent: words.join(', ') }));
   mark.style.left = `${(100 * box.x_offset) / width}%`;
   mark.style.top = `${(100 * box.y_offset) / height}%`;
   mark.style.width = `${(100 * box.width) / width}%`;
