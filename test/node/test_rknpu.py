@@ -107,11 +107,33 @@ def test_answer_that_repeats_itself_says_so(
     assert response.note == 'the answer was cut, because it repeated itself'
 
 
+def test_diagnostics_tell_how_probabilities_are_had_and_why(
+    on_board: MakeNode, robot: Robot, tmp_path: Path, capfd: pytest.CaptureFixture[str],
+) -> None:
+    doctor = Doctor(robot)
+    (tmp_path / 'faults').write_text('SIMRKLLM_LOGITS_SEGV@once=1')
+    on_board('1.3.1')
+    told: dict[str, str] = {}
+
+    def is_told(status: Any) -> bool:
+        told.update((value.key, value.value) for value in status.values)
+        return 'probabilities' in told
+
+    doctor.wait_for('engine', is_told)
+    reason = told['probabilities']
+    assert reason.startswith('none (logits, with the answer: the runtime crashed or hung; delete ')
+    assert 'there is no file with rows of the LM head (vlm-npu convert head)' in reason
+    output = capfd.readouterr()
+    assert f'Probabilities: {reason}' in output.out + output.err
+
+
 @pytest.mark.parametrize('version', VERSIONS)
 def test_answer_ends_at_the_words_that_decide(
     version: str, on_board: MakeNode, robot: Robot, fifty: list[Asked],
 ) -> None:
     on_board(version, max_new_tokens=64)
+    # Before 1.2.0 there are no logits, and no rows of an LM head lie beside the model.
+    way = 'words' if version < '1.2' else 'probability'
     decided = 0
     for picture, question, answer in fifty[:20]:
         frame = robot.publish(picture)
@@ -120,9 +142,10 @@ def test_answer_ends_at_the_words_that_decide(
         said = answer.lower().split(',')[0]
         # A word about the speaker, as in "No, I see nothing", leaves it unclear.
         assert typed.choice in ('unclear', said if said in YES_NO else 'unclear')
-        assert answer.startswith(typed.answer) and typed.confidence == 0
+        assert answer.startswith(typed.answer)
+        assert (typed.confidence > 0) == (typed.decided_by == 'probability')
         decided += typed.choice != 'unclear'
-        assert (typed.choice == 'unclear') == (typed.decided_by != 'words')
+        assert (typed.choice == 'unclear') == (typed.decided_by != way)
         # What the runtime still wrote for it is in no other answer.
         assert robot.ask(question=question).answer == answer
     assert decided > 3

@@ -69,6 +69,7 @@ def write(path: Path, data: bytes) -> None:
 def use(monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
     """Let the test, and what it starts, run on the board `tree` with the simulated RKNNLite."""
     monkeypatch.setenv('VLM_NPU_SYSROOT', str(tree))
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tree / 'cache'))
     monkeypatch.syspath_prepend(str(HERE))
     monkeypatch.setenv('PYTHONPATH', str(HERE), prepend=os.pathsep)
     for name in ('rknnlite', 'rknnlite.api'):

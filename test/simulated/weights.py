@@ -12,10 +12,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 from vlm_npu_ros.engine.backends.onnx.tokenizer import SPECIAL_TOKENS, Tokenizer
+from vlm_npu_ros.engine.model_files.lm_head import LmHead
 from vlm_npu_ros.engine.share import share_dir
 
 _HEADS = 4  # cannot be read off the weights
 _LAYOUT = 1
+_FOLDER = share_dir() / 'resource' / 'demo_model'
 
 
 def write_model(
@@ -38,9 +40,8 @@ def write_model(
     lowercase: the runtime lower-cases the prompt. system, prefix, postfix: the chat template;
     turn_end: what the runtime puts between an answer that it holds and the next question.
     """
-    folder = share_dir() / 'resource' / 'demo_model'
-    weights = _weights(onnx.load(folder / 'language_model.onnx').graph)
-    tokenizer = Tokenizer.load(folder / 'tokenizer.json')
+    weights = _weights(onnx.load(_FOLDER / 'language_model.onnx').graph)
+    tokenizer = Tokenizer.load(_FOLDER / 'tokenizer.json')
     vocabulary, dim = weights[0].shape
     layers, hidden = (len(weights) - 4) // 10, weights[8].size
     special = tokenizer.special
@@ -57,6 +58,20 @@ def write_model(
     data += bytes(-len(data) % 4)  # the floats are aligned
     path.write_bytes(data + b''.join(w.astype('<f4').tobytes() for w in weights))
     return path
+
+
+def write_head(model: Path) -> Path:
+    """Write the rows of all tokens of the LM head beside a model file; return the path."""
+    pieces, rows = Tokenizer.load(_FOLDER / 'tokenizer.json').pieces, head_rows()
+    first = len(rows) - len(pieces)
+    words = {piece: first + i for i, piece in enumerate(pieces)}
+    norm = np.stack(_weights(onnx.load(_FOLDER / 'language_model.onnx').graph)[-3:-1])
+    return LmHead(words, np.arange(len(rows), dtype=np.int32), rows, norm=norm).save(model)
+
+
+def head_rows() -> np.ndarray:
+    """Return the LM head of the demo model, (vocabulary, dim) float32."""
+    return _weights(onnx.load(_FOLDER / 'language_model.onnx').graph)[-1].T
 
 
 def _weights(graph: onnx.GraphProto) -> list[np.ndarray]:

@@ -77,11 +77,21 @@ def _parameters(folder: Path) -> int:
         if missing:
             raise ModelFileError(f'{folder} is not complete: {", ".join(sorted(missing))} missing')
         weights = [folder / name for name in needed]
-    return sum(map(_count, weights))
+    return sum(math.prod(t.shape) for path in weights for t in tensors_in(path).values())
 
 
-def _count(path: Path) -> int:
-    """Count the numbers in a .safetensors file: u64 length, JSON with the shapes, the weights."""
+@dataclass(frozen=True)
+class Tensor:
+    """Where a tensor lies in a .safetensors file; start: its first byte."""
+
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+
+def tensors_in(path: Path) -> dict[str, Tensor]:
+    """List a .safetensors file: u64 length, JSON with the shapes, the weights."""
     try:
         with open(path, 'rb') as file:
             (length,) = struct.unpack('<Q', file.read(8))
@@ -91,6 +101,9 @@ def _count(path: Path) -> int:
         end = max((t['data_offsets'][1] for n, t in tensors.items() if n[:2] != '__'), default=0)
         if path.stat().st_size < 8 + length + end:
             raise ValueError('it is cut short: copy or download it again')
-        return sum(math.prod(t['shape']) for n, t in tensors.items() if n[:2] != '__')
+        return {
+            name: Tensor(path, t['dtype'], tuple(t['shape']), 8 + length + t['data_offsets'][0])
+            for name, t in tensors.items() if name[:2] != '__'
+        }
     except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise ModelFileError(f'The weights in {path} cannot be read: {error}') from error

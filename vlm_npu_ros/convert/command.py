@@ -13,7 +13,9 @@ import re
 import sys
 
 from vlm_npu_ros.convert import llm_command
+from vlm_npu_ros.convert.llm import write_head
 from vlm_npu_ros.convert.vision import convert_vision, PLATFORMS, VisionJob
+from vlm_npu_ros.engine.models import load_profile
 
 _EPILOG = """\
 The stages may run in Pythons of their own, because what they need cannot be installed together:
@@ -35,6 +37,35 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     kinds = convert.add_subparsers(required=True, metavar='PART')
     _add_vision(kinds)
     llm_command.add_parser(kinds)
+    _add_head(kinds)
+
+
+def _add_head(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    head = kinds.add_parser(
+        'head',
+        help='take from a Hugging Face model what probabilities by hidden states need',
+        description='Write rows of the LM head beside a .rkllm file, as MODEL.head.npz. '
+        '`vlm-npu convert llm` does this for the files that it makes.',
+    )
+    head.set_defaults(run=_run_head)
+    add = head.add_argument
+    add('model_dir', type=Path, metavar='MODEL_DIR', help='folder of the Hugging Face model')
+    add('rkllm', type=Path, metavar='MODEL.rkllm', help='the language model that was made of it')
+    add('--model', default='', metavar='PROFILE', help='name or .yaml of the model, for its chat '
+        'template (default: answers stand behind a new line)')
+    add('--word', action='append', default=[], metavar='WORD', help='of a choice of your own; '
+        'may be repeated')
+    add('--python', default=sys.executable, metavar='PY', help='Python with tokenizers')
+
+
+def _run_head(args: argparse.Namespace) -> int:
+    template = load_profile(args.model).template if args.model else None
+    path = write_head(
+        args.model_dir.absolute(), args.rkllm.absolute(), template.postfix if template else '',
+        args.word, args.python, lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(path)
+    return 0
 
 
 def _add_vision(kinds: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

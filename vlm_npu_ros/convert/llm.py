@@ -10,6 +10,7 @@ then rkllm-toolkit (rkllm.py, in its own environment).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 import json
 import os
@@ -239,7 +240,28 @@ def convert(conversion: LlmConversion, progress: Progress) -> dict[str, Any]:
         made = work / conversion.output.name
         check_rkllm(made)
         os.replace(made, conversion.output)
+    template = conversion.profile.template
+    try:
+        write_head(
+            conversion.model_dir, conversion.output, template.postfix if template else '',
+            (), conversion.rkllm_python, progress,
+        )
+    except ConversionError as error:  # the model is of use without it
+        progress(f'No probabilities by hidden states: {error}')
     return {**figures, 'file': str(conversion.output)}
+
+
+def write_head(
+    model_dir: Path, rkllm_file: Path, before: str, words: Sequence[str], python: str,
+    progress: Progress,
+) -> Path:
+    """Write the rows of the LM head beside a .rkllm; return the path. Raises ConversionError."""
+    more = [f'--before={before}'] if before else []
+    result = run_stage(
+        'head', [str(model_dir), str(rkllm_file), *more, *(f'--word={word}' for word in words)],
+        python, progress,
+    )
+    return Path(str(result['head']))
 
 
 def emit(conversion: LlmConversion, folder: Path, progress: Progress) -> None:

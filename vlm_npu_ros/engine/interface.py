@@ -109,6 +109,11 @@ class Engine(ABC):
         return 0
 
     @property
+    def probabilities(self) -> str:
+        """How the model tells probabilities of choices, and why not better; '' = as its kind."""
+        return ''
+
+    @property
     def members(self) -> tuple[EngineMember, ...]:
         """Backends of a chain in order of preference; () for an engine of one backend."""
         return ()

@@ -27,7 +27,7 @@ from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGene
 from vlm_npu_ros.engine.images import letterbox
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
-from vlm_npu_ros.engine.progress import Progress
+from vlm_npu_ros.engine.progress import Caution, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import (
@@ -105,8 +105,7 @@ class IsolatedEngine(Engine):
 
         Raises BackendError, which says what to do, or InactiveError if closed meanwhile.
         """
-        process = self._start()
-        process.wait_until_ready()
+        process = self._loaded()
         self._use(process)
         self._supervisor = threading.Thread(
             target=self._supervise, args=(process,), name='supervisor', daemon=True
@@ -123,6 +122,11 @@ class IsolatedEngine(Engine):
     def memory(self) -> int:
         process = self._process
         return process.memory if process else 0
+
+    @property
+    def probabilities(self) -> str:
+        process = self._process
+        return process.probabilities if process else ''
 
     @property
     def pid(self) -> int:
@@ -230,6 +234,18 @@ class IsolatedEngine(Engine):
         if self._supervisor:
             self._supervisor.join()
 
+    def _loaded(self) -> EngineProcess:
+        """Start a child and wait for the models; what kills it while it is tried is left out."""
+        while True:
+            process = self._start()
+            try:
+                process.wait_until_ready()
+                return process
+            except BackendCrashedError as error:
+                if not process.is_trying:
+                    raise
+                self._progress(Caution(str(error)))
+
     def _start(self) -> EngineProcess:
         with self._changed:
             if self._closed:
@@ -263,8 +279,7 @@ class IsolatedEngine(Engine):
                     break
                 try:
                     self.restarts += 1
-                    process = self._start()
-                    process.wait_until_ready()
+                    process = self._loaded()
                     break
                 except VlmError as error:
                     failures += 1

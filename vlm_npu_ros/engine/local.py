@@ -136,6 +136,10 @@ class LocalEngine(Engine):
         return self._language_model.name
 
     @property
+    def probabilities(self) -> str:
+        return self._language_model.probabilities
+
+    @property
     def picture_size(self) -> int:
         """Side in pixels of the square that pictures are fitted into; 0 = any size is read."""
         return self._encoder.size

@@ -129,6 +129,8 @@ class ModelProfile:
     faults: what is known to go wrong with files of some converters.
     inferred: fields that no source states, such as image.dim.
     instructions: how the model is asked for one of several answers.
+    first_tokens: the token that a word begins with at the start of an answer or, with a space
+        before it, later on; None = learnt from the model.
     """
 
     name: str
@@ -153,6 +155,7 @@ class ModelProfile:
     faults: tuple[Fault, ...] = ()
     inferred: tuple[str, ...] = ()
     instructions: Instructions = Instructions()
+    first_tokens: dict[str, int] | None = None
 
 
 def known_models() -> list[str]:

@@ -10,7 +10,8 @@ release(keys) and close().
 
 Messages from the child: progress(event), ready(model, context, picture size, read ahead) or
 failed(error),
-then taken(job), chunk(job, chunk), result(job, value) or error(job, error), and alive(bytes).
+then taken(job), chunk(job, chunk), result(job, value) or error(job, error), and
+alive(bytes, probabilities).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from vlm_npu_ros.engine.errors import (
     VlmError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
-from vlm_npu_ros.engine.progress import Loading, Progress
+from vlm_npu_ros.engine.progress import Loading, Progress, Trial
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ReadAhead
@@ -85,6 +86,11 @@ class StageLimits:
     def reading(self, tokens: int) -> float:
         """Seconds for reading so many tokens."""
         return self.factor * (10 + 0.1 * tokens)
+
+    @property
+    def trial(self) -> float:
+        """Seconds for something that may hang; it ends itself if it can."""
+        return self.factor * 120
 
     @property
     def token(self) -> float:
@@ -132,7 +138,8 @@ class EngineProcess:
         self.model_name, self.context, self.picture_size = '', 0, 0
         self.read_ahead = ReadAhead()  # as it was when the models were loaded
         self.held: set[int] = set()  # keys of the embeddings that the child has
-        self.memory = 0  # resident bytes
+        self.memory, self.probabilities = 0, ''  # resident bytes; as LanguageModel has it
+        self.is_trying = False  # what loading again would leave out
         self.answered = False  # a generation has completed
         self._limits, self._progress, self._log = limits, progress, log
         self._released = released
@@ -320,12 +327,16 @@ class EngineProcess:
     def _take(self, kind: str, values: list[Any]) -> None:
         self._alive = time.monotonic()
         if kind == 'alive':
-            self.memory = values[0]
+            self.memory, self.probabilities = values
             return
         self._heard = self._alive
         if kind == 'progress':
+            self.is_trying = isinstance(values[0], Trial)
             if isinstance(values[0], Loading):
                 self._loading.stage = f'loading the {values[0].describe()}'
+            elif self.is_trying:
+                self._loading.stage = f'trying {values[0].text}'
+                self._loading.limit = self._limits.trial
             self._progress(values[0])
         elif kind in ('ready', 'failed'):
             del self._jobs[0]

@@ -47,4 +47,16 @@ class Loading(Event):
         return f'Loading {self.describe()}'
 
 
+@dataclass(frozen=True)
+class Trial(Event):
+    """
+    Something is about to be tried that may crash the process, or hang.
+
+    If it does, the models can be loaded again: it is not tried again. text: what is tried.
+    """
+
+    def __str__(self) -> str:
+        return f'Trying {self.text}'
+
+
 Progress = Callable[[Event], None]

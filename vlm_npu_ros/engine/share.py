@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from pathlib import Path
 
 from vlm_npu_ros.engine.errors import ModelFileError
@@ -23,6 +24,11 @@ def share_dir() -> Path:
             if (candidate / 'config' / 'models').is_dir():
                 return candidate
     raise ModelFileError('The data files of vlm_npu_ros are not installed beside its modules')
+
+
+def cache_dir() -> Path:
+    """Return the folder for what can be found out again: ~/.cache/vlm-npu."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'vlm-npu'
 
 
 def version() -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 import contextlib
+from dataclasses import replace
 import mmap
 from multiprocessing.connection import Connection
 import os
@@ -28,6 +29,7 @@ from vlm_npu_ros.engine.errors import BackendCrashedError, VlmError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
+from vlm_npu_ros.engine.trials import call_off
 from vlm_npu_ros.engine.types import (
     GenerationFigures,
     GenerationRequest,
@@ -81,7 +83,8 @@ class Worker:
     def _beat(self) -> None:
         beat = threading.Event()
         while not beat.wait(HEARTBEAT):
-            self._send('alive', _resident_bytes())
+            told = self._engine.probabilities if self._engine else ''
+            self._send('alive', _resident_bytes(), told)
 
     # Messages of the parent
 
@@ -143,6 +146,7 @@ class Worker:
             self._embeddings.pop(key, None)
 
     def _close(self) -> None:
+        call_off()  # now: it may take the models long to end
         if self._engine:
             self._engine.close()
         _exit()
@@ -156,6 +160,7 @@ class Worker:
 
     def _load_now(self, settings: Any) -> None:
         try:
+            settings = replace(settings, own_process=True)
             self._engine = load_engine(settings, lambda event: self._send('progress', event))
         except VlmError as error:
             self._send('failed', error)
@@ -200,6 +205,7 @@ def _resident_bytes() -> int:
 
 def _exit() -> None:
     """Exit at once, because threads may be stuck in native code."""
+    call_off()
     sys.stdout.flush()
     os._exit(0)
 

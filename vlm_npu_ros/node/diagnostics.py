@@ -113,6 +113,8 @@ class Diagnostics:
             'of it in vain, s': f'{ahead.wasted:.1f}',
             'memory of the node, MiB': self._process.memory_info().rss >> 20,
         }
+        if engine.probabilities:
+            values['probabilities'] = engine.probabilities
         if engine.memory:
             values['memory of the engine, MiB'] = engine.memory >> 20
         for name in self._backends:
@@ -136,6 +138,8 @@ class Diagnostics:
             'answers': member.answered,
             'restarts': member.engine.restarts if member.engine else 0,
         }
+        if member.engine and member.engine.probabilities:
+            values['probabilities'] = member.engine.probabilities
         return self._status(f'backend {member.name}', level, blocked or 'Ready', values)
 
     def _camera_status(self, feed: CameraFeed) -> DiagnosticStatus:

@@ -134,12 +134,19 @@ void read_vector(Decoder *decoder, const float *vector)
   decoder->length++;
 }
 
+void last_hidden(const Decoder *decoder, float *hidden)
+{
+  const Model *model = decoder->model;
+  normalise(
+      hidden, decoder->x, model->norm_weight, model->norm_bias, model->header.dim);
+}
+
 void next_logits(const Decoder *decoder, float *logits)
 {
   const Model *model = decoder->model;
   uint32_t dim = model->header.dim, vocabulary = model->header.vocabulary;
   float *normal = decoder->scratch;
-  normalise(normal, decoder->x, model->norm_weight, model->norm_bias, dim);
+  last_hidden(decoder, normal);
   memset(logits, 0, vocabulary * sizeof *logits);
   add_product(logits, normal, model->head, dim, vocabulary);
 }

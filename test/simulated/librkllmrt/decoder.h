@@ -20,6 +20,8 @@ void open_decoder(Decoder *decoder, const Model *model, uint32_t context);
 void close_decoder(Decoder *decoder);
 /* Read one token as its vector of dim floats; there must be room for it. */
 void read_vector(Decoder *decoder, const float *vector);
+/* Write (dim) what the logits are made of. */
+void last_hidden(const Decoder *decoder, float *hidden);
 /* Write (vocabulary) logits of the token after the newest one. */
 void next_logits(const Decoder *decoder, float *logits);
 

@@ -8,13 +8,14 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "faults.h"
 #include "reuse.h"
 #include "runtime.h"
 #include "tokenizer.h"
 
-typedef enum { GO_ON, PAUSED, FAILED } Verdict;
+typedef enum { GO_ON, PAUSED, FAILED, CUT } Verdict;
 
 typedef struct {
   Run *run;
@@ -23,6 +24,7 @@ typedef struct {
   int32_t repeated; /* tokens that come again and again once the answer is over, 0: none */
   int32_t *script;  /* the answer that SIMRKLLM_ANSWER asks for, NULL: the model's own */
   int32_t script_length;
+  Rows rows;
   char *text; /* tokens since the last complete character */
   size_t text_length;
   double prefill_seconds, generate_seconds;
@@ -87,13 +89,17 @@ static Verdict verdict(int returned)
 #endif
 
 /* The text is gone when the callback returns: it lives in a buffer that is overwritten then. */
-static Verdict emit(const Answer *answer, LLMCallState state, const char *text, int32_t token)
+static Verdict emit(Answer *answer, LLMCallState state, const char *text, int32_t token)
 {
   Runtime *runtime = answer->run->runtime;
   void *userdata = answer->run->userdata ? answer->run->userdata : runtime->userdata;
   char *copy = text ? strdup(text) : NULL;
   RKLLMResult result = {.text = copy, .token_id = token};
   Verdict next = GO_ON;
+  if (text)
+    hand_out(
+        &answer->rows, &result, answer->script && *text ? token : -1,
+        &runtime->stale[answer->run->mode]);
 #if RKLLM_ABI >= 'D'
   if (state == RKLLM_RUN_FINISH)
     result.perf = figures(answer);
@@ -101,6 +107,8 @@ static Verdict emit(const Answer *answer, LLMCallState state, const char *text, 
 #else
   runtime->callback(&result, userdata, state);
 #endif
+  if (text)
+    take_back(&answer->rows);
   if (copy)
     memset(copy, '#', strlen(copy));
   free(copy);
@@ -134,13 +142,16 @@ static Verdict emit_token(Answer *answer, int32_t token)
 
 /* --- the tokens --- */
 
-static void prefill(const Run *run)
+static void prefill(Answer *answer)
 {
+  const Run *run = answer->run;
   Runtime *runtime = run->runtime;
   double started = now();
   crash_or_hang("PREFILL");
-  for (size_t i = run->reused; i < run->prompt.length && !is_aborted(runtime); i++)
+  for (size_t i = run->reused; i < run->prompt.length && !is_aborted(runtime); i++) {
     read_token(run, i);
+    add_row(&answer->rows, &runtime->decoder);
+  }
   pace(runtime, "PREFILL_RATE", started, run->prompt.length - run->reused);
   pthread_mutex_lock(&runtime->lock);
   runtime->is_prefilling = false;
@@ -177,7 +188,7 @@ static bool ends_answer(const Runtime *runtime, int32_t token)
          !fault_text("EOS_AS_TEXT");
 }
 
-static Verdict misbehave(const Answer *answer)
+static Verdict misbehave(Answer *answer)
 {
   if (fault_at("SEGV_AT", answer->count))
     raise(SIGSEGV);
@@ -203,6 +214,8 @@ static Verdict write_answer(Answer *answer)
     next = misbehave(answer);
     if (next == GO_ON)
       next = emit_token(answer, token);
+    if (rows_fault(&answer->rows, "ONCE"))
+      next = CUT;
     if (runtime->decoder.length == runtime->decoder.context) {
       log_line("E rkllm: simulated runtime: the context is full");
       if (RKLLM_ABI < 'F')
@@ -210,10 +223,45 @@ static Verdict write_answer(Answer *answer)
       break;
     }
     read_written(runtime, token);
+    add_row(&answer->rows, &runtime->decoder);
     pace(runtime, "DECODE_RATE", started, answer->count);
   }
   answer->generate_seconds = now() - started;
   return next;
+}
+
+/* Hand out the hidden states; no text comes in this mode. */
+static Verdict tell_hidden(Answer *answer)
+{
+  if (is_aborted(answer->run->runtime))
+    return GO_ON;
+  emit(answer, RKLLM_RUN_NORMAL, NULL, 0);
+#if RKLLM_ABI == 'A'
+  Verdict next = emit(answer, RKLLM_RUN_GET_LAST_HIDDEN_LAYER, "", 0);
+#else
+  Verdict next = emit(answer, RKLLM_RUN_NORMAL, "", 0);
+#endif
+  return rows_fault(&answer->rows, "ONCE") ? CUT : next;
+}
+
+static void wait_for_abort(Runtime *runtime)
+{
+  pthread_mutex_lock(&runtime->lock);
+  while (!runtime->is_aborted)
+    pthread_cond_wait(&runtime->aborted, &runtime->lock);
+  pthread_mutex_unlock(&runtime->lock);
+}
+
+static void crash_hang_or_be_slow(Answer *answer)
+{
+  Runtime *runtime = answer->run->runtime;
+  if (!answer->rows.mode)
+    return;
+  crash_or_hang(answer->rows.mode);
+  usleep(1e6 * (rows_fault(&answer->rows, "SECONDS") +
+                runtime->uncleared++ * fault_number("UNCLEARED_SECONDS", 0)));
+  if (rows_fault(&answer->rows, "SILENT"))
+    wait_for_abort(runtime);
 }
 
 /* Lose memory that is touched, so that it is there. */
@@ -227,6 +275,7 @@ static void leak(void)
 int generate(Run *run)
 {
   leak();
+  Verdict next = CUT;
   Answer answer = {.run = run, .tokens = calloc(run->limit + 1, sizeof(int32_t))};
   const char *script = fault_text("ANSWER");
   if (script) {
@@ -234,11 +283,18 @@ int generate(Run *run)
     answer.script_length = tokenize(&run->runtime->model, script, false, answer.script);
   }
   double started = now();
-  prefill(run);
-  answer.prefill_seconds = now() - started;
-  Verdict next = write_answer(&answer);
+  open_rows(&answer.rows, &run->runtime->model, run->mode, run->prompt.length + 1);
+  crash_hang_or_be_slow(&answer);
+  if (!rows_fault(&answer.rows, "SILENT")) {
+    prefill(&answer);
+    answer.prefill_seconds = now() - started;
+    bool is_hidden = run->mode == RKLLM_INFER_GET_LAST_HIDDEN_LAYER;
+    next = is_hidden ? tell_hidden(&answer) : write_answer(&answer);
+  }
   if (next == GO_ON)
     emit(&answer, RKLLM_RUN_FINISH, NULL, 0);
+  run->runtime->is_paused = next == PAUSED;
+  close_rows(&answer.rows);
   free(answer.tokens);
   free(answer.script);
   free(answer.text);

@@ -85,6 +85,14 @@ const char *make_prompt(
   return NULL;
 }
 
+void take_tokens(Prompt *prompt, const int32_t *tokens, size_t count)
+{
+  *prompt = (Prompt){malloc(count * sizeof(int32_t)), malloc(count * sizeof(int32_t)), count};
+  memcpy(prompt->tokens, tokens, count * sizeof(int32_t));
+  for (size_t i = 0; i < count; i++)
+    prompt->rows[i] = -1;
+}
+
 void free_prompt(Prompt *prompt)
 {
   free(prompt->tokens);

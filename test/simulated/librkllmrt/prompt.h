@@ -32,6 +32,8 @@ size_t count_marks(const char *text, const char *mark);
 const char *make_prompt(
     Prompt *prompt, const Model *model, Template template, const char *text,
     const Images *images);
+/* Take tokens as they are, without a template. */
+void take_tokens(Prompt *prompt, const int32_t *tokens, size_t count);
 void free_prompt(Prompt *prompt);
 
 #endif

@@ -5,6 +5,7 @@
 #include "runtime.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -157,6 +158,9 @@ static void take_param(Runtime *runtime, const RKLLMParam *param)
   runtime->sampling = (Sampling){param->top_k, param->top_p, param->temperature};
   runtime->max_new_tokens = param->max_new_tokens;
   runtime->skip_special_token = param->skip_special_token;
+#if RKLLM_ABI >= 'D'
+  runtime->batches = param->extend_param.n_batch;
+#endif
 #if RKLLM_ABI >= 'E'
   runtime->ignore_eos_token = param->ignore_eos_token;
 #else
@@ -187,6 +191,8 @@ static void free_runtime(Runtime *runtime)
   free((char *)runtime->tags.content);
   free(runtime->image);
   free(runtime->marks);
+  for (int mode = 0; mode < 3; mode++)
+    free(runtime->stale[mode]);
   pthread_mutex_destroy(&runtime->lock);
   pthread_cond_destroy(&runtime->aborted);
   free(runtime);
@@ -345,16 +351,23 @@ static const char *wrong_with_images(const RKLLMMultiModalInput *input, const Im
 
 static const char *wrong_with_request(const RKLLMInput *input, const RKLLMInferParam *param)
 {
-  if (param->mode != RKLLM_INFER_GENERATE)
-    return "no mode but RKLLM_INFER_GENERATE is simulated";
+#if RKLLM_ABI >= 'B'
+  bool is_known = param->mode <= RKLLM_INFER_GET_LOGITS;
+#else
+  bool is_known = param->mode <= RKLLM_INFER_GET_LAST_HIDDEN_LAYER;
+#endif
+  if (!is_known)
+    return "there is no such mode";
 #if RKLLM_ABI >= 'D'
   if (!input->role || (strcmp(input->role, "user") != 0 && strcmp(input->role, "tool") != 0))
     return "the role must be user or tool";
 #endif
   if (input->input_type == RKLLM_INPUT_PROMPT && !input->prompt_input)
     return "the prompt is NULL";
-  if (input->input_type != RKLLM_INPUT_PROMPT && input->input_type != RKLLM_INPUT_MULTIMODAL)
-    return "no input but RKLLM_INPUT_PROMPT and RKLLM_INPUT_MULTIMODAL is simulated";
+  if (input->input_type == RKLLM_INPUT_TOKEN && !input->token_input.n_tokens)
+    return "there are no tokens";
+  if (input->input_type == RKLLM_INPUT_EMBED)
+    return "RKLLM_INPUT_EMBED is not simulated";
   return NULL;
 }
 
@@ -375,6 +388,10 @@ static const char *read_input(Runtime *runtime, Run *run, const RKLLMInput *inpu
   Template chat = runtime->chat;
   if (run->keep_history && runtime->decoder.length > 0)
     chat.system = runtime->model.turn_end.bytes;
+  if (input->input_type == RKLLM_INPUT_TOKEN) {
+    take_tokens(&run->prompt, input->token_input.input_ids, input->token_input.n_tokens);
+    return NULL;
+  }
   if (input->input_type == RKLLM_INPUT_PROMPT)
     return make_prompt(&run->prompt, &runtime->model, chat, input->prompt_input, NULL);
   const RKLLMMultiModalInput *multimodal = &input->multimodal_input;
@@ -391,8 +408,10 @@ static const char *read_input(Runtime *runtime, Run *run, const RKLLMInput *inpu
 
 static void read_param(Runtime *runtime, Run *run, const RKLLMInferParam *param)
 {
+  run->mode = param->mode;
   run->sampling = runtime->sampling;
-  run->limit = runtime->max_new_tokens;
+  run->limit = runtime->max_new_tokens > 0 ? runtime->max_new_tokens
+                                           : (int32_t)runtime->decoder.context;
 #if RKLLM_ABI >= 'B'
   run->keep_history = param->keep_history;
 #endif
@@ -400,19 +419,17 @@ static void read_param(Runtime *runtime, Run *run, const RKLLMInferParam *param)
   const RKLLMSamplingParam *other = param->sampling_params;
   if (other)
     run->sampling = (Sampling){other->top_k, other->top_p, other->temperature};
-  if (param->max_new_tokens)
+  if (param->max_new_tokens > 0)
     run->limit = param->max_new_tokens;
 #endif
   (void)param;
 }
 
 /* The real ones stumble, too, when the context is full; generation.c sees to a long answer. */
-static bool fits_context(const Runtime *runtime, Run *run)
+static bool fits_context(const Runtime *runtime, const Run *run)
 {
   uint32_t held = run->keep_history ? runtime->decoder.length : 0;
   int64_t room = (int64_t)runtime->decoder.context - held - run->prompt.length;
-  if (run->limit < 1)
-    run->limit = runtime->decoder.context;
   if (room > 0)
     return true;
   log_line(
@@ -454,6 +471,29 @@ static void report_error(const Run *run)
       &result, run->userdata ? run->userdata : runtime->userdata, RKLLM_RUN_ERROR);
 }
 
+static bool refuses_mode(const Runtime *runtime, const RKLLMInferParam *param)
+{
+  if (param->mode == RKLLM_INFER_GENERATE)
+    return false;
+  if (param->mode != RKLLM_INFER_GET_LAST_HIDDEN_LAYER && runtime->batches > 1) {
+    failed("Getting the logits is not supported for multiple batches.");
+    return true;
+  }
+  return fault(param->mode == RKLLM_INFER_GET_LAST_HIDDEN_LAYER ? "HIDDEN_FAIL" : "LOGITS_FAIL");
+}
+
+/* The mask that 1.2.3 makes for tokens behind a kept prefix has a wrong size. */
+static void crash_on_prefix(
+    const Runtime *runtime, const RKLLMInput *input, const RKLLMInferParam *param)
+{
+  bool is_on_prefix = param->mode > RKLLM_INFER_GET_LAST_HIDDEN_LAYER &&
+                      input->input_type == RKLLM_INPUT_TOKEN && runtime->decoder.length;
+  if (RKLLM_ABI == 'D' && is_on_prefix) {
+    log_line("GGML_ASSERT(mask->ne[0] == a->ne[0])");
+    raise(SIGSEGV);
+  }
+}
+
 /* Return a run that is ready to generate; NULL with the status if there is none. */
 static Run *prepare(
     Runtime *runtime, const RKLLMInput *input, const RKLLMInferParam *param, void *userdata,
@@ -471,12 +511,15 @@ static Run *prepare(
   Run *run = calloc(1, sizeof *run);
   run->runtime = runtime;
   run->userdata = userdata;
-  bool fails = fault("RUN_FAIL");
+  bool fails = fault("RUN_FAIL") || refuses_mode(runtime, param);
   if (fails || fault("SILENT")) {
     *status = end_run(run, fails ? -1 : 0);
     return NULL;
   }
   read_param(runtime, run, param);
+  if (runtime->is_paused)
+    return run;
+  crash_on_prefix(runtime, input, param);
   const char *wrong = wrong_with_request(input, param);
   if (!wrong)
     wrong = read_input(runtime, run, input);
@@ -557,6 +600,8 @@ static void clear(Runtime *runtime, bool keep_system_prompt)
     runtime->decoder.length = kept;
   free(runtime->image);
   runtime->image = NULL;
+  runtime->uncleared = 0;
+  runtime->is_paused = false;
 }
 #endif
 

@@ -11,6 +11,7 @@
 #include "model.h"
 #include "prompt.h"
 #include "rkllm.h"
+#include "rows.h"
 #include "sampling.h"
 
 typedef struct {
@@ -28,6 +29,10 @@ typedef struct {
   void *userdata;
   float *image; /* embeddings of the newest run that had any, NULL after the cache was cleared */
   size_t image_size;
+  float *stale[3]; /* by mode: the last row of the run before */
+  int batches;
+  int uncleared;  /* runs with rows since the cache was cleared */
+  bool is_paused; /* the next run goes on with the answer, whatever it asks */
   unsigned seed;
 
   pthread_mutex_t lock; /* of what follows */
@@ -40,6 +45,7 @@ typedef struct {
 typedef struct {
   Runtime *runtime;
   Prompt prompt;
+  RKLLMInferMode mode;
   Sampling sampling;
   int32_t limit; /* new tokens at most */
   bool keep_history;

@@ -65,8 +65,9 @@ class LanguageModel(ABC):
     unopened_thoughts: its text may begin within a thought, because the prompt has opened it; None
         = unknown. The engine keeps thoughts out of answers (thoughts.py); a model yields what it
         wrote, and thoughts that it can tell apart itself as `Chunk.thought`.
-    tells_probabilities: `score` works for what comes first in an answer, and the model surely sees
-        the picture: then a choice need not be read on.
+    tells_probabilities: `score` works for what comes first in the answer that is being written:
+        then a choice need not be read on. Where `score` fails nevertheless, the model is asked
+        back.
     takes_up_dialogues: a dialogue that another one has displaced can go on.
     takes_system_prompt: its prompts have a place for the role that it is to play.
     read_ahead: whether `prepare` works; it may change when an answer shows that it does not.
@@ -80,6 +81,11 @@ class LanguageModel(ABC):
     takes_up_dialogues: bool = True
     takes_system_prompt: bool = False
     read_ahead: ReadAhead = ReadAhead()
+
+    @property
+    def probabilities(self) -> str:
+        """How they are had and why not better, for people; '' = as always."""
+        return ''
 
     @abstractmethod
     def tokens(self, request: GenerationRequest) -> int:

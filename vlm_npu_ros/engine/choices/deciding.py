@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-import functools
 
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.choices.instructions import choice_of_letter
@@ -43,16 +42,19 @@ def decide(
 
     answer: writes what the model answers to a request, without its thoughts.
     """
-    new_reader = functools.partial(
-        AnswerReader, request.choices, request.number.unit if request.number else '',
-        quick=model.tells_probabilities, in_sentences=model.instructions.in_sentences,
-    )
+    def new_reader() -> AnswerReader:
+        return AnswerReader(
+            request.choices, request.number.unit if request.number else '',
+            quick=model.tells_probabilities, in_sentences=model.instructions.in_sentences,
+        )
+
     asked = replace(request, keep=request.keep or _asks_back(model, request))
     writing = Cancellation(stop)  # of the answer, not of the question asked back
-    reader, said, decision = new_reader(), '', None
+    reader: AnswerReader | None = None
+    said, decision = '', None
     for chunk in answer(asked, writing):
         reason = chunk.finish_reason
-        if chunk.retracts:
+        if chunk.retracts or reader is None:  # while it writes, the model knows what it tells
             reader, said, decision = new_reader(), '', None
         if decision is None:
             said += chunk.text
@@ -107,7 +109,7 @@ def _verdict(
             probabilities = [sum(next(score) for _ in of_one) for of_one in forms]
             way, probability = DecidedBy.PROBABILITY, max(probabilities)
             value = probabilities.index(probability) if request.choices else value
-        elif not decision.by_words:
+        elif model.tells_probabilities or not decision.by_words:  # not enough was read
             return None
     return _checked(request, value, way, probability)
 

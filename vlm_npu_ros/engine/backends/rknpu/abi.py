@@ -32,11 +32,11 @@ from dataclasses import dataclass
 from typing import Any
 
 # enum LLMCallState
-RUN_NORMAL, RUN_WAITING, RUN_FINISH, RUN_ERROR = range(4)
+RUN_NORMAL, RUN_WAITING, RUN_FINISH, RUN_ERROR, RUN_HIDDEN = range(5)  # the last one: class A
 # enum RKLLMInputType
 INPUT_PROMPT, INPUT_TOKEN, INPUT_EMBED, INPUT_MULTIMODAL = range(4)
 # enum RKLLMInferMode
-INFER_GENERATE = 0
+INFER_GENERATE, INFER_HIDDEN, INFER_LOGITS = range(3)
 
 # The functions that tell the classes apart, and the first class that exports each.
 TELLING_FUNCTIONS = {

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from ctypes import byref, c_void_p
 from dataclasses import dataclass
 import functools
@@ -17,7 +17,8 @@ import re
 import threading
 from typing import Any, NamedTuple
 
-from vlm_npu_ros.engine.backends.rknpu.abi import RUN_FINISH
+import numpy as np
+from vlm_npu_ros.engine.backends.rknpu.abi import INFER_GENERATE, INFER_LOGITS, RUN_FINISH
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
 from vlm_npu_ros.engine.backends.rknpu.runtime import RUNTIMES
 from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
@@ -56,6 +57,7 @@ class Result:
     text: bytes
     token: int
     figures: Figures | None
+    row: np.ndarray | None = None  # the last one of those that INFER_HIDDEN or INFER_LOGITS give
 
 
 class RkllmHandle:
@@ -75,6 +77,7 @@ class RkllmHandle:
         self._library, self._npu = library, npu
         self._handle = c_void_p()
         self._results: Stream[Result | BaseException] = Stream()  # of the last run
+        self._mode = INFER_GENERATE
         self._running = threading.Lock()  # held while a flag and an abort must agree
         self._is_running = self._is_aborted = False
         param.model_path = os.fsencode(path)
@@ -85,12 +88,33 @@ class RkllmHandle:
             code = library.init(byref(self._handle), byref(param), self._callback_argument())
         self._check_loaded(path, code, lines)
         self.driver = self._check_banner(lines)
-        if template is not None and library.abi.has_chat_template:
-            parts = (template.system, template.prefix, template.postfix)
-            code = library.set_chat_template(self._handle, *(part.encode() for part in parts))
+        self._template = template
+        try:
+            self._frame()
+        except BackendCrashedError:
+            self.close()
+            raise
+
+    def _frame(self, said: str = '') -> None:
+        """Set the template, if it is not the model's own, and the beginning of the answer."""
+        template = self._template
+        if template is not None and self._library.abi.has_chat_template:
+            parts = (template.system, template.prefix, template.postfix + said)
+            encoded = (part.encode('utf-8', 'replace') for part in parts)
+            code = self._library.set_chat_template(self._handle, *encoded)
             if code != 0:
-                self.close()
                 raise BackendCrashedError(f'rkllm_set_chat_template returned {code}')
+
+    @contextmanager
+    def begun(self, said: str) -> Iterator[None]:
+        """Let answers begin with a text, where there is one; the template must be our own."""
+        if said:
+            self._frame(said)
+        try:
+            yield
+        finally:
+            if said:
+                self._frame()
 
     def _callback_argument(self) -> Any:
         if not self._library.abi.has_request_limits:
@@ -129,26 +153,34 @@ class RkllmHandle:
     def _on_result(self, result: Any, userdata: int | None, state: int) -> int:
         # An exception or None would reach the runtime as garbage, which it takes for 'pause'.
         try:
-            self._results.put(_copied(result, state))
+            self._results.put(_copied(result, state, self._mode))
         except BaseException as error:  # noqa: B902
             self._results.put(error)
         return 0
 
     def run(
-        self, request: Any, infer: Any, cancelled: Cancellation
+        self, request: Any, infer: Any, cancelled: Cancellation, patience: float | None = None
     ) -> Generator[Result, None, None]:
         """
         Yield what the callbacks tell until the run has ended.
 
         request, infer: RKLLMInput and RKLLMInferParam, alive until then. An iterator that is
-        closed early aborts the run and waits for its end.
+        closed early aborts the run and waits for its end. patience: seconds without a result
+        after which the run is aborted.
         """
         results = self._results = Stream()
-        self._is_running, self._is_aborted = True, False
+        self._is_running, self._is_aborted, self._mode = True, False, infer.mode
         cancelled.add_callback(functools.partial(self._abort, results))
         results.run(functools.partial(self._run, request, infer), 'rkllm')
         try:
-            for result in results:
+            while True:
+                try:
+                    result = results.next(patience)
+                except StopIteration:
+                    break
+                except TimeoutError:
+                    self._abort(results)
+                    continue
                 if isinstance(result, BaseException):
                     raise BackendCrashedError(f'A result could not be read: {result!r}')
                 yield result
@@ -202,11 +234,24 @@ class RkllmHandle:
                 _log.warning('rkllm_destroy returned %d: its memory may be lost', code)
 
 
-def _copied(result: Any, state: int) -> Result:
+def _copied(result: Any, state: int, mode: int) -> Result:
     if not result:
         return Result(state, b'', -1, None)
     content = result.contents
     figures = None
     if state == RUN_FINISH and hasattr(content, 'perf'):
         figures = Figures(*(getattr(content.perf, name) for name, _ in content.perf._fields_))
-    return Result(state, content.text or b'', content.token_id, figures)
+    row = None if mode == INFER_GENERATE else _last_row(content, mode)
+    return Result(state, content.text or b'', content.token_id, figures, row)
+
+
+def _last_row(content: Any, mode: int) -> np.ndarray | None:
+    if mode == INFER_LOGITS:
+        data, width = content.logits.logits, content.logits.vocab_size
+        count = content.logits.num_tokens
+    else:
+        hidden = content.last_hidden_layer
+        data, width, count = hidden.hidden_states, hidden.embd_size, hidden.num_tokens
+    if not data or width < 1 or count < 1:
+        return None
+    return np.ctypeslib.as_array(data, (count, width))[-1].copy()

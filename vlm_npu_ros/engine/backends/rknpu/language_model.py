@@ -18,11 +18,16 @@ import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.rknpu import abi as rkllm
 from vlm_npu_ros.engine.backends.rknpu.counts import TokenCounts
+from vlm_npu_ros.engine.backends.rknpu.first_tokens import FirstTokens
 from vlm_npu_ros.engine.backends.rknpu.handle import Figures, Result, RkllmHandle
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
 from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
+from vlm_npu_ros.engine.backends.rknpu.notes import Notes
 from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, VIDEO
+from vlm_npu_ros.engine.backends.rknpu.proof import Proof
 from vlm_npu_ros.engine.backends.rknpu.reuse import prove, Reuse
+from vlm_npu_ros.engine.backends.rknpu.row import RowError
+from vlm_npu_ros.engine.backends.rknpu.scorer import Scorer, Step, Way
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
 from vlm_npu_ros.engine.errors import (
@@ -32,7 +37,9 @@ from vlm_npu_ros.engine.errors import (
     UnsupportedRuntimeError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.model_files.lm_head import LmHead
 from vlm_npu_ros.engine.models import ModelProfile
+from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -96,6 +103,10 @@ class RkllmLanguageModel(LanguageModel):
             npu.close()
             raise
         self.driver = self._handle.driver
+        self._answer = _Answer(0, ())  # the newest
+        notes = Notes(path, library.runtime.version)
+        tokens = FirstTokens(profile.first_tokens or {}, notes, self._first_token)
+        self.scorer = Scorer(self._row, tokens, notes)
         # Half of the context leaves room for what is written until the runtime has stopped.
         self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)
 
@@ -159,26 +170,53 @@ class RkllmLanguageModel(LanguageModel):
             self.check_fits(request, f'up to {tokens} tokens with its framing', tokens)
         goes_on = self._goes_on(request)
         is_held = self._reuse.holds(request.images)
+        if not goes_on and self._has_logits(request):
+            try:
+                yield from self._write(request, cancelled, goes_on, is_held, rkllm.INFER_LOGITS)
+                return
+            except RowError as error:  # before the first piece
+                self.scorer.failed(error)
+        yield from self._write(request, cancelled, goes_on, is_held, rkllm.INFER_GENERATE)
+
+    def _write(
+        self, request: GenerationRequest, cancelled: Cancellation, goes_on: bool, is_held: bool,
+        mode: int,
+    ) -> Iterator[Chunk]:
         images = () if goes_on else request.images
         turns = () if goes_on else request.turns
         rkllm_input, kept = self._input(self._text(request, images, turns), images, request.video)
-        infer = self._infer(request)
-        keeps = request.keep and not self._rereads
+        infer = self._infer(request, mode)
+        has_logits, pending = mode == rkllm.INFER_LOGITS, ''
+        keeps = request.keep and not (self._rereads or has_logits)
         if not (goes_on or is_held):
-            self._forget()
-        answer = _Answer(request.max_new_tokens, self._stop)
+            self._forget(mode)
+        answer = self._answer = _Answer(request.max_new_tokens, self._stop, has_logits)
         self._clean, self._held = False, None
         self._reuse.keep(())
         stop = Cancellation(cancelled)
-        with contextlib.closing(self._handle.run(rkllm_input, infer, stop)) as results:
-            for result in results:
-                piece = answer.add(result)
-                if cancelled.is_set() and answer.reason is None:
-                    answer.reason = FinishReason.CANCELLED
-                elif piece:
-                    yield Chunk(piece)
-                if answer.reason is not None:
-                    stop.set()
+        patience = self.scorer.patience if has_logits else None
+        results = self._handle.run(rkllm_input, infer, stop, patience)
+        try:
+            with contextlib.ExitStack() as stack:
+                if has_logits:
+                    stack.enter_context(self.scorer.trying(Way.ANSWER))
+                stack.enter_context(contextlib.closing(results))
+                for result in results:
+                    piece, pending = pending + answer.add(result), ''
+                    if cancelled.is_set() and answer.reason is None:
+                        answer.reason = FinishReason.CANCELLED
+                    elif has_logits and answer.is_cut:
+                        pending = piece  # until the runtime is seen to go on
+                    elif piece:
+                        yield Chunk(piece)
+                    if answer.reason is not None:
+                        stop.set()
+            if has_logits and answer.is_cut and not cancelled.is_set():
+                raise BackendCrashedError(f'the answer ended after {answer.tokens} tokens')
+        except BackendCrashedError as error:
+            if has_logits and answer.is_cut:
+                raise RowError(str(error)) from error
+            raise
         del kept
         self._read = answer.read
         if answer.tokens and not keeps:
@@ -197,6 +235,106 @@ class RkllmLanguageModel(LanguageModel):
             turn = Turn(request.question, answer.text + last.text)
             self._held = request.images, (*request.turns, turn)
         yield last
+
+    def score(
+        self, request: GenerationRequest, said: str, endings: tuple[str, ...]
+    ) -> tuple[float, ...] | None:
+        if self.scorer.way is not Way.ANSWER:  # but a run that displaces the dialogue
+            is_lost = request.turns or request.keep and not self.takes_up_dialogues
+            if is_lost or said and (self._template is None or '<' in said):
+                return None
+        answer = self._answer
+        is_plain = self.scorer.way is Way.ANSWER and not answer.has_logits
+        if is_plain or request.sampling.temperature > 0:  # what is drawn need not be likely
+            return None
+        return self.scorer.score(request, said, endings, answer.text, answer.steps)
+
+    def _row(self, request: GenerationRequest, said: str, way: Way) -> np.ndarray | None:
+        """Read a request and the beginning of its answer again, for what is handed out then."""
+        mode = rkllm.INFER_HIDDEN if way is Way.HIDDEN else rkllm.INFER_LOGITS
+        alone = replace(request, max_new_tokens=1)
+        results, _ = self.run_apart(alone, mode, said, self.scorer.patience)
+        return results[0].row if results else None
+
+    def _first_token(self, question: str) -> tuple[int, str]:
+        alone = GenerationRequest(question, (), 1)
+        results, _ = self.run_apart(alone, rkllm.INFER_GENERATE, '', self.scorer.patience)
+        if not results:
+            return -1, ''
+        return results[0].token, results[0].text.decode('utf-8', 'replace')
+
+    @property
+    def tells_probabilities(self) -> bool:  # type: ignore[override]
+        """Whether the answer that is being written has logits, or a run of its own will follow."""
+        way = self.scorer.way
+        return way is not Way.OFF and (way is not Way.ANSWER or self._answer.has_logits)
+
+    @property
+    def probabilities(self) -> str:
+        return str(self.scorer)
+
+    def prove(self, image: ImageEmbedding, head: LmHead | None, progress: Progress) -> None:
+        """
+        Find out in which way probabilities can be had, and use it; may crash the process, or hang.
+
+        image: the test picture. head: for hidden states.
+        """
+        ways = [Way.HIDDEN]
+        if self._abi.has_chat_template:  # from 1.2.0 on logits are handed out, too
+            ways = [Way.LOGITS, Way.HIDDEN]
+        if self._abi.has_chat_template and self.takes_up_dialogues:
+            ways = [Way.ANSWER, *ways]
+        self.scorer.head = head
+        self.scorer.tokens.add(head.words if head else {})
+        if self._sampling.temperature > 0 and not self._abi.has_request_limits:
+            self.scorer.why = 'tokens are drawn at a temperature above 0'
+        else:
+            Proof(self.scorer, self.run_apart, image, progress).prove(tuple(ways))
+
+    def _has_logits(self, request: GenerationRequest) -> bool:
+        """Tell whether the answer is to be written with its logits, which keeps no dialogue."""
+        is_kept = request.keep and not self.takes_up_dialogues
+        is_wanted = request.is_typed and request.sampling.temperature <= 0 and not is_kept
+        return is_wanted and self.scorer.way is Way.ANSWER
+
+    def run_apart(
+        self, request: GenerationRequest, mode: int, said: str = '',
+        patience: float | None = None, fresh: bool = False,
+    ) -> tuple[list[Result], float]:
+        """
+        Run a request that belongs to no dialogue; the dialogue that was held is forgotten.
+
+        Returns the first request.max_new_tokens results that have a text or a row, and the
+        seconds until they were there.
+        said: the beginning of the answer. patience: seconds without a result after which the run
+            is aborted. fresh: all is read, also what the cache holds.
+        """
+        if not self._abi.has_request_limits:
+            request = replace(request, sampling=self._sampling)
+        text = self._text(request, request.images, request.turns)
+        if not self._abi.has_chat_template:
+            text += said.encode('utf-8', 'replace')
+        rkllm_input, kept = self._input(text, request.images, request.video)
+        infer, stop = self._infer(replace(request, keep=False), mode), Cancellation()
+        if fresh or not self._reuse.holds(request.images):
+            self._handle.clear(keep_system=False)
+        self._clean, self._held = False, None
+        self._reuse.keep(request.images)
+        told: list[Result] = []
+        started = ended = time.perf_counter()
+        with self._handle.begun(said), contextlib.closing(
+            self._handle.run(rkllm_input, infer, stop, patience)
+        ) as results:
+            for result in results:
+                if result.state == rkllm.RUN_ERROR:
+                    raise BackendCrashedError('The runtime reported an error, see its log')
+                if (result.text or result.row is not None) and not stop.is_set():
+                    told.append(result)
+                    ended = time.perf_counter()
+                if len(told) == request.max_new_tokens:
+                    stop.set()
+        del kept
+        return told, ended - started
 
     def tokens(self, request: GenerationRequest) -> int:
         return self._counts.tokens(request)
@@ -334,17 +472,20 @@ class RkllmLanguageModel(LanguageModel):
         """Whether dialogues are written out anew, too, because what was read is not read again."""
         return self._reuse.able.possible and self._template is not None
 
-    def _infer(self, request: GenerationRequest) -> Any:
+    def _infer(self, request: GenerationRequest, mode: int = rkllm.INFER_GENERATE) -> Any:
         infer = self._abi.structs['RKLLMInferParam']()
-        infer.mode = rkllm.INFER_GENERATE
+        infer.mode = mode
         if self._abi.has_chat_template:
-            infer.keep_history = request.keep and not self._rereads
+            infer.keep_history = (
+                request.keep and mode == rkllm.INFER_GENERATE and not self._rereads)
         if self._abi.has_request_limits:
             infer.max_new_tokens = request.max_new_tokens
             sampling = self._abi.structs['RKLLMSamplingParam']()
             for name, _ in sampling._fields_:
                 setattr(sampling, name, getattr(self._handle.param, name))
             _set_sampling(sampling, request.sampling)
+            if mode == rkllm.INFER_LOGITS:  # which are those before any penalty
+                sampling.repeat_penalty = 1.0
             infer.sampling_params = pointer(sampling)
         elif request.sampling != self._sampling:
             raise NotSupportedError(
@@ -353,10 +494,11 @@ class RkllmLanguageModel(LanguageModel):
             )
         return infer
 
-    def _forget(self) -> None:
+    def _forget(self, mode: int) -> None:
         """Let the runtime forget the last question and its image."""
         if not self._clean:
-            self._handle.clear()
+            # Behind a system prompt that is kept, 1.2.3 crashes where it is to tell logits.
+            self._handle.clear(keep_system=mode == rkllm.INFER_GENERATE)
             self._clean, self._held = True, None
 
     def close(self) -> None:
@@ -375,10 +517,14 @@ def _set_sampling(target: Any, sampling: Sampling) -> None:
 class _Answer:
     """Puts an answer together from results, and notices where it must end."""
 
-    def __init__(self, max_new_tokens: int, stop: tuple[str, ...]) -> None:
+    def __init__(
+        self, max_new_tokens: int, stop: tuple[str, ...], has_logits: bool = False
+    ) -> None:
+        self.has_logits = has_logits
         self.reason: FinishReason | None = None
         self.text = ''
         self.tokens = 0
+        self.steps: list[Step] = []
         self._max_new_tokens = max_new_tokens
         self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
         self._stop = StopStrings(stop)
@@ -397,6 +543,11 @@ class _Answer:
         """Whether the runtime ended the answer itself: then it holds just what was given."""
         return self._finished and self.reason is None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it has not gone on after its first token, and nothing says that it has ended."""
+        return self.tokens < 2 and not self._finished and self.reason is None
+
     def add(self, result: Result) -> str:
         """Take a result and give the text that it completes; set `reason` if it is the end."""
         if result.state == rkllm.RUN_ERROR:
@@ -411,6 +562,7 @@ class _Answer:
         if not self.tokens:
             self._first = time.perf_counter()
         self.tokens += 1
+        self.steps.append(Step(len(self.text), result.token, result.row))
         said = self._decoder.decode(result.text)
         text = self._stop.push(said)
         if self._stop.found:

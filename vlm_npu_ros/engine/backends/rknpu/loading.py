@@ -18,11 +18,13 @@ from vlm_npu_ros.engine.backends.rknpu.doctor import (
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
+from vlm_npu_ros.engine.backends.rknpu.proof import picture
 from vlm_npu_ros.engine.backends.rknpu.reuse import pictures
 from vlm_npu_ros.engine.errors import BackendError, ModelFileError
+from vlm_npu_ros.engine.model_files.lm_head import LmHead
 from vlm_npu_ros.engine.model_files.profiles import find_model
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
-from vlm_npu_ros.engine.progress import Event, Loading, Progress
+from vlm_npu_ros.engine.progress import Event, Loading, Progress, Trial
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import ImageEmbedding
 
@@ -76,7 +78,27 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
         language_model.prove_reuse(*encoded)
         able = language_model.read_ahead
         progress(Event(f'Reading ahead: {"proved" if able.possible else f"off, {able.why}"}'))
+    _prove(encoder, language_model, settings, progress)
     return encoder, language_model
+
+
+def _prove(
+    encoder: RknnEncoder, model: RkllmLanguageModel, settings: EngineSettings, progress: Progress
+) -> None:
+    """Find out in which way probabilities can be had; whatever fails, the model answers."""
+    if settings.options.probabilities == 'off':
+        model.scorer.why = 'rknpu.probabilities is off'
+    elif not settings.own_process:
+        model.scorer.why = 'the models have no process of their own, which may crash (isolation)'
+    else:
+        progress(Trial('a test picture, for probabilities'))
+        try:
+            head = LmHead.load(Path(settings.language_model_path))
+            model.prove(ImageEmbedding(encoder.encode(picture()), 0.0), head, progress)
+        except BackendError as error:
+            model.scorer.why = str(error)
+        model.scorer.keep()
+    progress(Event(f'Probabilities: {model.probabilities}'))
 
 
 def _raise_file_limit() -> None:

@@ -12,6 +12,7 @@ import re
 
 from vlm_npu_ros.engine.backends.backend import Check, Level
 from vlm_npu_ros.engine.backends.rknpu.board import Board
+from vlm_npu_ros.engine.backends.rknpu.notes import Notes
 from vlm_npu_ros.engine.backends.rknpu.runtime import RuntimeLibrary
 from vlm_npu_ros.engine.errors import BackendError, BackendUnavailableError, ModelFileError
 from vlm_npu_ros.engine.model_files.agreement import check_agreement
@@ -75,6 +76,8 @@ def check_models(
     yield from _profile(profile, file, settings)
     if runtime is not None:
         yield from _runtime_for(profile, runtime, toolkit_of(language_model))
+        if not board.is_foreign:
+            yield _probabilities(Notes(language_model, runtime.version), settings)
     yield from _memory(board, profile, encoder, language_model)
 
 
@@ -201,6 +204,19 @@ def _runtime_for(
     for fault in profile.faults:
         if toolkit.startswith(fault.toolkit):
             yield Check('known fault', 'warn', f'{profile.name}{made} {fault.what}', fault.remedy)
+
+
+def _probabilities(notes: Notes, settings: EngineSettings) -> Check:
+    """Tell what was found out when the models were loaded last."""
+    name = 'probabilities'
+    if settings.options and settings.options.probabilities == 'off':
+        return Check(name, 'ok', 'none (rknpu.probabilities is off)')
+    died = [str(note) for note in map(notes.died, (False, True)) if note.exists()]
+    found = notes.found or 'not tried yet: they will be when the models are loaded'
+    if died:
+        remedy = f'To let it be tried again, `rm {" ".join(died)}`'
+        return Check(name, 'warn', f'{found}; the runtime crashed or hung of it', remedy)
+    return Check(name, 'ok', found)
 
 
 def _memory(

@@ -45,6 +45,10 @@ class RknpuSettings:
     core_mask: int = option(
         -1, 'NPU cores of the encoder, 7 = all three; -1 = all of the platform.', -1, 65535
     )
+    probabilities: str = option(
+        'auto', 'Probabilities of choices: auto = in the first way that proves itself when the '
+        'models are loaded in a process of their own; off = none.', choices=('auto', 'off'),
+    )
     lock: str = option(
         '', 'File by whose lock programs take turns on the NPU, such as /run/lock/rknpu; empty = '
         'no other program uses it.',
