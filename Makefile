@@ -109,6 +109,9 @@ goals:  ## Measure how fast goals are accepted and cancelled (ARGS="...": its op
 eval-typed:  ## Measure what the demo model decides for (ARGS="...": its options)
 	@$(RUN) python3 tools/demo_model/evaluate_typed.py $(ARGS)
 
+eval-npu:  ## Compare probabilities of the simulated NPU with the demo model's (ARGS="...": its options)
+	@$(RUN) python3 tools/demo_model/evaluate_npu.py $(ARGS)
+
 eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
 	@$(RUN) python3 tools/demo_model/evaluate.py $(ARGS)
 
