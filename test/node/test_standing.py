@@ -174,6 +174,23 @@ def test_choice_is_confirmed_by_agreeing_looks(
     assert triggers[0][1] == 'no answer yet'
 
 
+def test_number_has_its_unit_and_range_and_nobody_is_asked_back(
+    active_node: MakeNode, robot: Robot, reader: Reader
+) -> None:
+    said = ['21.5 km', '80 km', 'It is far.', '3 km']  # no answer of these is to a question back
+    active_node(scripted__answers=said, **asking(
+        question='how far is it?', answer_type='number', unit='km', minimum=-5.0, maximum=50.0,
+        never_ask_back=True,
+    ))
+    reader.wait_for_topic()
+    found = []
+    for _ in said:
+        robot.publish()
+        answer = reader.read()
+        found.append((answer.answer, answer.choice))
+    assert found == list(zip(said, ['21.5', 'unclear', 'unclear', '3'], strict=True))
+
+
 def test_text_succeeds_while_it_is_fresh(
     active_node: MakeNode, robot: Robot, reader: Reader
 ) -> None:
@@ -265,6 +282,8 @@ def test_inactive_node_says_so(make_node: MakeNode, robot: Robot, reader: Reader
         ({'expected': 'perhaps'}, 'standing.path_clear.expected'),
         ({'answer_type': 'text', 'expected': 'yes'}, 'standing.path_clear.expected'),
         ({'region__x': 1.0}, 'standing.path_clear.region'),
+        ({'unit': 'm'}, 'unit'),
+        ({'answer_type': 'number', 'minimum': 3.0, 'maximum': 2.0}, 'minimum'),
         ({'period': -1.0}, 'standing.path_clear.period'),
         ({'period': 'often'}, 'standing.path_clear.period'),
         ({'agreeing': 0}, 'standing.path_clear.agreeing'),

@@ -337,7 +337,13 @@ class StandingSettings:
         choices=('yes_no', 'choice', 'number', 'text', 'json'),
     )
     choices: tuple[str, ...] = option(('',), 'The allowed answers of the type choice.')
+    unit: str = option('', 'Of a number.')
+    minimum: float = option(0.0, 'A smaller number is unclear.')
+    maximum: float = option(0.0, 'A larger number is unclear; both 0 = any.')
     json_schema: str = option('', 'A JSON Schema for the type json; empty = any JSON.')
+    never_ask_back: bool = option(
+        False, 'The model is not asked what an answer says that decides for nothing.'
+    )
     expected: str = option(
         '', 'The choice for which the service succeeds; empty = yes, or the first one.'
     )
