@@ -214,6 +214,20 @@ def test_what_goes_wrong_from_the_start_leaves_the_next_way(
         model.close()
 
 
+def test_logits_of_several_batches_are_refused(
+    prove: Load, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make = RkllmLanguageModel._param
+
+    def with_batches(*args: object) -> object:
+        param = make(*args)
+        param.extend_param.n_batch = 2
+        return param
+
+    monkeypatch.setattr(RkllmLanguageModel, '_param', with_batches)
+    assert prove('1.3.1').scorer.way is Way.HIDDEN
+
+
 # What goes wrong only later, when a way is in use.
 LATER = {
     Way.ANSWER: (
