@@ -23,6 +23,7 @@ from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
+from vlm_npu_ros.engine.backends.rknpu.model_checks import _probabilities
 from vlm_npu_ros.engine.backends.rknpu.notes import Notes
 from vlm_npu_ros.engine.backends.rknpu.proof import picture
 from vlm_npu_ros.engine.backends.rknpu.row import Row, RowError
@@ -384,6 +385,20 @@ def test_way_that_killed_a_process_is_not_tried_again(
         model = prove('1.3.1')
         assert model.scorer.way is left
         assert f'crashed or hung; delete {note}' in model.probabilities
+
+
+def test_doctor_tells_what_was_found_out(prove: Load, head_file: Path) -> None:
+    notes = Notes(head_file, '1.3.1')
+    settings = EngineSettings('rknpu', options=RknpuSettings())
+    assert 'not tried yet' in _probabilities(notes, settings).found
+    prove('1.3.1').scorer.keep()
+    check = _probabilities(notes, settings)
+    assert (check.level, check.found) == ('ok', 'logits, with the answer')
+    notes.died(True).touch()
+    check = _probabilities(notes, settings)
+    assert check.level == 'warn' and f'rm {notes.died(True)}' in check.remedy
+    off = EngineSettings('rknpu', options=RknpuSettings(probabilities='off'))
+    assert 'rknpu.probabilities is off' in _probabilities(notes, off).found
 
 
 def test_settings_and_files_can_rule_ways_out(
