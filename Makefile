@@ -88,7 +88,8 @@ shell:  ## Open bash in the environment
 	@PS1='(vlm_npu_ros) \w\$$ ' $(RUN) bash --norc
 
 fuzz:  ## Try 20000 bad images, 5000 bad questions, 1000 walks of time and more, about half an hour (ARGS as for test)
-	@VLM_FUZZ=full $(RUN) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz test/engine/backends/rknpu/test_librknnrt.py)
+	@VLM_FUZZ=full $(RUN) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz $(addprefix test/,engine/backends/rknpu/test_librknnrt.py \
+		engine/backends/rknpu/test_reuse.py node/test_changes.py))
 
 faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its options)
 	@$(RUN) python3 tools/robustness/faults.py $(ARGS)

@@ -552,6 +552,16 @@ def test_dialogue_goes_on_after_an_answer_that_was_cut(
     assert text_of(model, follow_up) == text_of(onnx, follow_up)
 
 
+@pytest.mark.parametrize('version', VERSIONS)
+def test_last_question_of_a_dialogue_knows_what_was_said(
+    version: str, load: Load, onnx: OnnxLanguageModel, image: ImageEmbedding,
+) -> None:
+    model, first = load(version), GenerationRequest(QUESTION, (image,), 48, keep=True)
+    turns = (Turn(QUESTION, text_of(model, first)),)
+    last = GenerationRequest('where is it?', (image,), 48, turns=turns)
+    assert text_of(model, last) == text_of(onnx, last)
+
+
 def test_displaced_dialogue_needs_a_template(
     load: Load, profile: ModelProfile, fifty: list[tuple[ImageEmbedding, str]],
 ) -> None:

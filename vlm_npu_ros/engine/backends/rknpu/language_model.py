@@ -176,6 +176,7 @@ class RkllmLanguageModel(LanguageModel):
                 return
             except RowError as error:  # before the first piece
                 self.scorer.failed(error)
+                is_held = False
         yield from self._write(request, cancelled, goes_on, is_held, rkllm.INFER_GENERATE)
 
     def _write(
@@ -185,9 +186,10 @@ class RkllmLanguageModel(LanguageModel):
         images = () if goes_on else request.images
         turns = () if goes_on else request.turns
         rkllm_input, kept = self._input(self._text(request, images, turns), images, request.video)
-        infer = self._infer(request, mode)
         has_logits, pending = mode == rkllm.INFER_LOGITS, ''
-        keeps = request.keep and not (self._rereads or has_logits)
+        # Without a history, the runtime forgets what was said before, too.
+        keeps = (request.keep or goes_on) and not (self._rereads or has_logits)
+        infer = self._infer(request, mode, keeps)
         if not (goes_on or is_held):
             self._forget(mode)
         answer = self._answer = _Answer(request.max_new_tokens, self._stop, has_logits)
@@ -472,12 +474,13 @@ class RkllmLanguageModel(LanguageModel):
         """Whether dialogues are written out anew, too, because what was read is not read again."""
         return self._reuse.able.possible and self._template is not None
 
-    def _infer(self, request: GenerationRequest, mode: int = rkllm.INFER_GENERATE) -> Any:
+    def _infer(
+        self, request: GenerationRequest, mode: int = rkllm.INFER_GENERATE, keeps: bool = False
+    ) -> Any:
         infer = self._abi.structs['RKLLMInferParam']()
         infer.mode = mode
         if self._abi.has_chat_template:
-            infer.keep_history = (
-                request.keep and mode == rkllm.INFER_GENERATE and not self._rereads)
+            infer.keep_history = keeps
         if self._abi.has_request_limits:
             infer.max_new_tokens = request.max_new_tokens
             sampling = self._abi.structs['RKLLMSamplingParam']()
