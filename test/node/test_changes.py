@@ -45,7 +45,7 @@ def scenes(draw: np.random.Generator) -> Iterator[Scene]:
 @pytest.mark.parametrize('size', [(160, 120), (640, 480), (1280, 720)])
 def test_no_change_is_missed_and_none_is_invented(size: tuple[int, int]) -> None:
     draw, changes, invented = np.random.default_rng(0), Changes(), 0
-    count = 100 if FULL or size[0] < 320 else 10
+    count = 100 if FULL or size[0] < 320 else 4
     for _, scene in zip(range(count), scenes(draw), strict=False):
         picture = render(scene, *size)
         assert changes.same(seen(picture, draw), THRESHOLD) is None
