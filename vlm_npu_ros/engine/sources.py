@@ -10,7 +10,7 @@ from io import BufferedReader
 from pathlib import Path
 import re
 from typing import cast, Union
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import (
     build_opener,
@@ -53,6 +53,8 @@ def opened(source: Source) -> BufferedReader | HTTPResponse:
             return source.open('rb')
         return _answer(source)
     except URLError as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the server's page
         raise ImageError(f'{shown(source)} cannot be read: {error.reason}') from error
     except OSError as error:
         reason = error.strerror or error
