@@ -74,6 +74,9 @@ test-llama-server:  ## Ask a real llama.cpp, in its own process and in ours, at 
 		test/engine/backends/llamacpp test/node/test_llamacpp.py test/cli/test_llamacpp.py \
 		$(PYTEST_ARGS) $(ARGS)
 
+test-pictures: .pictures/stamp  ## Read photographs and a street video that packages ship (ARGS as for test)
+	@VLM_NPU_ROS_PICTURES=$(CURDIR)/.pictures $(RUN) pytest test/pictures $(PYTEST_ARGS) $(ARGS)
+
 lint:  ## Check style, types and package.xml
 	@$(RUN) tools/lint
 
@@ -133,6 +136,12 @@ train-demo-model: .venv-train/stamp  ## Train the demo model again, hours on a C
 	@.venv-docs/bin/python -m pip install -qq --disable-pip-version-check -r $<
 	@touch $@
 
+# The files alone: what these packages need is not needed.
+.pictures/stamp: tools/requirements-pictures.txt
+	@rm -rf .pictures
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-deps --target .pictures -r $<
+	@touch $@
+
 .venv-convert/stamp .venv-families/stamp: .venv-%/stamp: tools/requirements-%.txt
 	@echo 'Installing rknn-toolkit2 into .venv-$* (once, 1.5 GB or more) ...'
 	@rm -rf .venv-$*
@@ -146,5 +155,5 @@ train-demo-model: .venv-train/stamp  ## Train the demo model again, hours on a C
 .venv-families/stamp: tools/requirements-convert.txt
 
 clean:  ## Remove all that the targets above have made
-	rm -rf .arm64 .python-* .ros .ros-* .venv .venv-* .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .pictures .arm64 .python-* .ros .ros-* .venv .venv-* .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
