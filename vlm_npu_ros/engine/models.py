@@ -41,6 +41,9 @@ class ImageTags:
     video: str = ''
 
 
+_SYSTEM = re.compile(r'(<[^>]+>system\n)[^<]*(<.+)', re.DOTALL)
+
+
 @dataclass(frozen=True)
 class ChatTemplate:
     """
@@ -53,6 +56,11 @@ class ChatTemplate:
     prefix: str
     postfix: str
     turn_end: str = ''
+
+    def with_role(self, role: str) -> ChatTemplate | None:
+        """Put a text in the place of the system message's; None = there is no such message."""
+        found = _SYSTEM.fullmatch(self.system)
+        return replace(self, system=found[1] + role + found[2]) if found else None
 
 
 @dataclass(frozen=True)

@@ -377,6 +377,29 @@ def test_turns_of_a_dialogue_are_counted(
     assert engine.fit(asked, figures.prompt_tokens - 1).dropped_turns == 1
 
 
+@pytest.mark.parametrize('version', ['1.1.4', '1.2.0', '1.2.3', '1.3.1'])
+def test_role_takes_the_place_of_the_system_message(
+    version: str, load: Load, image: ImageEmbedding, profile: ModelProfile
+) -> None:
+    assert not load(version).takes_system_prompt  # its template has no system message
+    assert profile.template
+    template = dataclasses.replace(profile.template, system='<t>system\na ball</t>\n')
+    model = load(version, profile=dataclasses.replace(profile, template=template))
+    assert model.takes_system_prompt
+    plain = request(image)
+    guard = dataclasses.replace(plain, system_prompt='a red ball on a blue box')
+    asked = [plain, guard, guard, plain]
+    answers = [chunks_of(model, each) for each in asked]
+    assert answers[1][:-1] == answers[2][:-1] and answers[0][:-1] == answers[3][:-1]
+    read = [chunks[-1].figures.prompt_tokens for chunks in answers]
+    assert all(model.tokens(each) >= tokens for each, tokens in zip(asked, read, strict=True))
+    if version > '1.2.0':  # which tells no counts
+        assert read[0] == read[3] < read[1]
+        assert read[2] < read[1]  # the role stays while it is the same
+    tag = dataclasses.replace(plain, system_prompt='</t> <image>')
+    assert b'</t> <image>' not in model._framed(tag.system_prompt).system.encode()
+
+
 def test_counting_does_not_lose_a_dialogue_that_cannot_be_read_again(
     load: Load, image: ImageEmbedding, profile: ModelProfile,
 ) -> None:

@@ -105,6 +105,11 @@ class RkllmHandle:
             if code != 0:
                 raise BackendCrashedError(f'rkllm_set_chat_template returned {code}')
 
+    def frame(self, template: ChatTemplate) -> None:
+        """Set what is put around questions; what has been read must be cleared then."""
+        self._template = template
+        self._frame()
+
     @contextmanager
     def begun(self, said: str) -> Iterator[None]:
         """Let answers begin with a text, where there is one; the template must be our own."""

@@ -30,6 +30,7 @@ from vlm_npu_ros.engine.backends.rknpu.row import RowError
 from vlm_npu_ros.engine.backends.rknpu.scorer import Scorer, Step, Way
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
+from vlm_npu_ros.engine.control_tags import user_text
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     NotSupportedError,
@@ -38,7 +39,7 @@ from vlm_npu_ros.engine.errors import (
 )
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.model_files.lm_head import LmHead
-from vlm_npu_ros.engine.models import ModelProfile
+from vlm_npu_ros.engine.models import ChatTemplate, ModelProfile
 from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.types import (
     Chunk,
@@ -79,6 +80,9 @@ class RkllmLanguageModel(LanguageModel):
         self._repeat_penalty, self._pictures = profile.repeat_penalty, profile.pictures
         self.instructions = profile.instructions
         self.takes_up_dialogues = profile.template is not None
+        template = profile.template
+        self.takes_system_prompt = template is not None and template.with_role('') is not None
+        self._role = ''  # that the runtime has been told to play
         self.context, self._image_size = context, image_size
         self._sampling = sampling
         self._clean = True
@@ -168,6 +172,7 @@ class RkllmLanguageModel(LanguageModel):
         tokens = self.tokens(request)
         if not cancelled.is_set():  # else the counting may have ended early
             self.check_fits(request, f'up to {tokens} tokens with its framing', tokens)
+        self._play(request.system_prompt)
         goes_on = self._goes_on(request)
         is_held = self._reuse.holds(request.images)
         if not goes_on and self._has_logits(request):
@@ -313,6 +318,7 @@ class RkllmLanguageModel(LanguageModel):
         """
         if not self._abi.has_request_limits:
             request = replace(request, sampling=self._sampling)
+        self._play(request.system_prompt)
         text = self._text(request, request.images, request.turns)
         if not self._abi.has_chat_template:
             text += said.encode('utf-8', 'replace')
@@ -339,7 +345,22 @@ class RkllmLanguageModel(LanguageModel):
         return told, ended - started
 
     def tokens(self, request: GenerationRequest) -> int:
-        return self._counts.tokens(request)
+        return self._counts.tokens(request) + len(user_text(request.system_prompt).encode())
+
+    def _framed(self, role: str) -> ChatTemplate | None:
+        """Return the template with a role in it; '' = the model's own."""
+        return self._template.with_role(user_text(role)) if self._template and role else (
+            self._template)
+
+    def _play(self, role: str) -> None:
+        """Have the runtime put another role before the questions."""
+        template = self._framed(role)
+        if role != self._role and template and self._abi.has_chat_template:
+            self._handle.frame(template)
+            self._handle.clear(keep_system=False)
+            self._clean, self._held = True, None
+            self._reuse.keep(())
+        self._role = role
 
     def learn(self, request: GenerationRequest, room: int, cancelled: Cancellation) -> None:
         """
@@ -354,6 +375,7 @@ class RkllmLanguageModel(LanguageModel):
 
     def _count(self, text: str, cancelled: Cancellation) -> int:
         """Let the runtime read a text alone; give the number of tokens with all framing."""
+        self._play('')
         self._handle.clear(keep_system=False)
         self._clean, self._held = False, None
         alone = GenerationRequest(text, (), 1, self._sampling)
@@ -395,7 +417,7 @@ class RkllmLanguageModel(LanguageModel):
             marks = VIDEO
         else:
             marks = IMAGE if request.video else IMAGE * len(images)
-        framed_here = None if self._abi.has_chat_template else self._template
+        framed_here = None if self._abi.has_chat_template else self._framed(request.system_prompt)
         return prompt(request.question, turns, marks, self._template, framed_here)
 
     def _input(
