@@ -24,7 +24,7 @@ DOCS = Path(__file__).parents[2] / 'docs' / 'client.md'
 
 def test_every_field_of_a_request_can_be_told() -> None:
     told = {*FIELDS, 'conversation_id', 'question', 'answer_type', 'not_before_now'}
-    told -= {'conversation', 'yes_no', 'number'}
+    told -= {'conversation', 'yes_no', 'number', 'locate'}
     told |= {'images', 'compressed_images'}
     told -= {'image'}
     assert told == Ask.Goal.get_fields_and_field_types().keys()
@@ -49,6 +49,7 @@ def test_fields_become_a_request() -> None:
     assert request == AskService.Request(question='what?', **expected)
     assert make_goal('what?', not_before='now') == Ask.Goal(question='what?', not_before_now=True)
     assert make_goal('what?', yes_no=True) == Ask.Goal(question='what?', answer_type=1)
+    assert make_goal('the box', locate=True) == Ask.Goal(question='the box', answer_type=4)
     assert make_goal('what?', yes_no=False, choices=()) == Ask.Goal(question='what?')
     # A whole number is a number, too.
     asked = make_goal('how warm?', number=True, unit='°C', minimum=-20, maximum=100)

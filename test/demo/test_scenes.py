@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from vlm_npu_ros.demo.scenes import (
     COLOURS,
+    depth_map,
     MAX_OBJECTS,
     object_box,
     random_scene,
@@ -23,6 +24,7 @@ from vlm_npu_ros.demo.scenes import (
     SHAPES,
     SIDES,
 )
+from vlm_npu_ros.engine.locating.distance import distance
 
 BALL = SceneObject('ball', 'red', 'left', True, 0.2, 1.0)
 CONE = SceneObject('cone', 'blue', 'middle', False, 0.5, 0.5)
@@ -131,3 +133,16 @@ def test_nearest_is_clear_or_none() -> None:
     assert scene_of().nearest is None
     assert scene_of(BALL, CONE).nearest == BALL
     assert scene_of(BALL, PERSON).nearest is None
+
+
+def test_the_depth_of_a_scene_tells_how_far_its_things_are() -> None:
+    found = told = 0
+    for seed in range(300):
+        scene = random_scene(np.random.default_rng((9, seed)))
+        depth = depth_map(scene, 320, 240)
+        for thing in scene.objects:
+            box = object_box(scene, thing, 240 / 320)
+            ahead = distance(depth, tuple(320 * v for v in box))
+            told += 1
+            found += ahead is not None and abs(ahead - thing.distance) < 0.1 * thing.distance
+    assert found >= 0.9 * told

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import importlib
+import json
 import sys
 import threading
 import time
 
 from asked_node import asked_node
 from bars import timing, within
+from geometry_msgs.msg import Point, PointStamped
 from nav.stand_in import blocked, clear
 from py_trees.behaviour import Behaviour
 from py_trees.behaviours import Success
@@ -22,11 +24,14 @@ from py_trees.composites import Selector, Sequence
 import pytest
 import rclpy
 from robot import PATIENCE, Robot, wait_until
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 from vlm_npu_ros.client import VlmClient
-from vlm_npu_ros.demo.scenes import render
+from vlm_npu_ros.demo.scene_camera import calibration
+from vlm_npu_ros.demo.scenes import depth_map, DISTANCE, object_box, render
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.nav import behaviours
-from vlm_npu_ros.nav.behaviours import Ask, ViewIs
+from vlm_npu_ros.nav.behaviours import Ask, Find, ViewIs
 
 PATH = 'is the path clear?'
 SLOW = {'scripted__answers': ['one two three four'], 'scripted__decode_rate': 0.05}
@@ -207,3 +212,51 @@ def test_without_py_trees_the_error_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, 'py_trees.behaviour', None)
     with pytest.raises(ImportError, match="pip install 'py_trees>=2.2,<3'"):
         importlib.reload(behaviours)
+
+
+def test_a_thing_that_was_found_becomes_a_pose_before_it(vlm: VlmClient) -> None:
+    scene = blocked()
+    left, top, right, bottom = (640 * v for v in object_box(scene, scene.objects[0], 480 / 640))
+    box = [left / 0.64, top / 0.48, right / 0.64, bottom / 0.48]
+    found = json.dumps([{'bbox_2d': box, 'label': 'box'}])
+    places = {'camera__depth': 'camera/depth', 'camera__camera_info': 'camera/camera_info'}
+
+    def to_base(point: PointStamped) -> PointStamped:
+        """Look from the camera's optical frame, which is a metre ahead of the robot's middle."""
+        x, y, z = point.point.z + 1.0, -point.point.x, -point.point.y
+        header = Header(stamp=point.header.stamp, frame_id='base_link')
+        return PointStamped(header=header, point=Point(x=x, y=y, z=z))
+
+    with asked_node(scripted__answers=[found], **places) as (_, robot):
+        depths = robot.node.create_publisher(Image, 'camera/depth', 10)
+        infos = robot.node.create_publisher(CameraInfo, 'camera/camera_info', 10)
+        wait_until(lambda: depths.get_subscription_count() and infos.get_subscription_count())
+        depth = (depth_map(scene) * 1000).astype('<u2').tobytes()
+        picture = render(scene)
+
+        def look() -> bool:
+            """Look at a new picture, which may come before what belongs to it."""
+            header = Header(stamp=robot.node.get_clock().now().to_msg(), frame_id='eye')
+            infos.publish(calibration(640, 480, header))
+            depths.publish(Image(
+                header=header, encoding='16UC1', height=480, width=640, step=1280, data=depth
+            ))
+            stamp = robot.publish(picture, header=header).header.stamp
+            find = Find('find', vlm, 'the box', to_base, stop=0.5, not_before=stamp)
+            ended = tick(find)[0][-1]
+            assert ended is Status.SUCCESS or 'has no point' in find.feedback_message
+            return ended is Status.SUCCESS
+
+        wait_until(look)
+        pose = Blackboard.get('/vlm/goal_pose')
+        assert pose.header.frame_id == 'base_link'
+        assert pose.pose.position.x == pytest.approx(1 + DISTANCE - 0.5, abs=0.1)
+        assert Blackboard.get('/vlm/place').label == 'box'
+        assert Blackboard.get('/vlm/error') == ''
+
+
+def test_a_thing_that_is_not_seen_is_a_failure(vlm: VlmClient) -> None:
+    with asked_node(scripted__answers=['[]']) as (_, robot):
+        robot.publish()
+        assert tick(Find('find', vlm, 'the box', lambda point: point))[0][-1] is Status.FAILURE
+        assert Blackboard.get('/vlm/error') == 'the box is not seen'

@@ -119,7 +119,7 @@ def test_embedded_model_sees_the_scene(active_node: MakeNode, robot: Robot) -> N
         ({'choices': ['a', 'b']}, ErrorCode.BAD_REQUEST, 'choices'),
         ({'system_prompt': 'x' * 4001}, ErrorCode.BAD_REQUEST, '4001'),
         ({'question': '@nothing'}, ErrorCode.BAD_REQUEST, 'prompts has none'),
-        ({'answer_type': 4}, ErrorCode.NOT_SUPPORTED, 'LOCATE'),
+        ({'answer_type': 4, 'num_frames': 2}, ErrorCode.BAD_REQUEST, 'LOCATE'),
         ({'json_schema': '{}'}, ErrorCode.BAD_REQUEST, 'answer_type is not JSON'),
         ({'answer_type': 5, 'json_schema': '{"type": 7}'}, ErrorCode.BAD_REQUEST, 'JSON Schema'),
         ({'max_new_tokens': 100_000}, ErrorCode.CONTEXT_EXCEEDED, 'context'),

@@ -131,8 +131,8 @@ def _ask(client: VlmClient, args: argparse.Namespace) -> int:
 
 
 def _is_typed(args: argparse.Namespace) -> bool:
-    """Tell whether the choice is printed, and not the text."""
-    return not fields.given(args).keys().isdisjoint(('yes_no', 'choices', 'number'))
+    """Tell whether the choice or the places are printed, and not the text."""
+    return not fields.given(args).keys().isdisjoint(('yes_no', 'choices', 'number', 'locate'))
 
 
 def _interrupt(stream: AnswerStream, args: argparse.Namespace) -> int:
@@ -152,6 +152,9 @@ def _show(answer: Answer, args: argparse.Namespace) -> None:
         return
     if answer.choice:
         print(answer.choice)
+    elif 'locate' in fields.given(args):
+        for place in answer.places:
+            print(place)
     elif answer.text and not _is_typed(args):
         print()
     for line in _remarks(answer) if not args.quiet else ():

@@ -16,13 +16,14 @@ from vlm_npu_ros.client.answer import (
     AnswerStream,
     AskError,
     NodeUnavailableError,
+    Place,
     VlmClientError,
 )
 from vlm_npu_ros.client.fields import AskFields
 
 __all__ = [
     'Answer', 'AnswerFuture', 'AnswerStream', 'AskError', 'AskFields', 'Conversation',
-    'NodeStatus', 'NodeUnavailableError', 'VlmClient', 'VlmClientError',
+    'NodeStatus', 'NodeUnavailableError', 'Place', 'VlmClient', 'VlmClientError',
 ]
 
 if TYPE_CHECKING:

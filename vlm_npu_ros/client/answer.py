@@ -34,6 +34,32 @@ class AskError(VlmClientError):
 
 
 @dataclass(frozen=True)
+class Place:
+    """
+    Where a thing is.
+
+    label: what it is, in the model's words. score: how sure the model is, 0..1; 0 = not told.
+    box: left, top, width, height in pixels of the camera's picture; width and height 0 = a point.
+    point: x (right), y (down), z (ahead), metres in the optical frame `frame_id`; None = unknown.
+    bearing: unit vector towards it in that frame; None = the camera has no calibration.
+    stamp: of the frame, in ROS time.
+    """
+
+    label: str
+    box: tuple[int, int, int, int]
+    score: float
+    point: tuple[float, float, float] | None
+    bearing: tuple[float, float, float] | None
+    frame_id: str
+    stamp: float | None
+
+    def __str__(self) -> str:
+        left, top, width, height = self.box
+        where = f'{self.label}: {width}x{height} at {left}, {top}'
+        return f'{where}, {self.point[2]:.2f} m ahead' if self.point else where
+
+
+@dataclass(frozen=True)
 class Answer:
     """Result of a question: the fields of the action's result, with times in seconds."""
 
@@ -56,6 +82,22 @@ class Answer:
     confidence: float = 0.0  # probability of the choice, 0..1; 0 = unknown
     located: tuple[dict[str, Any], ...] = ()  # the fields of vlm_npu_ros/msg/Located, each
     decided_by: str = ''  # probability, words (the first ones) or asked_back; '' = not decided
+
+    @property
+    def places(self) -> list[Place]:
+        """List where the things are that a question with `locate` names."""
+        return [self._place(told) for told in self.located]
+
+    def _place(self, told: dict[str, Any]) -> Place:
+        box, ray = told['box'], tuple(told['bearing'].values())
+        return Place(
+            told['label'],
+            (box['x_offset'], box['y_offset'], box['width'], box['height']),
+            told['score'],
+            tuple(told['point']['point'].values()) if told['has_point'] else None,
+            ray if any(ray) else None,
+            self.frame_id, self.stamp,
+        )
 
     def raise_for_error(self) -> None:
         """Raise AskError unless the answer is complete."""

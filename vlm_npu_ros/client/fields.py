@@ -67,6 +67,9 @@ class AskFields(TypedDict, total=False):
     choices: Annotated[
         Sequence[str], Option((), 'answer with one of these, or unclear', unit='A,B,...')
     ]
+    locate: Annotated[
+        bool, Option(False, 'answer where the things are that the question names: the red box')
+    ]
     number: Annotated[bool, Option(False, 'answer with a number, or unclear')]
     unit: Annotated[str, Option('', 'of that number', unit='UNIT')]
     minimum: Annotated[float, Option(0.0, 'a smaller number is unclear', unit='N')]
@@ -89,7 +92,8 @@ FIELDS: dict[str, tuple[Any, Option]] = {
     for name, hint in get_type_hints(AskFields, include_extras=True).items()
 }
 _ANSWER_TYPES = {
-    'yes_no': 'YES_NO', 'choices': 'CHOICE', 'number': 'NUMBER', 'json_schema': 'JSON',
+    'yes_no': 'YES_NO', 'choices': 'CHOICE', 'number': 'NUMBER', 'locate': 'LOCATE',
+    'json_schema': 'JSON',
 }
 _IN_REQUEST = {'conversation': 'conversation_id'}  # other names there
 _TIMES = ('builtin_interfaces/Duration', 'builtin_interfaces/Time')
@@ -122,7 +126,7 @@ def fill(request: Any, fields: AskFields) -> None:
             request.images, request.compressed_images = _messages(value)
             continue
         target = _IN_REQUEST.get(name, name)
-        if target in types:  # yes_no and number became answer_type
+        if target in types:  # yes_no, number and locate became answer_type
             most = FIELDS[name][1].high or _MOST.get(types[target])
             setattr(request, target, _fitting(name, value, getattr(request, target), most))
 

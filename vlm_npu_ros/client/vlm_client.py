@@ -21,6 +21,7 @@ from vlm_npu_ros.client.answer import (
     AnswerFuture,
     AnswerStream,
     NodeUnavailableError,
+    Place,
     VlmClientError,
 )
 from vlm_npu_ros.client.ask_thread import AskThread
@@ -151,6 +152,15 @@ class VlmClient:
                     on_text(text)
         assert stream.answer
         return stream.answer
+
+    def locate(self, thing: str, **fields: Unpack[AskFields]) -> list[Place]:
+        """
+        Ask where things are, such as 'the red box' or 'all doors'; [] if none is seen.
+
+        Fields and errors as in `ask`; AskError of code NOT_SUPPORTED if the model cannot tell.
+        """
+        fields['locate'] = True
+        return self.ask(thing, **fields).places
 
     def stream(
         self, question: str, *, check: bool = True, **fields: Unpack[AskFields]

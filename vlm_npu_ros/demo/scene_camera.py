@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import array
 import signal
 import sys
 import threading
@@ -18,15 +19,16 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
 from vlm_npu_ros.client.start import explained, start_ros
-from vlm_npu_ros.demo.scenes import random_scene, render, Scene
+from vlm_npu_ros.demo.scenes import depth_map, random_scene, render, Scene
 from vlm_npu_ros.demo.truth import scene_from_json, Truth
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.node.camera_messages import jpeg_image, raw_image
 
 FRAME_ID = 'camera_optical_frame'
+_FOCAL = 0.9  # of its width
 _ENCODINGS = ('rgb8', 'bgr8')
 _RELIABILITIES = ('reliable', 'best_effort')  # RViz takes only reliable ones as it is
 
@@ -36,6 +38,8 @@ class SceneCamera(Node):
     Publishes pictures of a scene, and changes the scene every `scene_period` seconds.
 
     camera/image_raw, camera/image_raw/compressed (if `compressed`): the pictures.
+    camera/depth: the distance of each pixel, 16UC1 in millimetres.
+    camera/camera_info: a calibration, without distortion.
     ~/scene: the truth about them, see `Truth`; published before a scene's first picture.
     ~/set_scene: shows the scene of this JSON next; an empty string shows a random one.
     """
@@ -64,8 +68,11 @@ class SceneCamera(Node):
             if compressed
             else None
         )
+        self._depth_publisher = self.create_publisher(Image, 'camera/depth', images)
+        self._info_publisher = self.create_publisher(CameraInfo, 'camera/camera_info', images)
         self._truth_publisher = self.create_publisher(String, '~/scene', latched)
         self.create_subscription(String, '~/set_scene', self._on_set_scene, 10)
+        self._depth: Image | None = None
         self._show(random_scene(self._random))
         self.create_timer(1 / rate, self._publish)
         self._scene_timer = (
@@ -109,6 +116,8 @@ class SceneCamera(Node):
         self._truth_publisher.publish(
             String(data=Truth(scene, header.stamp, header.frame_id).to_json())
         )
+        self._scene, self._depth = scene, None
+        self._info = calibration(*self._size, header)
         rgb = render(scene, *self._size)
         bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
         self._raw = raw_image(rgb if self._encoding == 'rgb8' else bgr, self._encoding, header)
@@ -116,11 +125,36 @@ class SceneCamera(Node):
 
     def _publish(self) -> None:
         stamp = self.get_clock().now().to_msg()
+        self._info.header.stamp = stamp
+        self._info_publisher.publish(self._info)
+        if self._depth_publisher.get_subscription_count():  # before the picture it belongs to
+            self._depth = self._depth or _depth(self._scene, self._size, self._info.header)
+            self._depth.header.stamp = stamp
+            self._depth_publisher.publish(self._depth)
         self._raw.header.stamp = stamp
         self._raw_publisher.publish(self._raw)
         if self._jpeg_publisher and self._jpeg:
             self._jpeg.header.stamp = stamp
             self._jpeg_publisher.publish(self._jpeg)
+
+
+def calibration(width: int, height: int, header: Header) -> CameraInfo:
+    """Make that of a pinhole camera which sees 58 degrees across."""
+    focal, x, y = _FOCAL * width, width / 2 - 0.5, height / 2 - 0.5
+    return CameraInfo(
+        header=header, width=width, height=height, distortion_model='plumb_bob', d=[0.0] * 5,
+        k=[focal, 0.0, x, 0.0, focal, y, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def _depth(scene: Scene, size: tuple[int, int], header: Header) -> Image:
+    rows = np.rint(depth_map(scene, *size) * 1000).astype('<u2')
+    return Image(
+        header=header, height=size[1], width=size[0], encoding='16UC1', step=2 * size[0],
+        data=array.array('B', rows.tobytes()),  # bytes are copied number by number
+    )
 
 
 def main() -> int:

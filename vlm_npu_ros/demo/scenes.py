@@ -35,6 +35,7 @@ MAX_OBJECTS = 4
 SIDE_X = {'left': (0.09, 0.29), 'middle': (0.39, 0.61), 'right': (0.71, 0.91)}
 NEAR_SCALE = (0.88, 1.15)
 FAR_SCALE = (0.42, 0.56)
+_SCALES = np.linspace(0.25, NEAR_SCALE[1], 50)  # of what could stand on the floor
 _SIZE = {  # width and height at scale 1
     'ball': (0.15, 0.15),
     'box': (0.20, 0.17),
@@ -43,6 +44,7 @@ _SIZE = {  # width and height at scale 1
     'door': (0.15, 0.32),
     'person': (0.12, 0.34),
 }
+DISTANCE = 1.5  # metres of an object at scale 1
 _MAX_HIDDEN = 0.35  # share of an object that nearer ones may cover
 _MIN_SPACING = 0.07  # between centres, so that left-to-right order is clear
 _CLEARLY_NEARER = 1.2  # ratio of scales
@@ -58,6 +60,11 @@ class SceneObject:
     near: bool
     x: float
     scale: float
+
+    @property
+    def distance(self) -> float:
+        """How far ahead of the camera it is, in metres."""
+        return DISTANCE / self.scale
 
     @property
     def name(self) -> str:
@@ -166,16 +173,40 @@ def object_box(
     `aspect` is image height / image width. Near objects stand lower in the picture, as on a
     level floor.
     """
-    horizon = scene.horizon * aspect
-    depth = (thing.scale - FAR_SCALE[0]) / (NEAR_SCALE[1] - FAR_SCALE[0])
-    bottom = horizon + 0.03 + depth * (0.96 * aspect - horizon - 0.03)
+    bottom = _bottom(scene, thing.scale, aspect)
     width, height = (thing.scale * v for v in _SIZE[thing.shape])
     return thing.x - width / 2, bottom - height, thing.x + width / 2, bottom
+
+
+def _bottom(scene: Scene, scale: float, aspect: float) -> float:
+    """Compute where an object of that scale stands, in image widths from above."""
+    horizon = scene.horizon * aspect
+    depth = (scale - FAR_SCALE[0]) / (NEAR_SCALE[1] - FAR_SCALE[0])
+    return horizon + 0.03 + depth * (0.96 * aspect - horizon - 0.03)
 
 
 def render(scene: Scene, width: int = 640, height: int = 480) -> np.ndarray:
     """Render the camera's picture of the scene: (height, width, 3), uint8, RGB."""
     rng = np.random.default_rng(scene.seed)
+    return _photograph(_painted(scene, rng, width, height), scene, rng)
+
+
+def depth_map(scene: Scene, width: int = 640, height: int = 480) -> np.ndarray:
+    """Compute how far ahead each pixel of that picture is: (height, width) float32, metres."""
+    bottoms = [_bottom(scene, scale, height / width) * width for scale in _SCALES]
+    # Rows see the floor as far as an object that stands there, and the wall behind all of it.
+    scales = np.interp(np.arange(height) + 0.5, bottoms, _SCALES)
+    depth = np.repeat((DISTANCE / scales).astype(np.float32)[:, None], width, axis=1)
+    depth[:round(scene.horizon * height)] = DISTANCE / _SCALES[0]
+    _painted(scene, np.random.default_rng(scene.seed), width, height, depth)
+    return depth
+
+
+def _painted(
+    scene: Scene, rng: np.random.Generator, width: int, height: int,
+    depth: np.ndarray | None = None,
+) -> np.ndarray:
+    """Paint the scene as in a studio; `depth` gets the distances of the objects."""
     image = _background(scene, rng, width, height)
     for thing in sorted(scene.objects, key=lambda o: o.scale):
         hue, saturation, value = COLOURS[thing.colour]
@@ -186,8 +217,11 @@ def render(scene: Scene, width: int = 640, height: int = 480) -> np.ndarray:
         )
         box = [v * width for v in object_box(scene, thing, height / width)]
         _shadow(image, box)
+        before = None if depth is None else image.copy()
         _DRAW[thing.shape](image, box, colour, rng)
-    return _photograph(image, scene, rng)
+        if depth is not None:
+            depth[(image != before).any(-1)] = thing.distance
+    return image
 
 
 def _hsv(hue: float, saturation: float, value: float) -> np.ndarray:

@@ -150,11 +150,16 @@ def shrink(rgb: np.ndarray, size: int) -> np.ndarray:
     """
     _check_pixels(rgb)
     height, width = rgb.shape[:2]
+    inner = shrunk(width, height, size)
+    return rgb if inner == (width, height) else resize(rgb, inner, cv2.INTER_AREA)
+
+
+def shrunk(width: int, height: int, size: int) -> tuple[int, int]:
+    """Return width and height of what `shrink` makes of a picture."""
     scale = size / max(height, width)
     if scale >= 1:
-        return rgb
-    inner = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return resize(rgb, inner, cv2.INTER_AREA)
+        return width, height
+    return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
 def _check_pixels(rgb: np.ndarray) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 import functools
@@ -27,6 +27,7 @@ from vlm_npu_ros.engine.errors import (
 from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.json_answers import answer_json
+from vlm_npu_ros.engine.locating.finding import Finder, grounding_of
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.thoughts import answer_of, Habits
 from vlm_npu_ros.engine.types import (
@@ -37,6 +38,7 @@ from vlm_npu_ros.engine.types import (
     ImageEmbedding,
     NOTHING_READ,
     ReadAhead,
+    Sampling,
 )
 
 
@@ -202,12 +204,14 @@ class LocalEngine(Engine):
             if stop.is_set():
                 yield Chunk('', FinishReason.CANCELLED)
                 return
-            request = self._instructed(request)
-            write = self._answer
+            thing, request = request.question, self._instructed(request)
+            write: Callable[[GenerationRequest, Cancellation], Iterator[Chunk]] = self._answer
             if request.schema is not None:
                 write = functools.partial(answer_json, self._language_model, self._answer)
             elif request.is_typed:
                 write = functools.partial(decide, self._language_model, self._answer)
+            elif request.locate:
+                write = Finder(self._language_model, self._encoder, thing, self._answer).find
             for chunk in write(request, stop):
                 if chunk.finish_reason is FinishReason.CANCELLED:
                     self._check_open()  # closing may be the reason
@@ -251,12 +255,15 @@ class LocalEngine(Engine):
         return min(limit, room) if limit else room
 
     def _instructed(self, request: GenerationRequest) -> GenerationRequest:
-        """Word the question so that it asks for one of the choices, for a number or for JSON."""
+        """Word the question so that it asks for what the answer is to be."""
         if request.schema is not None and not self._language_model.instructions.json:
             raise NotSupportedError(
                 f'The model {self.model_name} writes no JSON',
                 'Ask for choices or a number, or choose a larger model',
             )
+        if request.locate:
+            asked = grounding_of(self._language_model).ask(request.question)
+            return replace(request, question=asked, sampling=Sampling())
         if not request.is_typed and request.schema is None:
             return request
         return replace(request, question=self._language_model.instructions.apply(request))

@@ -14,6 +14,7 @@ from typing import Any
 from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.digests import Digests
 from vlm_npu_ros.engine.errors import BackendUnavailableError, ModelFileError
+from vlm_npu_ros.engine.locating.grounding import Grounding
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.share import share_dir
 from vlm_npu_ros.engine.yaml_fields import checked, read_yaml
@@ -139,6 +140,7 @@ class ModelProfile:
     instructions: how the model is asked for one of several answers.
     first_tokens: the token that a word begins with at the start of an answer or, with a space
         before it, later on; None = learnt from the model.
+    grounding: how it is asked where something is, and says so; None = it was not trained for that.
     """
 
     name: str
@@ -164,6 +166,7 @@ class ModelProfile:
     inferred: tuple[str, ...] = ()
     instructions: Instructions = Instructions()
     first_tokens: dict[str, int] | None = None
+    grounding: Grounding | None = None
 
 
 def known_models() -> list[str]:
@@ -192,6 +195,26 @@ def load_profile(model: str) -> ModelProfile:
         raise _invalid(str(path), error) from error
     profile = profile_of(values, str(path))
     return replace(profile, folder=base / profile.folder) if profile.folder else profile
+
+
+def grounding_like(model: str) -> Grounding | None:
+    """
+    Find how the models are asked for places that have such a name on a server; None = not known.
+
+    >>> grounding_like('Qwen/Qwen2.5-VL-72B-Instruct').scale  # as those of 3B
+    0
+    """
+    def plain(name: str) -> str:
+        return re.sub(r'[^a-z0-9]', '', name.lower())
+
+    known = {}
+    for name in known_models():
+        profile = load_profile(name)
+        family, _, size = name.rpartition('-')
+        if profile.grounding and profile.backend != 'onnx':
+            known[plain(family if re.search(r'\d', size) else name)] = profile.grounding
+    fitting = [family for family in known if family in plain(model)]
+    return known[max(fitting, key=len)] if fitting else None
 
 
 def profile_of(values: Any, source: str, remedy: str = '') -> ModelProfile:

@@ -109,11 +109,15 @@ class Placement:
         return (x + left) / across, (y + top) / down
 
     @property
+    def seen(self) -> tuple[int, int]:
+        """Width and height in pixels of the part, as it is turned."""
+        width, height = self.box.width, self.box.height
+        return (height, width) if self.degrees % 180 else (width, height)
+
+    @property
     def _frame(self) -> tuple[int, int, int, int]:
         """Width and height of what the model sees, and the padding on the left and above."""
-        width, height = self.box.width, self.box.height
-        if self.degrees % 180:
-            width, height = height, width
+        width, height = self.seen
         if not self.padded:
             return width, height, 0, 0
         side, left, top = padding(width, height)

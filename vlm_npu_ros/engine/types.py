@@ -10,6 +10,7 @@ from enum import Enum
 import math
 
 import numpy as np
+from vlm_npu_ros.engine.placement import Placement
 
 YES_NO = ('yes', 'no')
 UNCLEAR = 'unclear'
@@ -124,6 +125,24 @@ class Verdict:
     number: float | None = None
 
 
+Corners = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+@dataclass(frozen=True)
+class Spot:
+    """
+    Where a thing is.
+
+    corners: of the box around it, in pixels of the picture, or whatever the function that returns
+        it says; equal ones if only a place is told.
+    score: how sure the model is, 0..1; 0 = not told.
+    """
+
+    label: str
+    corners: Corners
+    score: float = 0.0
+
+
 @dataclass(frozen=True)
 class NumberRange:
     """
@@ -150,6 +169,8 @@ class GenerationRequest:
     number: the answer is a number; not together with choices.
     schema: the answer is JSON that fits this JSON Schema, a text; '' = any JSON, None = free text.
     system_prompt: the role that the model is to play; '' = its own.
+    locate: the answer tells where the things are that the question names, for example 'the red
+        box', in the picture from which the last image came to the model in this way.
     ask_back: where the first words do not decide, the model is asked what it said; where JSON does
         not fit, it is asked once more.
     backend: the one of a chain to ask; '' = the first that can answer.
@@ -169,6 +190,7 @@ class GenerationRequest:
     number: NumberRange | None = None
     schema: str | None = None
     system_prompt: str = ''
+    locate: Placement | None = None
     ask_back: bool = True
     backend: str = ''
 
@@ -261,6 +283,7 @@ class Chunk:
         either is a thought at first.
     retracts: the text of all chunks before this one was a thought.
     verdict: in the last one, if the request has choices; None if it was cancelled.
+    spots: in the last one, where the things are that the request locates, in its picture.
     note: in the last one, how the answer differs from what was asked for.
     source: the backend that wrote it, in a chain of backends.
     """
@@ -269,6 +292,7 @@ class Chunk:
     finish_reason: FinishReason | None = None
     figures: GenerationFigures | None = None
     verdict: Verdict | None = None
+    spots: tuple[Spot, ...] = ()
     source: Source | None = None
     thought: str = ''
     retracts: bool = False

@@ -13,12 +13,16 @@ They share a VlmClient, which has a thread of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+import math
 from typing import TYPE_CHECKING
 
 from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, PointStamped
+from std_msgs.msg import Header
 from vlm_npu_ros.client import Answer, AnswerFuture, AskFields, VlmClient, VlmClientError
 from vlm_npu_ros.client.messages import make_goal
 from vlm_npu_ros.engine.types import UNCLEAR, YES_NO
+from vlm_npu_ros.nav.mission import make_pose
 
 try:
     from py_trees.behaviour import Behaviour
@@ -32,6 +36,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+_NANOSECONDS = 1_000_000_000
 Clock = Callable[[], float | Time]
 _KEYS = (
     'answer', 'choice', 'number', 'confidence', 'decided_by', 'stamp', 'age', 'error_code',
@@ -136,6 +141,62 @@ class Ask(_Asking):
         ) if answer else ('', '', 0.0, 0.0, '', None, None)
         for key, value in zip(_KEYS, (*values, error_code, error), strict=True):
             self._blackboard.set(key, value)
+
+
+class Find(_Asking):
+    """
+    Looks for a thing; SUCCESS with a pose before it on the blackboard, FAILURE without one.
+
+        find = Find('find', vlm, 'the red box', lambda point: buffer.transform(point, 'base_link'))
+
+    to_base: converts a point of the camera into a frame on the robot, x ahead, y left, z up.
+    stop: metres that the pose stays away from the thing, which it looks at.
+    namespace: of the keys goal_pose (PoseStamped for Nav2's NavigateToPose, in that frame, at the
+        stamp of the picture), place (client.Place) and error. The nearest thing counts.
+    clock, fields: as in Ask. A thing without a point, for want of depth, is a failure.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        vlm: VlmClient,
+        thing: str,
+        to_base: Callable[[PointStamped], PointStamped],
+        *,
+        stop: float = 0.5,
+        namespace: str = 'vlm',
+        clock: Clock | None = None,
+        **fields: Unpack[AskFields],
+    ) -> None:
+        super().__init__(name, vlm, thing, clock, {**fields, 'locate': True})
+        self._to_base, self._stop = to_base, stop
+        self._blackboard = self.attach_blackboard_client(namespace=namespace)
+        for key in ('goal_pose', 'place', 'error'):
+            self._blackboard.register_key(key, access=Access.WRITE)
+
+    def _fail(self, answer: Answer | None, error: str) -> Status:
+        self._blackboard.error = error
+        return super()._fail(answer, error)
+
+    def _judge(self, answer: Answer) -> Status:
+        told = [(place, place.point) for place in answer.places if place.point]
+        if not told:
+            seen = 'has no point: is there a depth picture?' if answer.places else 'is not seen'
+            return self._fail(answer, f'{self._question} {seen}')
+        place, (x, y, z) = min(told, key=lambda found: math.hypot(*found[1]))
+        sec, nanosec = divmod(round((place.stamp or 0.0) * _NANOSECONDS), _NANOSECONDS)
+        header = Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=place.frame_id)
+        try:
+            base = self._to_base(PointStamped(header=header, point=Point(x=x, y=y, z=z)))
+        except Exception as error:  # of tf2, which has one for each fault
+            return self._fail(answer, f'{type(error).__name__}: {error}')
+        away, yaw = math.hypot(base.point.x, base.point.y), math.atan2(base.point.y, base.point.x)
+        ahead = max(away - self._stop, 0.0)
+        pose = make_pose(base.header.frame_id, ahead * math.cos(yaw), ahead * math.sin(yaw), yaw)
+        pose.header.stamp = base.header.stamp
+        self._blackboard.goal_pose, self._blackboard.place = pose, place
+        self._blackboard.error = ''
+        return Status.SUCCESS
 
 
 class ViewIs(_Asking):

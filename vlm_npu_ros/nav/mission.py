@@ -39,12 +39,13 @@ class Question:
 
     @property
     def kind(self) -> str:
-        """Tell the type of the answer: yes_no, choice, number, json or text."""
+        """Tell the type of the answer: yes_no, choice, number, locate, json or text."""
         if self.choices:
             return 'choice'
         if 'json_schema' in self.fields:
             return 'json'
-        return next((name for name in ('yes_no', 'number') if self.fields.get(name)), 'text')
+        named = ('yes_no', 'number', 'locate')
+        return next((name for name in named if self.fields.get(name)), 'text')
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from vlm_npu_ros.engine.errors import (
     CancelledError,
     VlmError,
 )
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Source, Verdict
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Source, Spot, Verdict
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.frames import CachedFrame, View
 
@@ -80,6 +80,7 @@ class Ask:
         self.error: VlmError | None = None
         self.finish_reason: FinishReason | None = None
         self.verdict: Verdict | None = None  # of a question with choices
+        self.spots: tuple[Spot, ...] = ()  # of a question where something is
         self.figures: GenerationFigures | None = None
         self.source: Source | None = None  # backend of the answer, if there are several
         self.times = AskTimes(time.monotonic())
@@ -143,6 +144,7 @@ class Ask:
                 if chunk.finish_reason is FinishReason.REPETITION:
                     self.note = '; '.join(filter(None, (self.note, _CUT)))
                 self.figures, self.verdict = chunk.figures, chunk.verdict
+                self.spots = chunk.spots
                 self.note = '; '.join(filter(None, (self.note, chunk.note)))
                 self._end(chunk, chunk.finish_reason, None)
             elif chunk.text or chunk.thought or chunk.retracts:

@@ -30,6 +30,7 @@ MAX_CHOICE = 100  # characters
 MAX_PICTURES = 16
 MAX_PICTURE_BYTES = 64 << 20  # of all together
 MAX_ROLE = 4000  # characters of a system_prompt
+_PLACE_TOKENS = 256  # of an answer with places: 40 for each in JSON
 _TYPED_TOKENS = 32  # of an answer with choices or a number; even a chatty model says it in them
 
 
@@ -43,6 +44,7 @@ class AskOptions:
     pictures: that came with it. region: the part of frames and pictures to look at; None = all.
     num_frames, window: number of frames, and the nanoseconds over which they are spread.
     goes_on: it continues its dialogue, if the node still remembers it.
+    locates: it asks where something is.
     """
 
     request: GenerationRequest
@@ -55,6 +57,7 @@ class AskOptions:
     window: int = 0
     conversation_id: str = ''
     goes_on: bool = False
+    locates: bool = False
 
 
 def shared_fields(source: Any, *but: str) -> Ask.Request:
@@ -89,7 +92,12 @@ def check_request(
     number = _number(request)
     if choices or number:
         longest = min(longest, _TYPED_TOKENS)
+    locates = request.answer_type == request.LOCATE
+    if locates:
+        longest = max(longest, _PLACE_TOKENS)
     num_frames, window = _frames(request, parameters, len(chosen) == 1 and not pictures)
+    if locates and num_frames + len(chosen) + len(pictures) > 2:
+        raise RequestError('LOCATE looks at one frame or picture: ask about them one by one')
     max_age = _nanoseconds('max_age', request.max_age)
     timeout = _nanoseconds('timeout', request.timeout)
     looks_again = request.new_conversation or found & {'clear', 'image'}
@@ -122,6 +130,7 @@ def check_request(
         window=window,
         conversation_id=request.conversation_id,
         goes_on=bool(request.conversation_id) and not looks_again,
+        locates=locates,
     )
 
 
@@ -256,8 +265,6 @@ def _refuse_contradictions(request: Any) -> None:
             f'answer_type {request.answer_type} is not one of TEXT, YES_NO, CHOICE, NUMBER, '
             'LOCATE, JSON'
         )
-    if request.answer_type == request.LOCATE:
-        raise NotSupportedError('answer_type LOCATE is not possible yet', 'Ask for a choice')
     if request.choices and request.answer_type != request.CHOICE:
         raise RequestError('choices are given, but answer_type is not CHOICE')
     if request.new_conversation and not request.conversation_id:

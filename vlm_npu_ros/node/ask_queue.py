@@ -240,6 +240,7 @@ class AskQueue:
             sampling=self._sampling(),
             turns=view.turns,
             video=view.is_video,
+            locate=view.newest.placement if ask.options.locates else None,
         )
         fitted = self._engine.fit(request, self._dialogue_tokens())
         note = view.note

@@ -28,6 +28,7 @@ from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.io_node import DEPTH, InFlight, IoNode, LAST_RESULTS
 from vlm_npu_ros.node.lifecycle import inactive_error
+from vlm_npu_ros.node.located import located
 from vlm_npu_ros.node.presence import Presence
 from vlm_npu_ros.node.sentences import SentencePublisher
 from vlm_npu_ros.srv import Ask as AskService
@@ -261,8 +262,10 @@ def finish(goal: ServerGoalHandle, result: Any) -> None:
 
 
 def fill_choice(result: Any, ask: Ask) -> None:
-    """Fill in what a message says about the choice or the number."""
+    """Fill in what a message says about the choice, the number or the places."""
     verdict = ask.verdict
+    if ask.frame:
+        result.located = located(ask.spots, ask.frame.header, ask.frame.around)
     if verdict is None:
         return
     unclear = AskService.Response.CHOICE_UNCLEAR

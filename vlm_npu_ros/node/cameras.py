@@ -41,6 +41,7 @@ from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings
 from vlm_npu_ros.node.pictures import Picture, Pictures
 from vlm_npu_ros.node.read_ahead import ReadAhead
+from vlm_npu_ros.node.space import SpaceFeed
 
 _LOG_PERIOD = 5.0  # seconds between log lines about faults of a camera
 _MOST_REGIONS = 8  # of a camera, whose embeddings are kept
@@ -61,8 +62,10 @@ class Feed:
     """
     The newest message of one camera, still serialised, and recent embeddings made of such.
 
-    counts, arrivals: of the camera. region: the part of the picture to look at; None = all.
+    counts, arrivals, space: of the camera. region: the part of the picture to look at; None = all.
     """
+
+    space: SpaceFeed
 
     def __init__(
         self, settings: CameraSettings, topic: str, source: CameraTopic, clock: StampClock,
@@ -81,6 +84,7 @@ class Feed:
         self.next_encoding = 0  # by the clock, nanoseconds
         self._newest: deque[tuple[Arrival, bytes]] = deque(maxlen=1)
         self.source, self.clock = source, clock
+        self.size = 0, 0  # width and height of the last picture that was taken
 
     def offer(self, arrival: Arrival, message: bytes) -> None:
         """Take a message in place of the one before."""
@@ -145,7 +149,7 @@ class Feed:
             sec, nanosec = divmod(arrival.stamp, NANOSECONDS)
             message.header.stamp = Time(sec=sec, nanosec=nanosec)
         rgb = to_rgb(message, self.settings.range)
-        height, width = rgb.shape[:2]
+        self.size = width, height = rgb.shape[1], rgb.shape[0]
         box = self.region.box(width, height) if self.region else Box(0, 0, width, height)
         placement = Placement(box, self.settings.rotate)
         return arrival, message.header, turn(box.cut(rgb), placement.degrees), placement
@@ -168,6 +172,7 @@ class CameraFeed(Feed):
         topic = node.resolve_topic_name(settings.topic)
         source = CameraTopic(io, topic, settings.transport, settings.qos, self.receive)
         super().__init__(settings, topic, source, clock, CameraCounts(), Arrivals(clock))
+        self.space = SpaceFeed(node, io, settings)
         self._arrived: Callable[[], None] = lambda: None
         self._last: tuple[Arrival, bytes] | None = None  # for a new region
         self._regions: dict[Region, RegionFeed] = {}  # least recently asked for first
@@ -176,11 +181,13 @@ class CameraFeed(Feed):
     def start(self, arrived: Callable[[], None]) -> None:
         """Subscribe; `arrived` is called for each message and must be quick."""
         self._arrived = arrived
+        self.space.start()
         self.source.start()
 
     def stop(self) -> None:
         """Unsubscribe and forget the frames."""
         self.source.stop()
+        self.space.stop()
         with self._lock:
             self._last, self._regions = None, {}
         self.clear()
@@ -234,6 +241,7 @@ class RegionFeed(Feed):
             camera.settings, camera.topic, camera.source, camera.clock, camera.counts,
             camera.arrivals, region,
         )
+        self.space = camera.space
         self._asked = self._wanted = -math.inf  # time.monotonic()
         self._again = False
         self._sought: Arrival | None = None  # what was the newest when a question wanted it
@@ -433,7 +441,7 @@ class FrameEncoder:
             embedding = self._embedding(feed, picture)
             frame = CachedFrame(
                 feed.settings.name, header, arrival.stamp, embedding, arrival.run, arrival.behind,
-                placement, feed.region,
+                placement, feed.region, around=feed.space.at(arrival.stamp, feed.size),
             )
             if self._clock.holds(frame):  # else the clock was set back meanwhile
                 feed.history.add(frame, self._limits())

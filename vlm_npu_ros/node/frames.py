@@ -13,6 +13,7 @@ from builtin_interfaces.msg import Time
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.placement import Placement, Region
 from vlm_npu_ros.engine.types import ImageEmbedding, Turn
+from vlm_npu_ros.node.located import Surroundings
 
 NANOSECONDS = 1_000_000_000
 _OVERTAKEN = NANOSECONDS  # a frame that is further behind the newest one was not overtaken by it
@@ -41,6 +42,12 @@ class CachedFrame:
     placement: Placement | None = None
     region: Region | None = None
     content: str = ''
+    around: Surroundings = Surroundings()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return self.embedding.nbytes + self.around.nbytes
 
 
 @dataclass(frozen=True)
@@ -151,10 +158,10 @@ class History:
         if not self._passing:
             late = frame.stamp - self._due > limits.period
             self._due = (frame.stamp if late else self._due) + limits.period
-        size = sum(f.embedding.nbytes for f in frames)
+        size = sum(f.nbytes for f in frames)
         while len(frames) > 1 and (frame.stamp - frames[0].stamp > limits.span
                                    or size > limits.size):
-            size -= frames.pop(0).embedding.nbytes
+            size -= frames.pop(0).nbytes
         self._kept = tuple(frames)
 
     def clear(self) -> None:

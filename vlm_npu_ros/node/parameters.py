@@ -304,6 +304,10 @@ class CameraSettings:
         'of each frame) or [low, high].',
         choices=(FULL_RANGE, AUTO_RANGE), pair=True,
     )
+    depth: str = option(
+        '', 'Topic of depth pictures aligned to those of this camera; empty = none.'
+    )
+    camera_info: str = option('', "Topic of this camera's calibration; empty = none.")
     qos: CameraQos = CameraQos()
 
 

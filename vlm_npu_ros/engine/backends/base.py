@@ -12,6 +12,7 @@ import numpy as np
 from vlm_npu_ros.engine.choices.instructions import Instructions
 from vlm_npu_ros.engine.errors import ContextError
 from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.locating.grounding import Grounding
 from vlm_npu_ros.engine.types import (
     Chunk,
     GenerationFigures,
@@ -48,6 +49,10 @@ class VisionEncoder(ABC):
         BackendCrashedError when the runtime fails.
         """
 
+    def seen(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height in pixels of what the model gets of a picture of this size."""
+        return (self.size, self.size) if self.size else (width, height)
+
     def close(self) -> None:
         """Free the model; may be called twice."""
 
@@ -62,6 +67,7 @@ class LanguageModel(ABC):
 
     context: tokens of question, images, dialogue and answer.
     instructions: how the model is asked for one of several answers.
+    grounding: how it is asked where something is, and says so; None = it cannot.
     unopened_thoughts: its text may begin within a thought, because the prompt has opened it; None
         = unknown. The engine keeps thoughts out of answers (thoughts.py); a model yields what it
         wrote, and thoughts that it can tell apart itself as `Chunk.thought`.
@@ -77,6 +83,7 @@ class LanguageModel(ABC):
     context: int
     unopened_thoughts: bool | None = False
     instructions: Instructions = Instructions()
+    grounding: Grounding | None = None
     tells_probabilities: bool = False
     takes_up_dialogues: bool = True
     takes_system_prompt: bool = False

@@ -17,6 +17,7 @@ from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.instructions import PLAIN
 from vlm_npu_ros.engine.errors import ContextError, ImageError
 from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.locating.grounding import Grounding
 from vlm_npu_ros.engine.options import option
 from vlm_npu_ros.engine.progress import Event, Progress
 from vlm_npu_ros.engine.settings import EngineSettings
@@ -86,6 +87,7 @@ class ScriptedLanguageModel(LanguageModel):
     name = 'scripted'
     instructions = PLAIN
     takes_system_prompt = True
+    grounding = Grounding('{object}')  # answers are to be JSON, of 1000
 
     def __init__(
         self, answers: Mapping[str, str] | Sequence[str], timings: ScriptedTimings = AT_ONCE,

@@ -223,3 +223,5 @@ def _fill(answered: Answered, answer: Answer) -> None:
     answered.error_code, answered.error = answer.error_code, answer.error
     answered.stamp, answered.frame_id = answer.stamp, answer.frame_id
     answered.age, answered.note = answer.age, answer.note
+    if answered.kind == 'locate' and answer.ok:
+        answered.answer = '; '.join(map(str, answer.places)) or 'not seen'

@@ -55,7 +55,7 @@ class Answered:
     """A question and how it ended."""
 
     question: str
-    kind: str  # text, yes_no, choice, number or json
+    kind: str  # text, yes_no, choice, number, locate or json
     choices: tuple[str, ...] = ()
     expect: str = ''
     answer: str = ''

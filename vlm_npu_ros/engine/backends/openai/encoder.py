@@ -13,7 +13,7 @@ import numpy as np
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.image_formats import jpeg_size
-from vlm_npu_ros.engine.images import shrink
+from vlm_npu_ros.engine.images import shrink, shrunk
 from vlm_npu_ros.engine.types import ImageEmbedding
 
 _PATCH = 28  # pixels of a token's side in Qwen-VL models; others differ
@@ -59,3 +59,6 @@ class JpegEncoder(VisionEncoder):
         if not done:
             raise ImageError(f'No JPEG can be made of an image of shape {rgb.shape}')
         return data.reshape(-1)
+
+    def seen(self, width: int, height: int) -> tuple[int, int]:
+        return shrunk(width, height, self._longest)

@@ -32,6 +32,7 @@ from vlm_npu_ros.engine.errors import (
     VlmError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.models import grounding_like
 from vlm_npu_ros.engine.stream import Stream
 from vlm_npu_ros.engine.thoughts import answer_start
 from vlm_npu_ros.engine.types import (
@@ -75,6 +76,7 @@ class RemoteLanguageModel(LanguageModel):
         self, server: Server, settings: OpenAISettings, model: ServerModel, context: int
     ) -> None:
         self.name, self.context = model.name, context or MOST_TOKENS
+        self.grounding = grounding_like(model.name)
         known = settings.thinking == 'on' or 'thinking' in model.name.lower()
         self.unopened_thoughts = known or None  # until answers tell
         self._server, self._settings, self._model = server, settings, model

@@ -78,7 +78,7 @@ class RkllmLanguageModel(LanguageModel):
         self._image, self._tags = profile.image, profile.tags
         self._stop, self._template = profile.stop, profile.template
         self._repeat_penalty, self._pictures = profile.repeat_penalty, profile.pictures
-        self.instructions = profile.instructions
+        self.instructions, self.grounding = profile.instructions, profile.grounding
         self.takes_up_dialogues = profile.template is not None
         template = profile.template
         self.takes_system_prompt = template is not None and template.with_role('') is not None

@@ -1,0 +1,138 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
+"""Where things are: boxes of the model, points by depth picture and calibration, over ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import json
+
+import numpy as np
+import pytest
+from rclpy.serialization import serialize_message
+from robot import Robot, wait_until
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from vlm_npu_ros.engine.types import Spot
+from vlm_npu_ros.msg import ErrorCode, Located
+from vlm_npu_ros.node.located import located, Surroundings
+from vlm_npu_ros.node.vlm_node import VlmNode
+from vlm_npu_ros.srv import Ask
+
+LOCATE = Ask.Request.LOCATE
+SPACE = {'camera__depth': 'camera/depth', 'camera__camera_info': 'camera/camera_info'}
+CUP = json.dumps([{'bbox_2d': [250, 250, 500, 750], 'label': 'cup'}])
+
+
+def calibration(width: int = 64, height: int = 48, **fields: object) -> CameraInfo:
+    x, y = width / 2 - 0.5, height / 2 - 0.5
+    k = [60.0, 0.0, x, 0.0, 60.0, y, 0.0, 0.0, 1.0]
+    p = [50.0, 0.0, x, 0.0, 0.0, 50.0, y, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return CameraInfo(**{
+        'width': width, 'height': height, 'k': k, 'p': p, 'distortion_model': 'plumb_bob',
+        'd': [0.0] * 5, **fields,
+    })
+
+
+def depth(metres: np.ndarray, encoding: str = '16UC1', gap: int = 0, big: bool = False) -> Image:
+    kind, scale = ('u2', 1000) if encoding == '16UC1' else ('f4', 1)
+    rows = (metres * scale).astype(('>' if big else '<') + kind)
+    height, width = rows.shape
+    padded = np.zeros((height, width * rows.itemsize + gap), np.uint8)
+    padded[:, :width * rows.itemsize] = rows.view(np.uint8).reshape(height, -1)
+    return Image(encoding=encoding, height=height, width=width, step=padded.shape[1],
+                 is_bigendian=big, data=padded.tobytes())
+
+
+def test_a_box_is_in_pixels_of_the_camera_and_has_a_point(
+    active_node: Callable[..., VlmNode], robot: Robot
+) -> None:
+    active_node(scripted__answers=[CUP], **SPACE)
+    depths = robot.node.create_publisher(Image, 'camera/depth', 10)
+    infos = robot.node.create_publisher(CameraInfo, 'camera/camera_info', 10)
+    wait_until(lambda: depths.get_subscription_count() and infos.get_subscription_count())
+
+    found = Located()
+
+    def look() -> bool:
+        """Ask about a new frame, which may come before what belongs to it."""
+        nonlocal found
+        now = robot.node.get_clock().now().to_msg()
+        for publisher, message in (
+            (infos, calibration()), (depths, depth(np.full((48, 64), 2.0)))
+        ):
+            message.header.stamp = now
+            publisher.publish(message)
+        frame = robot.publish()
+        stamp = frame.header.stamp
+        response = robot.ask(question='the cup', answer_type=LOCATE, not_before=stamp)
+        assert response.success, response.error_msg
+        (found,) = response.located
+        assert (found.label, found.point.header) == ('cup', frame.header)
+        return bool(found.has_point)
+
+    wait_until(look)
+    box = found.box
+    assert (box.x_offset, box.y_offset, box.width, box.height) == (16, 12, 16, 24)
+    place = found.point.point
+    np.testing.assert_allclose((place.x, place.y, place.z), (-8 / 30, 0, 2), atol=1e-3)
+
+
+def test_without_depth_and_calibration_there_is_a_box(
+    active_node: Callable[..., VlmNode], robot: Robot
+) -> None:
+    active_node(scripted__answers=[CUP, '[]', 'On the table.'], camera__rotate=90)
+    robot.publish()
+    (found,) = robot.ask(question='the cup', answer_type=LOCATE).located
+    box = found.box  # of the picture before it was turned
+    assert (box.x_offset, box.y_offset, box.width, box.height) == (16, 24, 32, 12)
+    assert not found.has_point and found.bearing.z == 0
+    nothing = robot.ask(question='the cup', answer_type=LOCATE)
+    assert nothing.success and not nothing.located
+    wrong = robot.ask(question='the cup', answer_type=LOCATE)
+    assert wrong.error_code == ErrorCode.BAD_ANSWER and 'On the table' in wrong.error_msg
+    several = robot.ask(question='the cup', answer_type=LOCATE, num_frames=2)
+    assert several.error_code == ErrorCode.BAD_REQUEST
+
+
+def test_depth_pictures_of_all_kinds_and_sizes_are_read() -> None:
+    spots = (Spot('cup', (16.0, 12.0, 32.0, 36.0)),)
+    metres = np.full((48, 64), 3.0)
+    lens = serialize_message(calibration())
+    for picture, expected in (
+        (depth(metres), 3.0),
+        (depth(metres, '32FC1'), 3.0),
+        (depth(metres, gap=6), 3.0),
+        (depth(metres, big=True), 3.0),
+        (depth(np.full((24, 32), 3.0), '32FC1'), 3.0),
+        (depth(np.zeros((48, 64))), None),
+        (Image(encoding='rgb8', height=1, width=1, step=3, data=b'123'), None),
+        (Image(encoding='16UC1', height=9, width=9, step=18, data=b'12'), None),
+        (Image(encoding='16UC1'), None),
+    ):
+        around = Surroundings((64, 48), serialize_message(picture), lens)
+        (found,) = located(spots, Header(frame_id='eye'), around)
+        assert found.has_point == (expected is not None)
+        if expected:
+            assert found.point.point.z == pytest.approx(expected, abs=1e-3)
+        assert found.bearing.z > 0.9
+
+
+def test_the_calibration_counts_as_it_belongs_to_the_picture() -> None:
+    spots = (Spot('cup', (48.0, 24.0, 48.0, 24.0)),)
+
+    def slope(info: CameraInfo, rectified: bool = False) -> float:
+        around = Surroundings((64, 48), b'', serialize_message(info), rectified)
+        (found,) = located(spots, Header(), around)
+        return found.bearing.x / found.bearing.z if found.bearing.z else 0.0
+
+    assert slope(calibration()) == pytest.approx(16 / 60)
+    assert slope(calibration(), rectified=True) == pytest.approx(16 / 50)
+    assert slope(calibration(128, 96)) == pytest.approx(32 / 60)  # the picture is half as large
+    bent = calibration(d=[-0.3, 0.0, 0.0, 0.0, 0.0])
+    assert slope(bent) > 16 / 60 and slope(bent, rectified=True) == pytest.approx(16 / 50)
+    assert slope(calibration(k=[0.0] * 9)) == 0  # not calibrated
+    part = calibration(128, 96)
+    part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height = 32, 24, 64, 48
+    assert slope(part) == pytest.approx(16 / 60)
