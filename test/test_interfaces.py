@@ -18,7 +18,7 @@ def test_fields_types_and_constants_are_the_known_ones() -> None:
     Compare the interface files, without comments, with those that were released.
 
     After a change that is meant: write `found` into test/data/interfaces.txt, and tell users in
-    CHANGELOG.md: older programs cannot talk to a node with other types.
+    CHANGELOG.rst: older programs cannot talk to a node with other types.
     """
     found = ''
     for path in FILES:

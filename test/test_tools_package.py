@@ -11,6 +11,7 @@ import sys
 import xml.etree.ElementTree
 
 from ament_index_python import get_package_prefix
+from catkin_pkg.changelog import get_changelog_from_path
 import pytest
 import yaml
 
@@ -26,6 +27,9 @@ def test_setup_cfg_agrees_with_package_xml() -> None:
         assert setup['metadata'][tag] == package.findtext(tag)
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
     assert citation['version'] == package.findtext('version')
+    changelog = get_changelog_from_path(str(ROOT / 'CHANGELOG.rst'), package.findtext('name'))
+    newest, *_ = [version for version, _, _ in changelog.foreach_version()]
+    assert newest == package.findtext('version')
 
 
 def test_cmake_lists_every_interface() -> None:

@@ -1,3 +1,6 @@
+# Copyright 2026 vlm_npu_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+
 """Make the CMake files of the ROS 2 wheels in this virtual environment usable."""
 import pathlib
 import re
