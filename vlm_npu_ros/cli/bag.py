@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 import functools
 import json
 from pathlib import Path
@@ -106,11 +107,12 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         recording = stack.enter_context(opened(path, args.topic))
         page = args.html and stack.enter_context(html_page(args.html, ' '.join(args.question)))
-        loaded = load(engine_settings(args), screen, args.isolation)
+        typed = bool(choices or args.number)
+        settings = replace(engine_settings(args), typed=typed)
+        loaded = load(settings, screen, args.isolation)
         stack.callback(loaded.engine.close)
         screen.note(loaded.describe())
         longest = longest_answer(args, loaded.engine.context)
-        typed = bool(choices or args.number)
         requests = [
             GenerationRequest(
                 question, (), min(longest, _TYPED_TOKENS) if typed else longest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 import json
 import sys
 
@@ -65,7 +66,7 @@ def _talk(args: argparse.Namespace, sources: Sequence[Source]) -> int:
     screen = ChatScreen(args.quiet or args.json, hide_answers=args.json)
     # Before the models, which may take long, so that a missing picture is an error at once.
     pictures = read(sources, args.frames) if sources else None
-    settings = engine_settings(args)
+    settings = replace(engine_settings(args), typed=False)
     loaded = load(settings, screen, args.isolation)
     engine = loaded.engine
     screen.note(loaded.describe())

@@ -23,6 +23,7 @@ class EngineSettings:
     threads: CPU threads; 0 = one for each core.
     read_ahead: what was read is kept from one question to the next, and `Engine.prepare` works.
     proved: what an earlier process has found out about that; None = it is to be found out.
+    typed: a choice or a number may be asked for, so the way to probabilities is found out.
     own_process: the process is there for the models alone, and is started again if it dies.
     options: the backend's own settings, an instance of its `Backend.settings`; None = defaults.
     """
@@ -36,5 +37,6 @@ class EngineSettings:
     threads: int = 0
     read_ahead: bool = False
     proved: ReadAhead | None = None
+    typed: bool = True
     own_process: bool = False
     options: Any = None
