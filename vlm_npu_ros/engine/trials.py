@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import fcntl
 import os
 from pathlib import Path
 
@@ -22,8 +23,13 @@ _under_way: set[Path] = set()
 
 
 def has_failed(note: Path) -> bool:
-    """Return whether a process died while this was tried."""
-    return note.exists()
+    """Return whether a process died while this was tried; another may be trying it just now."""
+    try:
+        with open(note, encoding='utf-8') as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (FileNotFoundError, BlockingIOError):
+        return False
+    return True
 
 
 @contextmanager
@@ -36,15 +42,16 @@ def trial(note: Path, *, durable: bool = False) -> Iterator[None]:
     note.parent.mkdir(parents=True, exist_ok=True)
     _under_way.add(note)
     with open(note, 'w', encoding='utf-8') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until this process ends
         file.write('Left by a process that died. Delete this file to try again.\n')
+        file.flush()
         if durable:
-            file.flush()
             os.fsync(file.fileno())
-    try:
-        yield
-    finally:
-        note.unlink(missing_ok=True)
-        _under_way.discard(note)
+        try:
+            yield
+        finally:
+            note.unlink(missing_ok=True)
+            _under_way.discard(note)
 
 
 def call_off() -> None:

@@ -68,6 +68,8 @@ void reuse(Run *run)
   while (run->reused < held && run->reused < most &&
          runtime->marks[run->reused] == mark_of(run, run->reused))
     run->reused++;
+  if (run->reused)
+    crash_or_hang("REUSE");
   if (run->reused && fault("REUSE_KEEPS_QUESTION") && held + run->prompt.length - run->reused <
       runtime->decoder.context)
     return;

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -368,18 +370,24 @@ def test_row_that_no_model_can_have_meant_is_refused() -> None:
 def test_note_of_a_trial_stays_when_the_process_dies(tmp_path: Path) -> None:
     note = tmp_path / 'new' / 'note'
     with trial(note, durable=True):
-        assert has_failed(note)  # as another process would see it, if this one were gone
-    assert not has_failed(note)
+        assert note.exists() and not has_failed(note)  # another process may still succeed
+    assert not note.exists()
     with trial(note):
         call_off()
-        assert not has_failed(note)
+        assert not note.exists()
+    program = (
+        'import os, pathlib, sys; from vlm_npu_ros.engine.trials import trial\n'
+        'with trial(pathlib.Path(sys.argv[1])): os._exit(1)'
+    )
+    subprocess.run([sys.executable, '-c', program, str(note)], check=False)
+    assert has_failed(note)
 
 
 def test_way_that_killed_a_process_is_not_tried_again(
     prove: Load, head_file: Path, encoder: OnnxEncoder,
 ) -> None:
-    for with_hidden_states, left in ((False, Way.HIDDEN), (True, Way.OFF)):
-        note = Notes(head_file, '1.3.1').died(with_hidden_states)
+    for way, left in (('logits', Way.HIDDEN), ('hidden', Way.OFF)):
+        note = Notes(head_file, '1.3.1').died(way)
         note.parent.mkdir(parents=True, exist_ok=True)
         note.touch()
         model = prove('1.3.1')
@@ -394,9 +402,10 @@ def test_doctor_tells_what_was_found_out(prove: Load, head_file: Path) -> None:
     prove('1.3.1').scorer.keep()
     check = _probabilities(notes, settings)
     assert (check.level, check.found) == ('ok', 'logits, with the answer')
-    notes.died(True).touch()
+    hidden = notes.died('hidden')
+    hidden.touch()
     check = _probabilities(notes, settings)
-    assert check.level == 'warn' and f'rm {notes.died(True)}' in check.remedy
+    assert check.level == 'warn' and f'rm {hidden}' in check.remedy
     off = EngineSettings('rknpu', options=RknpuSettings(probabilities='off'))
     assert 'rknpu.probabilities is off' in _probabilities(notes, off).found
 

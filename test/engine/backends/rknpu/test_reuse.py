@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from answers import text_of
 from fuzz.fuzzing import FULL
 import numpy as np
 import pytest
 from same_answers import Walk
+import simulated
 from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.engine.backends.base import VisionEncoder
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.reuse import pictures
+from vlm_npu_ros.engine.backends.rknpu.runtime import RuntimeLibrary
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.models import load_profile
+from vlm_npu_ros.engine.process import StageLimits
+from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationFigures, GenerationRequest, ImageEmbedding
 
 VERSIONS = ('1.2.1', '1.2.3', '1.3.0', '1.3.1')  # that count what they read
@@ -49,7 +56,7 @@ def proved(load: Load, encoder: VisionEncoder) -> Load:
     def proved(version: str) -> RkllmLanguageModel:
         model = load(version)
         first, second = (ImageEmbedding(encoder.encode(p), 0.0) for p in pictures())
-        model.prove_reuse(first, second)
+        model.prove_reuse(first, second, lambda event: None)
         return model
     return proved
 
@@ -128,6 +135,29 @@ def test_runtimes_that_fail_the_proof(
             if 'ANSWER' not in faults and 'ERROR_AT' not in faults:
                 faulty.delenv('SIMRKLLM_CLEAR_KEEPS', raising=False)
                 assert [ask(model, image)[0] for image in images] == expected, faults
+
+
+def test_runtime_that_crashes_in_the_proof_answers_without_reading_ahead(
+    identified: Callable[..., RuntimeLibrary], model_file: Path, faults: Path,
+) -> None:
+    folder = Path(simulated.__path__[0])
+    encoder = folder.parent / 'data' / 'demo_encoder.rknn'
+    options = RknpuSettings(library=str(identified('1.2.3').path), probabilities='off')
+    faults.write_text('SIMRKLLM_REUSE_SEGV=1\n')
+    engine = IsolatedEngine(EngineSettings(
+        'rknpu', str(folder / 'demo_rknpu.yaml'), str(encoder), str(model_file), read_ahead=True,
+        options=options,
+    ), limits=StageLimits())
+    try:
+        engine.load()
+        assert not engine.read_ahead.possible
+        assert 'crashed or hung; delete ' in engine.read_ahead.why
+        image = engine.encode(pictures()[0])
+        for _ in range(2):
+            assert engine.answer(GenerationRequest(QUESTION, (image,), 20))
+    finally:
+        engine.close()
+
 
 
 @pytest.mark.parametrize('fault', ['STALE_IMAGE', 'REUSE_ANY_IMAGE', 'REUSE_BY_POINTER'])

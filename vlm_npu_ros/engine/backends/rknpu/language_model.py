@@ -41,6 +41,7 @@ from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.model_files.lm_head import LmHead
 from vlm_npu_ros.engine.models import ChatTemplate, ModelProfile
 from vlm_npu_ros.engine.progress import Progress
+from vlm_npu_ros.engine.trials import has_failed, trial
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -108,9 +109,9 @@ class RkllmLanguageModel(LanguageModel):
             raise
         self.driver = self._handle.driver
         self._answer = _Answer(0, ())  # the newest
-        notes = Notes(path, library.runtime.version)
-        tokens = FirstTokens(profile.first_tokens or {}, notes, self._first_token)
-        self.scorer = Scorer(self._row, tokens, notes)
+        self._notes = Notes(path, library.runtime.version)
+        tokens = FirstTokens(profile.first_tokens or {}, self._notes, self._first_token)
+        self.scorer = Scorer(self._row, tokens, self._notes)
         # Half of the context leaves room for what is written until the runtime has stopped.
         self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)
 
@@ -137,10 +138,19 @@ class RkllmLanguageModel(LanguageModel):
     def read_ahead(self) -> ReadAhead:  # type: ignore[override]
         return self._reuse.able
 
-    def prove_reuse(self, first: ImageEmbedding, second: ImageEmbedding) -> None:
-        """Find out with two test pictures whether `prepare` works."""
-        if self._abi.has_figures:
-            prove(self._reuse, self._told, self._prepared, first, second)
+    def prove_reuse(
+        self, first: ImageEmbedding, second: ImageEmbedding, progress: Progress
+    ) -> None:
+        """Find out with two test pictures whether `prepare` works; the process may die of it."""
+        note = self._notes.died('reuse')
+        if has_failed(note):
+            self._reuse.doubt(f'the runtime crashed or hung; delete {note} to try again')
+        elif self._abi.has_figures:
+            try:
+                with trial(note, durable=True):
+                    prove(self._reuse, self._told, self._prepared, progress, first, second)
+            except OSError as error:
+                self._reuse.doubt(f'{note} cannot be written: {error}')
 
     def believe(self, able: ReadAhead) -> None:
         """Take over what an earlier process has found out about `prepare`."""

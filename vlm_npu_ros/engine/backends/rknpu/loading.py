@@ -73,9 +73,8 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     if settings.proved:
         language_model.believe(settings.proved)
     elif settings.read_ahead:
-        progress(Event('Two test pictures are asked about, to find out whether it can read ahead'))
         encoded = (ImageEmbedding(encoder.encode(picture), 0.0) for picture in pictures())
-        language_model.prove_reuse(*encoded)
+        language_model.prove_reuse(*encoded, progress)
         able = language_model.read_ahead
         progress(Event(f'Reading ahead: {"proved" if able.possible else f"off, {able.why}"}'))
     _prove(encoder, language_model, settings, progress)
@@ -88,6 +87,8 @@ def _prove(
     """Find out in which way probabilities can be had; whatever fails, the model answers."""
     if settings.options.probabilities == 'off':
         model.scorer.why = 'rknpu.probabilities is off'
+    elif not settings.typed:
+        model.scorer.why = 'nobody asks for a choice here'
     elif not settings.own_process:
         model.scorer.why = 'the models have no process of their own, which may crash (isolation)'
     else:

@@ -211,7 +211,7 @@ def _probabilities(notes: Notes, settings: EngineSettings) -> Check:
     name = 'probabilities'
     if settings.options and settings.options.probabilities == 'off':
         return Check(name, 'ok', 'none (rknpu.probabilities is off)')
-    died = [str(note) for note in map(notes.died, (False, True)) if note.exists()]
+    died = [str(note) for note in map(notes.died, ('logits', 'hidden', 'reuse')) if note.exists()]
     found = notes.found or 'not tried yet: they will be when the models are loaded'
     if died:
         remedy = f'To let it be tried again, `rm {" ".join(died)}`'

@@ -25,9 +25,9 @@ class Notes:
     def __init__(self, model: Path, runtime: str) -> None:
         self._path = cache_dir() / f'{fingerprint(model)}-{runtime}.json'
 
-    def died(self, with_hidden_states: bool) -> Path:
-        """Return the file that a process leaves that dies of reading logits or hidden states."""
-        return self._path.with_suffix('.hidden.died' if with_hidden_states else '.logits.died')
+    def died(self, of: str) -> Path:
+        """Return the file that a process leaves that dies of trying `of`, such as 'logits'."""
+        return self._path.with_suffix(f'.{of}.died')
 
     @property
     def tokens(self) -> dict[str, int]:

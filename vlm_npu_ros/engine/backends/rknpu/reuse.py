@@ -13,10 +13,10 @@ machine at hand, and every run is checked by the runtime's own count.
 from __future__ import annotations
 
 from collections.abc import Callable
-import itertools
 
 import numpy as np
 from vlm_npu_ros.engine.errors import BackendError
+from vlm_npu_ros.engine.progress import Progress, Trial
 from vlm_npu_ros.engine.types import ImageEmbedding, ReadAhead, same_images
 
 _MOST_MISSES = 2  # in a row
@@ -24,6 +24,7 @@ _MOST_NOISE = 1  # answers that may differ, as 1.3.1 computes a little different
 _QUESTIONS = ('What do you see?', 'Which colour is it?', 'Is it on the left?')
 _NOT_READ = 'the runtime has not read a picture that was new to it'
 _NOT_COUNTED = 'the runtime does not count the tokens that it reads'
+_TRIAL = Trial('a test picture, for reading ahead')
 
 Images = tuple[ImageEmbedding, ...]
 Ask = Callable[[str, ImageEmbedding], tuple[str, int]]
@@ -85,7 +86,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def prove(
-    reuse: Reuse, ask: Ask, prepare: Callable[[ImageEmbedding], int],
+    reuse: Reuse, ask: Ask, prepare: Callable[[ImageEmbedding], int], progress: Progress,
     first: ImageEmbedding, second: ImageEmbedding,
 ) -> None:
     """
@@ -95,7 +96,7 @@ def prove(
     prepare: reads a picture ahead; returns that number, too.
     """
     try:
-        why = _try(reuse, ask, prepare, (first, second))
+        why = _try(reuse, ask, prepare, progress, (first, second))
     except BackendError as error:
         why = str(error)
     if why:
@@ -103,19 +104,23 @@ def prove(
 
 
 def _try(
-    reuse: Reuse, ask: Ask, prepare: Callable[[ImageEmbedding], int], images: Images
+    reuse: Reuse, ask: Ask, prepare: Callable[[ImageEmbedding], int], progress: Progress,
+    images: Images,
 ) -> str:
     """Return what is wrong; '' = nothing."""
     told: dict[tuple[int, str], str] = {}
-    for (number, image), question in itertools.product(enumerate(images), _QUESTIONS):
-        told[number, question], read = ask(question, image)
-        if read < image.tokens:
-            return _NOT_READ if read else _NOT_COUNTED
+    for number, image in enumerate(images):
+        progress(_TRIAL)
+        for question in _QUESTIONS:
+            told[number, question], read = ask(question, image)
+            if read < image.tokens:
+                return _NOT_READ if read else _NOT_COUNTED
     if all(told[0, question] == told[1, question] for question in _QUESTIONS):
         return 'the model says the same of two test pictures'
     reuse.trust()
     differing = 0
     for number in (0, 1, 0):
+        progress(_TRIAL)
         if prepare(images[number]) < images[number].tokens:
             return _NOT_READ
         for question in _QUESTIONS:

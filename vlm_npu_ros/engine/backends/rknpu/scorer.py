@@ -77,7 +77,7 @@ class Scorer:
 
     def note(self, way: Way) -> Path:
         """Return the file that says that a process died in this way."""
-        return self._notes.died(way is Way.HIDDEN)
+        return self._notes.died('hidden' if way is Way.HIDDEN else 'logits')
 
     def keep(self) -> None:
         """Keep on disk what was found out, for the doctor."""
