@@ -24,7 +24,7 @@ from vlm_npu_ros.gateway.node_source import NodeSource
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 mcp = pytest.importorskip('mcp')
-TOOLS = {'cameras', 'look', 'ask', 'watch_until', 'standing'}
+TOOLS = {'cameras', 'look', 'ask', 'locate', 'watch_until', 'standing'}
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +34,8 @@ def stand() -> Iterator[tuple[VlmNode, Robot, dict[str, str]]]:
         standing__free__question='is the path free?', standing__free__answer_type='yes_no',
     ) as (node, robot):
         answers = {'is the path free?': 'No.', 'what?': 'A red box.', 'long': 'word ' * 60,
-                   'which?': 'Blue.'}
+                   'which?': 'Blue.',
+                   'the cup': '[{"bbox_2d": [250, 250, 500, 750], "label": "cup"}]'}
         node._engine._language_model = ScriptedLanguageModel(
             answers, ScriptedTimings(decode_rate=20.0, image_tokens=16))
         stop = threading.Event()
@@ -81,6 +82,8 @@ async def use(agent: Any, node: VlmNode, answers: dict[str, str]) -> None:
     assert seen and all('A red box.'.startswith(text) for text in seen)
     chosen = told(await agent.call_tool('ask', {'question': 'which?', 'choices': ['red', 'blue']}))
     assert (chosen['choice'], chosen['decided_by']) == ('blue', 'words')
+    found = told(await agent.call_tool('locate', {'thing': 'the cup'}))
+    assert [place['label'] for place in found['located']] == ['cup']
     refused = await agent.call_tool('ask', {'question': 'what?', 'camera': 'none'})
     assert refused.is_error and 'none' in refused.content[0].text
     assert told(await agent.call_tool('standing'))['free']['choice'] == 'no'

@@ -32,6 +32,7 @@ Browser, Page, expect = Any, Any, playwright_api.expect
 BROWSER = shutil.which('chromium') or shutil.which('google-chrome')
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason='there is no browser: apt-get install chromium')
+CUP = json.dumps([{'bbox_2d': [250, 250, 500, 750], 'label': 'cup'}])
 LONG = 'one two three ' * 12
 expect.set_options(timeout=1000 * PATIENCE)
 
@@ -78,7 +79,7 @@ def stand() -> Iterator[Stand]:
             encode_rate=20.0, standing_questions=['free'],
             standing__free__question='is the path free?', standing__free__answer_type='yes_no',
         ))
-        answers = {'is the path free?': 'Yes.', 'count': LONG, 'what?': 'A red box.'}
+        answers = {'the cup': CUP, 'is the path free?': 'Yes.', 'count': LONG, 'what?': 'A red box.'}
         node._engine._language_model = ScriptedLanguageModel(
             answers, ScriptedTimings(decode_rate=30.0, image_tokens=16))
         stop = threading.Event()
@@ -128,6 +129,19 @@ def test_an_answer_stands_beside_its_frame(stand: Stand, tmp_path: Path) -> None
         saved = json.loads((tmp_path / 'answers.json').read_text(encoding='utf-8'))
         assert [entry['answer']['text'] for entry in saved['answers']] == ['A red box.', 'Yes.']
         assert all(entry['picture'].startswith('data:image/jpeg') for entry in saved['answers'])
+
+
+def test_boxes_are_drawn_where_things_are(stand: Stand) -> None:
+    with stand.open() as page:
+        page.locator('#type').select_option('locate')
+        ask(page, 'the cup')
+        box = page.locator('#answers .box')
+        expect(box).to_have_count(1)
+        expect(box).to_have_text('cup')
+        assert page.evaluate('''() => {
+          const { left, top, width, height } = document.querySelector('.box').style;
+          return [left, top, width, height].map((side) => Math.round(parseFloat(side)));
+        }''') == [25, 25, 25, 50]
 
 
 def test_an_answer_comes_in_pieces_and_ends_early(stand: Stand) -> None:

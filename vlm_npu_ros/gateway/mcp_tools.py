@@ -15,7 +15,6 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 from vlm_npu_ros.client.answer import Answer
-from vlm_npu_ros.client.fields import FIELDS
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.gateway.desk import Desk
 from vlm_npu_ros.gateway.source import Question
@@ -38,10 +37,8 @@ def make_server(desk: Desk) -> MCPServer:
     server = MCPServer('vlm_npu_ros', instructions=_ABOUT, log_level='ERROR')
     tools = _Tools(desk)
     offered: list[Callable[..., Any]] = [
-        tools.cameras, tools.look, tools.ask, tools.watch_until, tools.standing,
+        tools.cameras, tools.look, tools.ask, tools.locate, tools.watch_until, tools.standing,
     ]
-    if 'locate' in FIELDS:
-        offered.append(tools.locate)
     for tool in offered:
         server.add_tool(tool, annotations=_READ_ONLY)
     return server
