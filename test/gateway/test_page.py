@@ -79,7 +79,9 @@ def stand() -> Iterator[Stand]:
             encode_rate=20.0, standing_questions=['free'],
             standing__free__question='is the path free?', standing__free__answer_type='yes_no',
         ))
-        answers = {'the cup': CUP, 'is the path free?': 'Yes.', 'count': LONG, 'what?': 'A red box.'}
+        answers = {
+            'the cup': CUP, 'is the path free?': 'Yes.', 'count': LONG, 'what?': 'A red box.'
+        }
         node._engine._language_model = ScriptedLanguageModel(
             answers, ScriptedTimings(decode_rate=30.0, image_tokens=16))
         stop = threading.Event()
@@ -138,10 +140,10 @@ def test_boxes_are_drawn_where_things_are(stand: Stand) -> None:
         box = page.locator('#answers .box')
         expect(box).to_have_count(1)
         expect(box).to_have_text('cup')
-        assert page.evaluate('''() => {
+        assert page.evaluate("""() => {
           const { left, top, width, height } = document.querySelector('.box').style;
           return [left, top, width, height].map((side) => Math.round(parseFloat(side)));
-        }''') == [25, 25, 25, 50]
+        }""") == [25, 25, 25, 50]
 
 
 def test_an_answer_comes_in_pieces_and_ends_early(stand: Stand) -> None:

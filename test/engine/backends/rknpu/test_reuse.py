@@ -159,7 +159,6 @@ def test_runtime_that_crashes_in_the_proof_answers_without_reading_ahead(
         engine.close()
 
 
-
 @pytest.mark.parametrize('fault', ['STALE_IMAGE', 'REUSE_ANY_IMAGE', 'REUSE_BY_POINTER'])
 def test_no_answer_is_about_the_picture_before(
     fault: str, proved: Load, load: Load, monkeypatch: pytest.MonkeyPatch,
