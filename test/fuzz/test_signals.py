@@ -218,6 +218,8 @@ def running(state: State, url: str, faults: Path, files: Path) -> Iterator[Runni
             'encoder_path': SIMULATED.parent / 'data' / 'demo_encoder.rknn',
             'language_model_path': files / 'demo.rkllm',
             'rknpu.library': files / '1.2.3' / 'librkllmrt.so',
+            # Their proofs would meet the fault already while the models are loaded.
+            'read_ahead': 'off', 'rknpu.probabilities': 'off',
         })
     node = RunningNode(**parameters, **state.parameters)
     node.hangs = state.parameters.get('isolation') == 'none'

@@ -214,7 +214,7 @@ def test_what_has_proved_itself_is_not_proved_again_after_a_crash(
     assert robot.ask(question=question).answer == answer
     assert node._engine.restarts == 1 and node._engine.read_ahead.possible
     output = capfd.readouterr()
-    assert (output.out + output.err).count('Two test pictures') == 1
+    assert (output.out + output.err).count('Reading ahead: proved') == 1
 
 
 @timing
