@@ -42,7 +42,7 @@ def test_a_file_brings_its_profile_along(profile: ModelProfile) -> None:
     mine = replace(profile, name='mine')  # which no profile on disk has
     found = find_model('auto', *FILES, labelled(mine))
     same = {f.name for f in fields(profile)} - {
-        'faults', 'files', 'title', 'image', 'published', 'inferred', 'sha256',
+        'faults', 'files', 'grounding', 'title', 'image', 'published', 'inferred', 'sha256',
     }
     assert {n: getattr(found, n) for n in same} == {n: getattr(mine, n) for n in same}
     assert found.image and profile.image
@@ -50,10 +50,11 @@ def test_a_file_brings_its_profile_along(profile: ModelProfile) -> None:
     assert found.image == replace(profile.image, tokens={size: tokens}, multiple=0)
 
 
-def test_known_faults_of_a_model_are_not_forgotten() -> None:
+def test_what_has_no_room_in_a_file_is_known_by_its_name() -> None:
     profile = load_profile('qwen3.5-2b')
-    assert profile.faults
-    assert find_model('auto', *FILES, labelled(profile)).faults == profile.faults
+    assert profile.faults and profile.grounding
+    found = find_model('auto', *FILES, labelled(profile))
+    assert (found.faults, found.grounding) == (profile.faults, profile.grounding)
 
 
 def test_metadata_of_every_shipped_profile_has_room() -> None:

@@ -42,8 +42,9 @@ def find_model(
     labels, profiles = labels_of(rknn) if rknn else {}, npu_profiles()
     if rknn is not None and labels.keys() >= _WHOLE:
         found = _described_by(labels, rknn)
-        faults = next((p.faults for p in profiles if p.name == found.name), ())
-        return replace(found, faults=faults)
+        # For these there is no room in the file.
+        known = next((p for p in profiles if p.name == found.name), found)
+        return replace(found, faults=known.faults, grounding=known.grounding)
     named = labels.get('model')
     if named and isinstance(named, str):
         if alike := [p for p in profiles if p.name == named]:
