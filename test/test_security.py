@@ -34,6 +34,8 @@ ALLOWED = {
     ('engine/worker.py', 'multiprocessing'),
     # Modules of this package, by the names of its own backends.
     ('engine/registry.py', 'importlib.import_module'),
+    # Texts only, by its BaseLoader.
+    ('node/arguments.py', 'yaml.load'),
     # Conversion on a PC: computes with torch, writes the pickles that rkllm-toolkit reads, and
     # loads checkpoints through transformers, from safetensors and without their code.
     ('convert/calibration.py', 'pickle'),

@@ -219,7 +219,7 @@ def running(state: State, url: str, faults: Path, files: Path) -> Iterator[Runni
             'language_model_path': files / 'demo.rkllm',
             'rknpu.library': files / '1.2.3' / 'librkllmrt.so',
             # Their proofs would meet the fault already while the models are loaded.
-            'read_ahead': 'off', 'rknpu.probabilities': 'off',
+            'read_ahead': "'off'", 'rknpu.probabilities': "'off'",  # unquoted, it is a bool
         })
     node = RunningNode(**parameters, **state.parameters)
     node.hangs = state.parameters.get('isolation') == 'none'

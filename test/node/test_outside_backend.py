@@ -66,7 +66,7 @@ def test_its_settings_are_parameters_with_help_and_limits(make_node: MakeNode) -
     assert times.description == 'How often the answer is said. Takes effect at configure.'
     assert [(r.from_value, r.to_value) for r in times.integer_range] == [(1, 9)]
     assert 'echo (repeats itself)' in node.describe_parameter('backend').description
-    assert 'process for rknpu, echo,' in node.describe_parameter('isolation').description
+    assert 'process for rknpu, llamacpp, echo,' in node.describe_parameter('isolation').description
     results = node.set_parameters([
         Parameter('echo.times', value=10),
         Parameter('echo.voice', value='shy'),

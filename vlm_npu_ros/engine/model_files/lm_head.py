@@ -80,7 +80,7 @@ class LmHead:
         if not path.exists():
             return None
         try:
-            with open(path, 'rb') as file, np.load(file, allow_pickle=False) as arrays:
+            with open(path, 'rb') as file, np.load(file) as arrays:
                 facts = json.loads(str(arrays['facts']))
                 tokens, rows, norm = (arrays[name] for name in ('tokens', 'rows', 'norm'))
             head = cls(facts['words'], tokens, rows, float(facts['softcap']), norm)
