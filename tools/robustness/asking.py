@@ -21,6 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+from rclpy.type_support import check_for_type_support
 from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.msg import ErrorCode, PartialAnswer
 from vlm_npu_ros.srv import Ask as AskService
@@ -31,6 +32,11 @@ _SILENCE = 60.0  # seconds, of what comes every second
 _POLL = 0.005  # seconds between looks at what another thread takes
 _DEPTH = QoSProfile(depth=1000)
 CODES = {getattr(ErrorCode, n): n for n in dir(ErrorCode) if n.isupper() and n != 'SLOT_TYPES'}
+
+
+# Before there are threads: rclpy loads the types of an action one by one, and a second client that
+# comes meanwhile takes the rest for loaded.
+check_for_type_support(AskAction)
 
 
 class NodeError(Exception):
