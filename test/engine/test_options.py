@@ -56,6 +56,8 @@ def test_limits_and_choices() -> None:
     side = Option('left', 'x', choices=('left', 'right', 'both'))
     assert side.objection('LEFT') == "must be left, right or both, not 'LEFT'"
     assert side.objection(False) == 'must be left, right or both, not false'
+    switch = Option('auto', 'x', choices=('auto', 'off', 'on'))
+    assert switch.objection(False) == "must be auto, off or on, not false: put it in quotes, 'off'"
     sides = Option(('left',), 'x', choices=('left', 'right'))
     assert sides.objection(['right', 'up']) == "must be left or right, not 'up'"
     assert sides.objection(['', 'right']) == ''

@@ -73,7 +73,9 @@ class Option:
         if self.pair and _is_list(value):
             return '' if _is_pair(value) else f'must be {self.allowed}, not {_yaml(value)}'
         if self.choices and self.kind is str and not isinstance(value, str):
-            return f'must be {self.allowed}, not {_yaml(value)}'
+            meant = ('off', 'on')[value] if isinstance(value, bool) else ''  # as YAML reads them
+            remedy = f': put it in quotes, {meant!r}' if meant in self.choices else ''
+            return f'must be {self.allowed}, not {_yaml(value)}{remedy}'
         if not self._is_kind(value):
             remedy = _remedy(value, self.kind)
             said = f'must be {_KINDS[self.kind]}, not {_yaml(value)}'
