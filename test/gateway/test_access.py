@@ -112,6 +112,16 @@ def test_large_and_slow_requests_end(address: str) -> None:
             assert expected in received and bool(received) == bool(expected), sent[:60]
 
 
+def test_a_body_that_is_coming_is_not_waited_for_at_the_end() -> None:
+    with served(scripted(['yes']), limits=Limits(body_seconds=60)) as address:
+        parts = urlsplit(address)
+        connection = socket.create_connection((parts.hostname, parts.port), PATIENCE)
+        connection.sendall(b'POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx')
+        assert fetch(address, '/ready').status == 200  # so the other one has come
+    with connection:
+        assert b' 504 ' in connection.recv(1000)
+
+
 def test_bodies_that_make_no_sense_are_told(address: str) -> None:
     key = f'Bearer {TOKEN}'
     for body in ('', '{', 'null', '[]', '{"model": 1}', '"a"', '{"model": "scripted"}', '\x00',

@@ -68,7 +68,7 @@ class Access:
     ) -> None:
         self._app, self._token, self._limits = app, token, limits
         self._origins = frozenset(origins)
-        self._open: set[asyncio.Future[None]] = set()
+        self._open: set[asyncio.Future[Any]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope['type'] == 'lifespan':
@@ -150,11 +150,20 @@ class Access:
         most = self._limits.body
         too_large = announced.isdecimal() and int(announced[:20]) > most
         if not too_large:
+            reading = asyncio.ensure_future(_read(receive, most))
+            self._open.add(reading)
             try:
-                body = await asyncio.wait_for(_read(receive, most), self._limits.body_seconds)
-            except asyncio.TimeoutError:
+                done, _ = await asyncio.wait({reading}, timeout=self._limits.body_seconds)
+            finally:
+                self._open.discard(reading)
+                reading.cancel()
+            if not done:
                 await reply.refuse(408, 'The body came too slowly', 'timeout')
                 return None
+            if reading.cancelled():  # by `end`
+                await reply.cut()
+                return None
+            body = reading.result()
             if body is None or len(body) <= most:
                 return body
         await reply.refuse(413, f'The body is larger than {most >> 20} MiB', 'too_large')
