@@ -46,13 +46,13 @@ class NodeSource(Source):
 
     def __init__(self, name: str = 'vlm', context: Context | None = None) -> None:
         self._context = context
-        self._client = VlmClient(name, context=context, discovery_timeout=5.0)
-        self._view = NodeView(self._client.name, context, self._changed)
         self._cameras: dict[str, _Camera] = {}
         self._pictures = ThreadPoolExecutor(_WAITING, 'pictures')
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news: set[asyncio.Event] = set()
         self._cleaner: asyncio.Task[None] | None = None
+        self._client = VlmClient(name, context=context, discovery_timeout=5.0)
+        self._view = NodeView(self._client.name, context, self._changed)  # begins at once
 
     @property
     def model(self) -> str:
