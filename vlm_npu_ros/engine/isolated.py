@@ -158,7 +158,8 @@ class IsolatedEngine(Engine):
         self, images: tuple[ImageEmbedding, ...], cancelled: Cancellation
     ) -> GenerationFigures:
         process, keys = self._process, _keys(images)
-        if not (process and self.read_ahead.possible and process.held.issuperset(keys)):
+        if cancelled.is_set() or not (
+                process and self.read_ahead.possible and process.held.issuperset(keys)):
             return NOTHING_READ
         job = process.prepare(keys, sum(image.tokens for image in images), cancelled)
         try:
