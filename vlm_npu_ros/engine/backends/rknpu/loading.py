@@ -73,8 +73,8 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     if settings.proved:
         language_model.believe(settings.proved)
     elif settings.read_ahead:
-        encoded = (ImageEmbedding(encoder.encode(picture), 0.0) for picture in pictures())
-        language_model.prove_reuse(*encoded, progress)
+        first, second = (ImageEmbedding(encoder.encode(each), 0.0) for each in pictures())
+        language_model.prove_reuse(first, second, progress)
         able = language_model.read_ahead
         progress(Event(f'Reading ahead: {"proved" if able.possible else f"off, {able.why}"}'))
     _prove(encoder, language_model, settings, progress)
