@@ -78,9 +78,12 @@ def test_passing_failure_of_the_server_is_waited_for(hub: Hub, tmp_path: Path) -
 
 def test_wrong_content_leaves_nothing(hub: Hub, tmp_path: Path) -> None:
     content, part = hub.repositories[TINY][BIG], tmp_path / 'part'
-    for name, stored in (('changed', content[:-1] + b'x'), ('longer', content + b'x'),
-                         ('much longer', content * 3)):
-        hub.stored[BIG] = stored
+    for name, stored, ranges in (
+        ('changed', content[:-1] + b'x', True), ('longer', content + b'x', True),
+        ('much longer', content * 3, True), ('shorter', content[:-1], True),
+        ('a page instead', b'<html>refused</html>', False), ('nothing', b'', True),
+    ):
+        hub.stored[BIG], hub.ranges = stored, ranges
         with pytest.raises(ModelFileError, match='not what its server announced'):
             fetched(hub, part)
             pytest.fail(name)

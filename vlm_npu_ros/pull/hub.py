@@ -88,14 +88,19 @@ class Repository:
             shutil.copyfile(cached, part)
             progress(file.size)
         fruitless = 0
-        while (have := part.stat().st_size if part.exists() else 0) < file.size:
+        while (have := _size(part)) < file.size:
+            failed: BackendUnavailableError | None = None
             try:
                 with _told(f'{self.name}/{file.path}'):
                     self._append(file, part, have, progress)
-            except BackendUnavailableError:
-                fruitless = 0 if part.exists() and part.stat().st_size > have else fruitless + 1
-                if fruitless >= _ATTEMPTS:
-                    raise
+            except BackendUnavailableError as error:
+                failed = error
+            fruitless = 0 if _size(part) > have else fruitless + 1
+            if fruitless >= _ATTEMPTS:
+                if failed:
+                    raise failed
+                break  # the server has less than it announced
+            if failed or fruitless:
                 time.sleep(_PAUSE * 2 ** fruitless)
         part.touch()  # an empty file
         found = part.stat().st_size
@@ -143,6 +148,10 @@ def _library() -> Any:
             f'Install it: `{pip_install("huggingface_hub")}` (extra: vlm_npu_ros[pull])',
         ) from error
     return huggingface_hub
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _endpoint() -> str | None:
