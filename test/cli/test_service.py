@@ -63,7 +63,6 @@ def test_environment_of_ros_is_kept(
 def test_mistakes_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
     for arguments, told in (
         (['image_topic=/camera'], 'write NAME:=VALUE'),
         (['image_topik:=/camera'], 'image_topik is not one of name, namespace'),
@@ -74,5 +73,23 @@ def test_mistakes_are_named(
             main(['install-service', *arguments])
         assert ended.value.code == 2
         assert told in capsys.readouterr().err
-    assert main(['install-service']) == 1
-    assert 'No ROS workspace is sourced. Name one: --setup FILE.' in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'setup.bash').touch()  # here, but not sourced
+    for prefixes in '/opt/ros/none', '':
+        monkeypatch.setenv('AMENT_PREFIX_PATH', prefixes)
+        assert main(['install-service']) == 1
+        assert 'No ROS workspace is sourced. Name one: --setup FILE.' in capsys.readouterr().err
+
+
+def test_user_without_a_name_has_to_name_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in 'LOGNAME', 'USER', 'LNAME', 'USERNAME':  # as in a container
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr('pwd.getpwuid', {}.__getitem__)
+    assert main(['models', '--pulled']) == 0, 'other commands need none'
+    (tmp_path / 'setup.bash').touch()
+    setup = ('--setup', str(tmp_path / 'setup.bash'))
+    assert main(['install-service', *setup]) == 1
+    assert 'Name one: --user NAME' in capsys.readouterr().err
+    assert unit(capsys, *setup, '--user', 'robot')['User'] == 'robot'

@@ -53,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         '--setup', type=_file, help='setup.bash of the workspace (default: the one sourced here)'
     )
     service.add_argument(
-        '--user', default=getpass.getuser(), help='who runs it (default: %(default)s)'
+        '--user', default='', help='the one that runs it (default: the one that asks)'
     )
 
 
@@ -84,16 +84,23 @@ def run(args: argparse.Namespace) -> int:
     setup = shlex.quote(str(args.setup or _sourced()))
     kept = [_quoted(f'{name}={os.environ[name]}') for name in _PASSED_ON if name in os.environ]
     print(_UNIT.format(
-        user=args.user,
+        user=args.user or _user(),
         environment=f'Environment={" ".join(kept)}\n' if kept else '',
         command=_quoted(f'source {setup} && exec {shlex.join(launch)}', of_command=True),
     ), end='')
     return 0
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:  # a container may run as a number without a name
+        raise NotSupportedError('This user has no name', 'Name one: --user NAME') from error
+
+
 def _sourced() -> Path:
     """Return the setup.bash of the workspace or distribution that this package is in."""
-    for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(':'):
+    for prefix in filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(':')):
         # Each package of an isolated workspace has a prefix below the one of the workspace.
         for folder in (Path(prefix).parent, Path(prefix)):
             if (folder / 'setup.bash').is_file():
