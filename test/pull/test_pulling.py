@@ -10,7 +10,7 @@ from hub_server import Hub
 import pytest
 from vlm_npu_ros.engine.errors import BusyError, ModelFileError, VlmError
 from vlm_npu_ros.engine.loading import load_engine
-from vlm_npu_ros.engine.pulled import all_pulled, find_pulled, last_pulled
+from vlm_npu_ros.engine.pulled import all_pulled, check_model, find_pulled, last_pulled
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.pull import pulling
 from vlm_npu_ros.pull.hub import RemoteFile, Repository
@@ -119,6 +119,11 @@ def test_no_path_leads_out_of_the_folder(hub: Hub, reader: object, models: Path)
             pulled()
             pytest.fail(path)
         assert not contents(models.parent) and not hub.asked
+
+
+def test_long_name_of_a_model_is_one_that_is_not_there(models: Path) -> None:
+    with pytest.raises(ModelFileError):
+        check_model(5000 * 'x')
 
 
 def test_names_that_are_none(models: Path) -> None:

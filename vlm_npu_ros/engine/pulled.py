@@ -126,9 +126,8 @@ def find_pulled(name: str, backend: str = '', chip: str = '') -> Pulled | None:
 
     backend: that it must be for; '' = any. chip: likewise; '' = that of this machine, or any.
     """
-    found = _pulled(folder_of(name, '*').parent.glob(f'*/{MANIFEST}'))
     fitting = [
-        pulled for pulled in found
+        pulled for pulled in all_pulled()
         if pulled.name == name and backend in ('', pulled.backend)
         and (pulled.chip == chip if chip else _runs_here(pulled))
     ]
