@@ -46,6 +46,8 @@ def test_pair_of_a_repository_is_found(reader: object) -> None:
         (GGUF, variant('reader'), 'F16', [GGUF[1], GGUF[5]]),
         (SPLIT, variant('reader'), '', list(SPLIT)),
         (GGUF, variant('reader', language_model=File('X-UD*')), '', [GGUF[1], GGUF[2]]),
+        (('eye.gguf', 'x.gguf', 'mmproj.gguf'), variant('reader', encoder=File('eye.gguf')), '',
+         ['eye.gguf', 'x.gguf']),
     ):
         assert chosen(paths, wanted, weights) == expected
 

@@ -80,7 +80,11 @@ def files_of(
         for suffix in backend.suffixes
     )
     if backend.suffixes[0] == backend.suffixes[1]:
-        encoders = [file for file in encoders if 'mmproj' in file.path.lower()]
+        named = variant.encoder.path if variant.encoder else ''
+        encoders = [
+            file for file in encoders
+            if 'mmproj' in file.path.lower() or fnmatchcase(file.path, named)
+        ]
         models = [file for file in models if file not in encoders]
     parts = [file for file in models if (match := _PART.search(file.path)) and match[1] != '00001']
     models = [file for file in models if file not in parts]
