@@ -85,9 +85,16 @@ def test_variant_is_that_of_the_machine(reader: object, monkeypatch: pytest.Monk
             variant_for('x', entry, chip, backend)
 
 
-def test_variant_of_any_repository_is_known_by_its_files(reader: object) -> None:
+def test_variant_of_any_repository_is_known_by_its_files(
+    reader: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('VLM_NPU_SYSROOT', '/nowhere')
+    both = repository(*BOARD, *GGUF)
+    assert variant_of(both, 'rk3588', '').name == 'rknpu-rk3588'
+    assert variant_of(both, '', '').backend in ('llamacpp', 'reader')
     assert variant_of(repository(*BOARD), 'rk3588', '').name == 'rknpu-rk3588'
-    assert variant_of(repository(*GGUF), '', 'reader').name == 'reader'
+    for chip in '', 'rk3588':
+        assert variant_of(repository(*GGUF), chip, 'reader').name == 'reader'
     for paths, backend in ((('a.safetensors',), ''), (GGUF, 'rknpu'), ((), '')):
         with pytest.raises(ModelFileError, match='has no model'):
             variant_of(repository(*paths), '', backend)

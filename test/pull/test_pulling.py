@@ -168,6 +168,13 @@ def test_model_of_a_board_is_not_pulled_elsewhere(
     assert find_pulled('hf:test/qwen3-vl-2b') is None, 'it does not run here'
 
 
+def test_model_for_any_machine_is_found_on_each(hub: Hub, reader: object) -> None:
+    found = pulled(chip='rk3588')
+    assert found == find_pulled(NAME) and found.chip == ''
+    hub.repositories.clear()
+    assert pulled(chip='rk3588') == found
+
+
 def test_second_pull_of_a_model_waits_for_nobody(hub: Hub, reader: object) -> None:
     def transfer(repository: Repository, file: RemoteFile, part: Path) -> None:
         with pytest.raises(BusyError, match='Another program'):

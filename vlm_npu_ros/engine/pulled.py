@@ -124,12 +124,12 @@ def find_pulled(name: str, backend: str = '', chip: str = '') -> Pulled | None:
     """
     Return a model that is there; one that was converted for a chip comes first.
 
-    backend: that it must be for; '' = any. chip: likewise; '' = that of this machine, or any.
+    backend: that it must be for; '' = any. chip: that it must run on; '' = that of this machine.
     """
     fitting = [
         pulled for pulled in all_pulled()
         if pulled.name == name and backend in ('', pulled.backend)
-        and (pulled.chip == chip if chip else _runs_here(pulled))
+        and (pulled.chip in ('', chip) if chip else _runs_here(pulled))
     ]
     return max(fitting, key=lambda pulled: bool(pulled.chip), default=None)
 

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 import re
 
+from vlm_npu_ros.engine.backends.backend import Backend
 from vlm_npu_ros.engine.catalogue import Entry, File, Variant
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.registry import all_backends, find, names
@@ -60,9 +61,13 @@ def variant_of(repository: Repository, chip: str, backend: str) -> Variant:
             f'{repository.name} has no model for {backend or "any backend"}: wanted are files '
             f'{pairs or "of another backend"}, it has {", ".join(sorted(suffixes)) or "none"}'
         )
-    known = next((known for known in fitting if chip or known.chip()), fitting[0])
+
+    def chip_of(known: Backend) -> str:  # only files for an NPU are converted for a chip
+        return (chip or known.chip()) if known.finds_profiles else ''
+
+    known = max(fitting, key=lambda known: (bool(chip_of(known)), not known.finds_profiles))
     return Variant(
-        known.name, repository.name, '', chip or known.chip(), licence=repository.licence)
+        known.name, repository.name, '', chip_of(known), licence=repository.licence)
 
 
 def files_of(
