@@ -39,22 +39,23 @@ class Spinner:
         self._thread.start()
 
     def _spin(self) -> None:
-        for _ in range(_REMOVALS):
+        removals = 0
+        while self.node.context.ok() and not self._ending:
             try:
-                return self._executor.spin()
-            except InvalidHandle:  # an interface was removed; the node's own program goes on, too
-                continue
+                self._executor.spin_once()
             except BaseException as error:
-                if not self._ending:  # else rclpy has destroyed what the executor looked at
+                # An interface was removed; the node's own program goes on, too.
+                removals += isinstance(error, InvalidHandle)
+                if not isinstance(error, InvalidHandle) or removals > _REMOVALS:
                     self.errors.append(error)
-                return
-        self.errors.append(RuntimeError('what was removed is still looked at'))
+                    return
 
     def close(self) -> None:
         """Stop spinning, destroy the node and raise what went wrong."""
         self._ending = True
-        self._executor.shutdown()
+        self._executor.create_task(lambda: None)  # as in SpinThread.stop
         self._thread.join()
+        self._executor.shutdown()
         for client in list(self.node.waitables):
             if isinstance(client, ActionClient):
                 client.destroy()  # else it stays in the graph until it is collected

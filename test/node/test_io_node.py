@@ -22,7 +22,7 @@ from robot import PATIENCE, Robot, Spinner, wait_for, wait_until
 from std_msgs.msg import UInt64
 from std_srvs.srv import Trigger
 from vlm_npu_ros.action import Ask as AskAction
-from vlm_npu_ros.node.io_node import DEPTH, InFlight, IoNode
+from vlm_npu_ros.node.io_node import DEPTH, InFlight, IoNode, SpinThread
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 CALLS = 50
@@ -227,3 +227,22 @@ def test_main_node_that_is_stuck_holds_up_no_question(
     go_on.set()
     node.release()
     spinner.close()
+
+
+def test_executor_is_shut_down_when_nothing_waits_in_it(context: rclpy.Context) -> None:
+    # What wakes it is destroyed then: a thread that was about to wait would wait for ever.
+    class Watched(SingleThreadedExecutor):
+        spinning: SpinThread
+        was_alive = True
+
+        def shutdown(self, *arguments: Any, **options: Any) -> bool:
+            self.was_alive = self.spinning.is_alive()
+            return super().shutdown(*arguments, **options)
+
+    node = rclpy.create_node('spun', context=context)
+    executor = Watched(context=context)
+    executor.add_node(node)
+    executor.spinning = SpinThread(executor, node, 'spin')
+    executor.spinning.stop()
+    node.destroy_node()
+    assert not executor.was_alive

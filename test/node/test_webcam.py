@@ -14,11 +14,10 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from robot import PATIENCE, Spinner
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.node.webcam import Webcam
-
-PATIENCE = 30.0  # seconds
 
 
 @pytest.fixture
@@ -48,17 +47,12 @@ def test_pictures_of_a_video_are_published_again_and_again(
 
     listener.create_subscription(Image, 'camera/image_raw', take, 20)
     listener.create_subscription(CompressedImage, 'camera/image_raw/compressed', take, 20)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(listener)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
+    spinner = Spinner(listener, SingleThreadedExecutor(context=context))
     try:
         assert enough.wait(PATIENCE)
     finally:
-        executor.shutdown()
-        thread.join()
+        spinner.close()
         node.destroy_node()
-        listener.destroy_node()
     for message in (*raw, *jpeg):
         assert message.header.frame_id == 'eye'
         red, green, blue = to_rgb(message).reshape(-1, 3).mean(0)

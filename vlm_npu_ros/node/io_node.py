@@ -215,23 +215,25 @@ class SpinThread(threading.Thread):
 
     def run(self) -> None:
         """Spin; for the thread itself."""
-        while True:
+        while self._node.context.ok() and not self._ending:
             try:
-                return self._executor.spin()
+                self._executor.spin_once()
             except ExternalShutdownException:
                 return
             except InvalidHandle:  # an entity was removed just when the executor used it
                 continue
             except Exception:
-                if self._ending:  # rclpy destroys the executor's own entities under it
-                    return
                 self._node.get_logger().error(f'A callback failed:\n{traceback.format_exc()}')
 
     def stop(self) -> None:
         """Shut the executor down and wait for the callback that is running."""
         self._ending = True
-        self._executor.shutdown()
+        # Shutting down destroys what wakes the executor, so that one that was just about
+        # to wait would not end; a task ends any wait.
+        if self.is_alive():
+            self._executor.create_task(lambda: None)
         self.join()
+        self._executor.shutdown()
 
 
 def _calling(function: Callable[[], object], done: threading.Event) -> Callable[[], None]:
