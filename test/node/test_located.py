@@ -132,7 +132,15 @@ def test_the_calibration_counts_as_it_belongs_to_the_picture() -> None:
     assert slope(calibration(128, 96)) == pytest.approx(32 / 60)  # the picture is half as large
     bent = calibration(d=[-0.3, 0.0, 0.0, 0.0, 0.0])
     assert slope(bent) > 16 / 60 and slope(bent, rectified=True) == pytest.approx(16 / 50)
-    assert slope(calibration(k=[0.0] * 9)) == 0  # not calibrated
+    for d in (), [0.0] * 4, [0.0] * 5:  # equidistant: the angle grows with the pixels
+        round_lens = calibration(d=d, distortion_model='equidistant')
+        assert slope(round_lens) == pytest.approx(np.tan(16 / 60))
+        assert slope(round_lens, rectified=True) == pytest.approx(16 / 50)
+    assert slope(calibration(d=[])) == slope(calibration(d=[0.0])) == pytest.approx(16 / 60)
+    # Not calibrated, or not in a way that OpenCV knows.
+    assert slope(calibration(k=[0.0] * 9)) == 0
+    for unknown in [0.1], [0.1] * 6, [np.nan] * 5:
+        assert slope(calibration(d=unknown)) == 0
     part = calibration(128, 96)
     part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height = 32, 24, 64, 48
     assert slope(part) == pytest.approx(16 / 60)

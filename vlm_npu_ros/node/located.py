@@ -19,6 +19,7 @@ from vlm_npu_ros.msg import Located
 
 _METRES = {'16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001), '32FC1': ('f4', 1.0)}  # REP 118
 _FISHEYE = 'equidistant'
+_COEFFICIENTS = (4, 5, 8, 12, 14)  # of distortion, as many as OpenCV knows
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _region(spot: Spot) -> RegionOfInterest:
 
 
 def _lens(around: Surroundings) -> Lens | None:
-    """Read a calibration for pictures of the frame's size; None if there is none."""
+    """Read a calibration for pictures of the frame's size; None if none can be read."""
     if not around.info:
         return None
     info = deserialize_message(around.info, CameraInfo)
@@ -87,14 +88,19 @@ def _lens(around: Surroundings) -> Lens | None:
     fx, fy, cx, cy = (float(matrix[i]) for i in at)
     if not (fx and fy and all(map(math.isfinite, (fx, fy, cx, cy)))):  # not calibrated
         return None
+    is_fisheye = info.distortion_model == _FISHEYE and not around.rectified
+    distortion = () if around.rectified else tuple(map(float, info.d))
+    is_known = is_fisheye or not any(distortion) or len(distortion) in _COEFFICIENTS
+    if not is_known or not all(map(math.isfinite, distortion)):
+        return None
     full = info.roi.width or info.width, info.roi.height or info.height
     across, down = (n / f if f else 1.0 for n, f in zip(around.size, full, strict=True))
     return Lens(
         (fx * across, fy * down),
         ((cx - info.roi.x_offset + 0.5) * across - 0.5,
          (cy - info.roi.y_offset + 0.5) * down - 0.5),
-        () if around.rectified else tuple(map(float, info.d)),
-        info.distortion_model == _FISHEYE,
+        distortion,
+        is_fisheye,
     )
 
 

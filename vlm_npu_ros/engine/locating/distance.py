@@ -26,7 +26,7 @@ class Lens:
     A pinhole camera for pictures of one size, perhaps with distortion.
 
     focal, centre: of x and y, in pixels. distortion: as OpenCV has it; () = none.
-    fisheye: the distortion is the equidistant one.
+    fisheye: the projection is the equidistant one, also where all of its coefficients are 0.
     """
 
     focal: tuple[float, float]
@@ -43,11 +43,11 @@ class Lens:
         pixel = np.array([[[x - 0.5, y - 0.5]]])  # calibrations count from its middle
         (fx, fy), (cx, cy) = self.focal, self.centre
         matrix = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
-        if not any(self.distortion):
-            across, down = (pixel[0, 0] - (cx, cy)) / (fx, fy)
-        elif self.fisheye:
-            distortion = np.array(self.distortion[:4])
+        if self.fisheye:
+            distortion = np.array((*self.distortion, 0.0, 0.0, 0.0, 0.0)[:4])
             across, down = cv2.fisheye.undistortPoints(pixel, matrix, distortion)[0, 0]
+        elif not any(self.distortion):
+            across, down = (pixel[0, 0] - (cx, cy)) / (fx, fy)
         else:
             across, down = cv2.undistortPoints(pixel, matrix, np.array(self.distortion))[0, 0]
         return float(across), float(down), 1.0
