@@ -121,6 +121,27 @@ def test_no_path_leads_out_of_the_folder(hub: Hub, reader: object, models: Path)
         assert not contents(models.parent) and not hub.asked
 
 
+def test_wrong_profile_is_told_before_the_transfer(hub: Hub, reader: object) -> None:
+    for profile, words in (
+        ('unheard', 'unheard'), ('/nowhere/own.yaml', 'nowhere'), ('qwen3-vl-2b', 'for rknpu'),
+    ):
+        with pytest.raises(ModelFileError, match=words):
+            pulled(profile=profile)
+            pytest.fail(profile)
+    assert not hub.asked
+
+
+def test_other_files_than_those_that_are_there_are_not_passed_over(
+    hub: Hub, reader: object
+) -> None:
+    found = pulled(language_model=SMALL)
+    assert pulled() == pulled(encoder='mmproj*', language_model=SMALL) == found
+    for other in {'language_model': BIG}, {'encoder': 'eye.gguf'}:
+        with pytest.raises(ModelFileError, match='other files') as caught:
+            pulled(**other)
+        assert 'Remove' in caught.value.remedy
+
+
 def test_long_name_of_a_model_is_one_that_is_not_there(models: Path) -> None:
     with pytest.raises(ModelFileError):
         check_model(5000 * 'x')
@@ -165,6 +186,9 @@ def test_model_of_a_board_is_not_pulled_elsewhere(
     found = pulled('hf:test/qwen3-vl-2b', '', chip='rk3588', profile=own)
     assert found.variant == 'rknpu-rk3588'
     assert Path(found.model).read_text() == Path(own).read_text()
+    assert pulled('hf:test/qwen3-vl-2b', '', chip='rk3588', profile=own) == found
+    with pytest.raises(ModelFileError, match='another profile'):
+        pulled('hf:test/qwen3-vl-2b', '', chip='rk3588', profile='qwen3-vl-2b')
     assert find_pulled('hf:test/qwen3-vl-2b') is None, 'it does not run here'
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 import fcntl
+from fnmatch import fnmatchcase
 import os
 from pathlib import Path, PurePosixPath
 import re
@@ -23,7 +24,7 @@ from vlm_npu_ros.engine.model_files.gguf import GgufFile
 from vlm_npu_ros.engine.model_files.inspect import inspect_file, Inspected
 from vlm_npu_ros.engine.model_files.profiles import find_model, is_named, npu_profiles
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
-from vlm_npu_ros.engine.models import AUTO
+from vlm_npu_ros.engine.models import AUTO, load_profile
 from vlm_npu_ros.engine.pulled import (
     find_pulled,
     folder_of,
@@ -76,9 +77,13 @@ def pull(
     """
     if here := _there(wish):
         here.check(lambda event: None)
+        _check_wish(wish, here)
         tell(f'{wish.name} is there already: {here.folder}')
         return here
     repository, variant, weights = _variant(wish)
+    if wish.profile and (known := load_profile(wish.profile)).backend != variant.backend:
+        raise ModelFileError(f'The profile {known.name} is for {known.backend}, the files are for '
+                             f'{variant.backend}')
     if wish.encoder:
         variant = replace(variant, encoder=File(wish.encoder))
     if wish.language_model:
@@ -112,6 +117,20 @@ def _there(wish: Wish) -> Pulled | None:
         return find_pulled(wish.name, wish.backend, wish.chip)
     variant = variant_for(wish.name, catalogue()[wish.name], wish.chip, wish.backend)
     return find_pulled(wish.name, variant.backend, variant.chip)
+
+
+def _check_wish(wish: Wish, here: Pulled) -> None:
+    """Raise ModelFileError if other files, or another profile, are wanted than are there."""
+    wanted = (wish.encoder or '*', wish.language_model or '*')
+    same = all(map(fnmatchcase, (here.encoder.path, here.language_model.path), wanted))
+    if same and wish.profile:
+        same = here.profile not in ('', AUTO) and (
+            load_profile(here.model) == load_profile(wish.profile))
+    if not same:
+        raise ModelFileError(
+            f'{wish.name} is there already, with other files or another profile: {here.folder}',
+            'Remove that folder first, if you no longer want what is in it',
+        )
 
 
 def _variant(wish: Wish) -> tuple[Repository, Variant, str]:
