@@ -183,6 +183,18 @@ def test_crash_at_load_tells_what_native_code_said(
         started.engine.load()
 
 
+def test_crash_that_comes_again_at_the_proof_ends_the_load(
+    start: Callable[..., Started], rknpu: EngineSettings, faults: Path
+) -> None:
+    faults.write_text('SIMRKLLM_PREFILL_SEGV=1\n')  # at ordinary runs, which nothing leaves out
+    engine = start(rknpu, load=False).engine
+    too_late = threading.Timer(60, engine.close)
+    too_late.start()
+    with pytest.raises(BackendCrashedError, match='SIGSEGV while trying a test picture'):
+        engine.load()
+    too_late.cancel()
+
+
 def test_failing_restart_is_tried_again(
     start: Callable[..., Started], rknpu: EngineSettings, faults: Path
 ) -> None:

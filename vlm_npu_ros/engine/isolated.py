@@ -237,14 +237,16 @@ class IsolatedEngine(Engine):
 
     def _loaded(self) -> EngineProcess:
         """Start a child and wait for the models; what kills it while it is tried is left out."""
+        fatal: set[str] = set()
         while True:
             process = self._start()
             try:
                 process.wait_until_ready()
                 return process
             except BackendCrashedError as error:
-                if not process.is_trying:
+                if not process.trying or process.trying in fatal:  # it was not left out
                     raise
+                fatal.add(process.trying)
                 self._progress(Caution(str(error)))
 
     def _start(self) -> EngineProcess:

@@ -139,7 +139,7 @@ class EngineProcess:
         self.read_ahead = ReadAhead()  # as it was when the models were loaded
         self.held: set[int] = set()  # keys of the embeddings that the child has
         self.memory, self.probabilities = 0, ''  # resident bytes; as LanguageModel has it
-        self.is_trying = False  # what loading again would leave out
+        self.trying = ''  # what loading again may leave out; '' = nothing
         self.answered = False  # a generation has completed
         self._limits, self._progress, self._log = limits, progress, log
         self._released = released
@@ -331,11 +331,11 @@ class EngineProcess:
             return
         self._heard = self._alive
         if kind == 'progress':
-            self.is_trying = isinstance(values[0], Trial)
+            self.trying = values[0].text if isinstance(values[0], Trial) else ''
             if isinstance(values[0], Loading):
                 self._loading.stage = f'loading the {values[0].describe()}'
-            elif self.is_trying:
-                self._loading.stage = f'trying {values[0].text}'
+            elif self.trying:
+                self._loading.stage = f'trying {self.trying}'
                 self._loading.limit = self._limits.trial
             self._progress(values[0])
         elif kind in ('ready', 'failed'):
