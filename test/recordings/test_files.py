@@ -15,12 +15,14 @@ from vlm_npu_ros.recordings.opening import opened
 def test_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     for number in (10, 9, 100, 1):
         cv2.imwrite(str(tmp_path / f'frame{number}.png'), np.full((8, 8, 3), number, np.uint8))
+    cv2.imwrite(str(tmp_path / 'end200.png'), np.full((8, 8, 3), 200, np.uint8))
     (tmp_path / '.hidden').write_text('')
     with opened(tmp_path) as recording:
-        frames = [recording.frame(number) for number in range(4)]
-    assert [frame.name for frame in frames] == [f'frame{n}.png' for n in (1, 9, 10, 100)]
-    assert [int(frame.rgb[0, 0, 0]) for frame in frames] == [1, 9, 10, 100]
-    assert list(recording.times) == [0.0, 1.0, 2.0, 3.0]
+        frames = [recording.frame(number) for number in range(5)]
+    assert [frame.name for frame in frames] == [
+        'end200.png', *(f'frame{n}.png' for n in (1, 9, 10, 100))]
+    assert [int(frame.rgb[0, 0, 0]) for frame in frames] == [200, 1, 9, 10, 100]
+    assert list(recording.times) == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_what_is_no_picture_is_an_error_of_its_own(tmp_path: Path) -> None:

@@ -47,5 +47,5 @@ class Video(Recording):
         return Frame(frame_at(self._path, self.times[number]), self.times[number])
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part or 0), text) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
+def _natural(path: Path) -> list[tuple[str, int]]:
+    return [(text, int(part or 0)) for text, part in re.findall(r'(\D*)(\d*)', path.name)]
