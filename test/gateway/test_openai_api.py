@@ -155,6 +155,8 @@ def test_what_cannot_be_answered_is_told_in_openais_form(client: openai.OpenAI) 
         ({'response_format': {'type': 'json_schema', 'json_schema': {'schema': {'type': 7}}}},
          'invalid_request', None),
         ({'messages': asks(' ')}, 'invalid_request', None),
+        ({'stop': 'a' * 1001}, 'invalid_request', 'stop'),
+        ({'stop': ['a'] * 17}, 'invalid_request', 'stop'),
     ):
         for stream in (False, True):
             with pytest.raises(openai.BadRequestError) as caught:

@@ -9,7 +9,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 import json
-from typing import Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BaseModel, Field
 from vlm_npu_ros.client.fields import AskFields
@@ -56,6 +56,9 @@ class _Message(BaseModel):
         return found
 
 
+_Stop = Annotated[str, Field(max_length=1000)]  # each piece of an answer is compared with it
+
+
 class _StreamOptions(BaseModel):
     include_usage: bool = False
 
@@ -73,7 +76,7 @@ class ChatRequest(BaseModel):
     top_p: Optional[float] = Field(None, ge=0, le=1)
     top_k: Optional[int] = Field(None, ge=0, le=2**31 - 1)
     seed: Optional[int] = Field(None, ge=0, le=2**63 - 1)
-    stop: Union[str, list[str], None] = None
+    stop: Union[_Stop, Annotated[list[_Stop], Field(max_length=16)], None] = None
     n: Optional[Literal[1]] = 1
     response_format: Optional[dict[str, Any]] = None
     logprobs: Optional[Literal[False]] = None
