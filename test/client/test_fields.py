@@ -99,6 +99,7 @@ def test_values_that_no_request_can_hold() -> None:
         ({'roi': (1, 2, 3, -4)}, 'x, y, width and height'),
         ({'choices': [1, 2]}, 'choices must be a list of texts'),
         ({'choices': 5}, 'choices cannot be 5'),
+        ({'choices': ['a', '\ud800']}, 'choices has half of a character'),
         ({'num_frames': 2.5}, 'num_frames cannot be 2.5'),
         ({'camera': 5}, 'camera cannot be 5'),
         ({'new_conversation': 1}, 'new_conversation cannot be 1'),

@@ -15,7 +15,7 @@ from asked_node import asked_node
 import numpy as np
 import pytest
 from robot import Robot, wait_until
-from served import asks, jpeg, served
+from served import asks, jpeg, PATIENCE, served
 from vlm_npu_ros.gateway.node_source import NodeSource
 from vlm_npu_ros.node.vlm_node import VlmNode
 
@@ -117,6 +117,22 @@ def test_a_page_sets_the_fields_of_a_question_alone(stand: Any) -> None:
             urllib.request.urlopen(request)
         assert caught.value.code == 400
         assert words in json.load(caught.value)['error']['message']
+
+
+def test_a_watch_that_no_message_can_hold_leaves_the_next_one_alone(stand: Any) -> None:
+    _, robot, _, url = stand
+    robot.publish()
+    for fields, until, words in (
+        ({'choices': ['\ud800', 'b']}, '', 'half of a character'),
+        ({'camera': '\ud800'}, '', 'half of a character'),
+        ({'yes_no': True}, '\ud800', 'until'),
+        ({'yes_no': True}, '', '"look"'),
+    ):
+        body = {'question': 'is it red?', 'fields': fields, 'wish': {'until': until}}
+        request = urllib.request.Request(
+            f'{url}/api/watch', json.dumps(body).encode(), {'Content-Type': 'application/json'})
+        with urllib.request.urlopen(request, timeout=PATIENCE) as looks:
+            assert words in looks.readline().decode(), fields
 
 
 def test_pictures_of_a_request_are_looked_at(stand: Any) -> None:

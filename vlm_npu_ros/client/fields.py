@@ -153,8 +153,14 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
         kinds = list, tuple
     if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(zero, bool):
         raise ValueError(f'{name} cannot be {value!r:.60}')
-    if isinstance(zero, list) and not all(isinstance(item, str) for item in value):
-        raise ValueError(f'{name} must be a list of texts, not {value!r:.60}')
+    texts = value if isinstance(zero, list) else [value] if isinstance(zero, str) else ()
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f'{name} must be a list of texts, not {value!r:.60}')
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f'{name} has half of a character: {value!r:.60}') from None
     if most is not None and not 0 <= value <= most:  # NaN is not
         raise ValueError(f'{name} must be from 0 to {most}, not {value}')
     if hasattr(zero, 'sec'):

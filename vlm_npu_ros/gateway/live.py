@@ -14,11 +14,11 @@ import json
 import math
 from pathlib import Path
 import time
-from typing import Any, get_args, get_origin, Literal
+from typing import Annotated, Any, get_args, get_origin, Literal
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response, StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from vlm_npu_ros.client.answer import Answer
 from vlm_npu_ros.client.fields import answer_types, FIELDS
 from vlm_npu_ros.engine.errors import VlmError
@@ -66,7 +66,7 @@ class _Asked(BaseModel):
 class _Wish(BaseModel):
     period: float = Field(default=0.0, ge=0.0, le=86400.0)
     agreeing: int = Field(default=0, ge=0, le=1000)
-    until: str = ''
+    until: Annotated[str, AfterValidator(whole)] = ''
 
 
 class _Watched(_Asked):
