@@ -78,6 +78,18 @@ def test_damaged_bags_are_errors(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
+def test_bag_that_was_broken_off_says_how_it_is_repaired(tmp_path: Path) -> None:
+    write_bag(tmp_path / 'bag', flat(1), 'sqlite3')
+    (tmp_path / 'bag' / 'metadata.yaml').unlink()
+    (tmp_path / 'bag' / 'bag.db3-wal').touch()
+    with pytest.raises(ImageError, match='cannot be read as a bag') as caught:
+        read(tmp_path / 'bag')
+    assert 'reindex' in caught.value.remedy
+    with pytest.raises(ImageError, match='There is no file or folder') as caught:
+        read(tmp_path / 'nothing.bag')
+    assert not caught.value.remedy
+
+
 def test_bag_of_ros_1_is_read(tmp_path: Path) -> None:
     rosbag1 = pytest.importorskip('rosbags.rosbag1')
     from rosbags.typesys import get_typestore, Stores

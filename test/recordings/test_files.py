@@ -27,6 +27,7 @@ def test_folder_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
 
 def test_what_is_no_picture_is_an_error_of_its_own(tmp_path: Path) -> None:
     (tmp_path / 'notes.txt').write_text('no picture')
+    (tmp_path / 'other.bag').touch()  # beside it
     with opened(tmp_path) as recording, pytest.raises(ImageError, match='notes.txt is no picture'):
         recording.frame(0)
     (tmp_path / 'empty').mkdir()

@@ -22,7 +22,12 @@ _NANOSECONDS = 1_000_000_000
 
 def is_bag(path: Path) -> bool:
     """Tell whether it is a bag: a file, or the folder that `ros2 bag record` makes."""
-    return path.suffix in _ENDINGS or (path / 'metadata.yaml').is_file()
+    if not path.is_dir():
+        return path.suffix in _ENDINGS
+    names = [file.name for file in path.iterdir()]
+    # One that was broken off has no metadata.yaml, but perhaps drive_0.db3-wal.
+    parts = [name for name in names if any(ending in name for ending in _ENDINGS)]
+    return 'metadata.yaml' in names or bool(parts) and parts == names
 
 
 class Bag(Recording):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.recordings.bag import Bag, is_bag
 from vlm_npu_ros.recordings.files import Folder, Video
 from vlm_npu_ros.recordings.recording import Recording
@@ -19,6 +20,8 @@ def opened(path: Path, topic: str = '') -> Recording:
     topic: of the pictures in a bag; '' = the only one that has pictures.
     Raises ImageError for what is none of these, BackendUnavailableError without rosbags.
     """
+    if not path.exists():
+        raise ImageError(f'There is no file or folder {path}')
     if is_bag(path):
         return Bag(path, topic)
     return Folder(path) if path.is_dir() else Video(path)
