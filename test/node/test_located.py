@@ -10,13 +10,18 @@ import json
 
 import numpy as np
 import pytest
+import rclpy
+from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from robot import Robot, wait_until
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.types import Spot
 from vlm_npu_ros.msg import ErrorCode, Located
+from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.located import located, Surroundings
+from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.space import SpaceFeed
 from vlm_npu_ros.node.vlm_node import VlmNode
 from vlm_npu_ros.srv import Ask
 
@@ -144,3 +149,18 @@ def test_the_calibration_counts_as_it_belongs_to_the_picture() -> None:
     part = calibration(128, 96)
     part.roi.x_offset, part.roi.y_offset, part.roi.width, part.roi.height = 32, 24, 64, 48
     assert slope(part) == pytest.approx(16 / 60)
+
+
+def test_the_name_of_the_topic_tells_rectified_pictures(context: rclpy.Context) -> None:
+    main = Node(
+        'main', context=context, cli_args=['--ros-args', '-r', 'remapped:=eye/image_rect'])
+    io = IoNode(main)
+    for topic, expected in (
+        ('image_rect', True), ('/left/image_rect_color/compressed', True),
+        ('/eye/color/rect/image', True), ('/eye/image_rectified', True), ('remapped', True),
+        ('image_raw', False), ('/director/image_raw', False), ('direct/rgb', False),
+    ):
+        space = SpaceFeed(main, io, CameraSettings('camera', topic))
+        assert space.at(0, (1, 1)).rectified is expected, topic
+    io.destroy_node()
+    main.destroy_node()

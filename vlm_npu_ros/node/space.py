@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
+import re
 from typing import Any
 
 from rclpy.node import Node
@@ -19,6 +20,7 @@ from vlm_npu_ros.node.parameters import CameraSettings
 
 _KEPT = 30  # depth pictures, until the frame of their time is encoded
 _APART = 100_000_000  # nanoseconds at most between a frame and its depth picture
+_RECTIFIED = re.compile(r'(?<![a-z])rect(ified)?(?![a-z])')  # image_rect_color, rect/image
 
 
 class SpaceFeed:
@@ -37,7 +39,7 @@ class SpaceFeed:
                 (CameraInfo, settings.camera_info, self._take_info),
             ) if topic
         }
-        self._rectified = 'rect' in settings.topic.rpartition('image')[2]
+        self._rectified = bool(_RECTIFIED.search(node.resolve_topic_name(settings.topic)))
         self._depths: deque[tuple[int, bytes]] = deque(maxlen=_KEPT)
         self._info = b''
         self._subscriptions: list[Any] = []
