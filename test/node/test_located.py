@@ -164,3 +164,16 @@ def test_the_name_of_the_topic_tells_rectified_pictures(context: rclpy.Context) 
         assert space.at(0, (1, 1)).rectified is expected, topic
     io.destroy_node()
     main.destroy_node()
+
+
+def test_a_fault_while_the_result_is_filled_in_is_no_success(
+    active_node: Callable[..., VlmNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> list[Located]:
+        raise OverflowError('a fault')
+
+    monkeypatch.setattr('vlm_npu_ros.node.ask_server.located', broken)
+    active_node()
+    robot.publish()
+    response = robot.ask(question='what do you see?')
+    assert 'a fault' in response.error_msg and not response.success

@@ -208,9 +208,9 @@ class AskServer:
         self._partials.publish(message)
 
     def _fill(self, result: Any, ask: Ask) -> None:
+        result.success = True
         if ask.error:
             _fill_error(result, ask.error)
-        result.success = ask.error is None
         result.answer = ask.answer
         result.request_id = ask.request_id
         assert ask.finish_reason
@@ -241,6 +241,7 @@ def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
 
 
 def _fill_error(result: Any, error: VlmError) -> None:
+    result.success = False
     result.error_code = error.code
     result.error_msg = str(error)
     result.finish_reason = FinishReason.ERROR.value
