@@ -21,6 +21,7 @@ from vlm_npu_ros.engine.model_files.rkllm import check_rkllm, toolkit_of
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import AUTO, load_profile, ModelProfile
 from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.trials import has_failed
 
 _SMALLEST_MODEL = 1_000_000  # bytes; the smallest language models have hundreds of millions
 # The one that most models were tried with, and the one that mends the faults of 1.3.0.
@@ -211,7 +212,8 @@ def _probabilities(notes: Notes, settings: EngineSettings) -> Check:
     name = 'probabilities'
     if settings.options and settings.options.probabilities == 'off':
         return Check(name, 'ok', 'none (rknpu.probabilities is off)')
-    died = [str(note) for note in map(notes.died, ('logits', 'hidden', 'reuse')) if note.exists()]
+    tried = map(notes.died, ('logits', 'hidden', 'reuse'))
+    died = [str(note) for note in tried if has_failed(note)]
     found = notes.found or 'not tried yet: they will be when the models are loaded'
     if died:
         remedy = f'To let it be tried again, `rm {" ".join(died)}`'
