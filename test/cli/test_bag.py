@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import json
+import os
 from pathlib import Path
 import re
 
@@ -111,6 +112,21 @@ def test_table_and_page_show_the_same(tmp_path: Path, capsys: pytest.CaptureFixt
     for data in re.findall(r'base64,([^"]+)"', html):
         assert len(data) > 1000
     assert '<b>' not in html and '&lt;b&gt;what' in html and html.endswith('</html>\n')
+
+
+def test_page_takes_any_name_and_any_shape(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, page = tmp_path / 'folder', tmp_path / 'page.html'
+    folder.mkdir()
+    _, png = cv2.imencode('.png', np.zeros((70_000, 8, 3), np.uint8))  # too tall for a JPEG
+    (folder / os.fsdecode(b'caf\xe9.png')).write_bytes(png.tobytes())
+    ask = ['bag', str(folder), '-q', QUESTION, '--yes-no', '--html', str(page), '--model']
+    assert main([*ask, 'demo']) == 0
+    whole = page.read_text()
+    assert 'caf?.png' in whole and 'base64,/9j/' in whole
+    assert main([*ask, 'unheard']) == 1
+    assert page.read_text() == whole, 'nothing was found that could replace it'
 
 
 def test_damaged_picture_does_not_end_it(

@@ -106,7 +106,6 @@ def run(args: argparse.Namespace) -> int:
     screen = ChatScreen(args.quiet or args.json)
     with ExitStack() as stack:
         recording = stack.enter_context(opened(path, args.topic))
-        page = args.html and stack.enter_context(html_page(args.html, ' '.join(args.question)))
         typed = bool(choices or args.number)
         settings = replace(engine_settings(args), typed=typed)
         loaded = load(settings, screen, args.isolation)
@@ -123,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         ]
         chosen = spaced(recording.times, args.every)
         order = [chosen[i] for i in evenly_then_finer(len(chosen))] if args.find else chosen
+        # Only now, because it replaces the page of an earlier run.
+        page = args.html and stack.enter_context(html_page(args.html, ' '.join(args.question)))
         screen.note(f'{len(chosen)} of {len(recording.times)} pictures')
         found = False
         write = functools.partial(_written, loaded.engine)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from vlm_npu_ros.recordings.asking import Finding
 
-_WIDTH = 480  # pixels of a picture on the page
+_WIDTH, _HEIGHT = 480, 1920  # most pixels of a picture on the page
 _QUALITY = 80
 _STYLE = """
 :root { color-scheme: light dark; --rim: #8884; --grey: #777; }
@@ -33,7 +33,8 @@ figcaption, p { margin: 6px 0 0; } .meta { color: var(--grey); font-size: .85rem
 @contextmanager
 def html_page(path: Path, title: str) -> Iterator[Callable[[Finding], None]]:
     """Write a page while findings come; it is whole whenever it ends. Raises OSError."""
-    with open(path, 'w', encoding='utf-8') as file:
+    # Names of files may hold bytes that are no text.
+    with open(path, 'w', encoding='utf-8', errors='replace') as file:
         file.write(
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -89,8 +90,9 @@ def when(finding: Finding) -> str:
 
 def _jpeg(rgb: np.ndarray) -> str:
     height, width = rgb.shape[:2]
-    if width > _WIDTH:
-        size = (_WIDTH, max(height * _WIDTH // width, 1))
+    scale = min(_WIDTH / width, _HEIGHT / height)
+    if scale < 1:
+        size = (max(int(width * scale), 1), max(int(height * scale), 1))
         rgb = cv2.resize(np.ascontiguousarray(rgb), size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(
         '.jpg', cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR),
