@@ -15,6 +15,7 @@ import signal
 from diagnostic_msgs.msg import DiagnosticStatus
 from doctor import Doctor
 import pytest
+from rclpy.parameter import Parameter
 from robot import PATIENCE, Robot, wait_until
 from sensor_msgs.msg import BatteryState
 from vlm_npu_ros.node.vlm_node import VlmNode
@@ -75,6 +76,16 @@ def test_engine_tells_why_nothing_is_read_ahead(active_node: MakeNode, doctor: D
     active_node(read_ahead='off')
     values = doctor.wait_for('engine', lambda s: True)
     assert values['reading ahead'] == 'off: it was loaded without read_ahead'
+
+
+def test_nothing_is_read_ahead_while_all_questions_have_a_role(
+    active_node: MakeNode, doctor: Doctor
+) -> None:
+    node = active_node(system_prompt='You are a guard.')
+    told = 'off: the parameter system_prompt is set'
+    doctor.wait_for('engine', lambda s: value(s, 'reading ahead').startswith(told))
+    node.set_parameters([Parameter('system_prompt', value=' ')])
+    doctor.wait_for('engine', lambda s: value(s, 'reading ahead') == 'on')
 
 
 def test_newer_frame_that_a_question_wants_ends_the_reading(

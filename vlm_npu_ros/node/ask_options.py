@@ -110,7 +110,8 @@ def check_request(
             choices=choices,
             number=number,
             schema=_schema(request),
-            system_prompt=_role(request.system_prompt.strip() or parameters['system_prompt']),
+            system_prompt=_role(
+                request.system_prompt.strip() or parameters['system_prompt'].strip()),
             ask_back=parameters['ask_back'] and not request.never_ask_back,
             min_probability=_confidence(request.min_confidence) or parameters['min_confidence'],
             backend=_backend(request.backend, parameters.backends),

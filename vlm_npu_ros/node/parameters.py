@@ -503,6 +503,7 @@ class NodeParameters:
             rate=self['read_ahead_rate'],
             keep=self['read_ahead_keep'],
             idle=self['conversation_idle'],
+            role=self['system_prompt'].strip(),
         )
 
     def history_limits(self, cameras: int) -> HistoryLimits:

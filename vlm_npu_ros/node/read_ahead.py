@@ -28,12 +28,14 @@ class ReadAheadSettings:
     is_asked: also where the backend does not do it unasked.
     rate: most frames a second. keep: seconds that a dialogue stays what the model holds after its
     last answer; idle: the same for a dialogue that could not go on otherwise.
+    role: of all questions; '' = none. It comes before the frame.
     """
 
     is_asked: bool
     rate: float
     keep: float
     idle: float
+    role: str = ''
 
 
 @dataclass
@@ -107,9 +109,11 @@ class ReadAhead:
     @property
     def obstacle(self) -> str:
         """Why nothing is read ahead; '' = it is."""
-        able = self._engine.read_ahead
-        if not (able.unasked or able.possible and self._settings().is_asked):
+        able, settings = self._engine.read_ahead, self._settings()
+        if not (able.unasked or able.possible and settings.is_asked):
             return able.why
+        if settings.role:
+            return 'the parameter system_prompt is set, which comes before the frame'
         if self._failures >= _MOST_FAILURES:
             return f'it has failed {self._failures} times in a row'
         return self._shortage()

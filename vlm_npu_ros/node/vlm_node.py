@@ -319,8 +319,6 @@ class VlmNode(ManagedNode):
 
     def _askable(self, camera: str) -> CachedFrame | None:
         """Give the camera's newest frame, unless no question would begin with it."""
-        if self.parameters['system_prompt']:  # which would come before the frame
-            return None
         now, frame = self._stamp_clock.now(), self._feeds[camera].frame
         freshness = Freshness(round(self.parameters['max_age'] * NANOSECONDS))
         return frame if freshness.admits(frame, now) else None
