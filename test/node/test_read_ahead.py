@@ -100,8 +100,11 @@ class Here(Views):
 class Asked(Ask):
     """A question; `before` is what the model had read when it was asked."""
 
-    def __init__(self, model: Reader, camera: str = 'camera', dialogue: str = '') -> None:
-        request = GenerationRequest('is it free?', (), 1, keep=bool(dialogue))
+    def __init__(
+        self, model: Reader, camera: str = 'camera', dialogue: str = '', role: str = ''
+    ) -> None:
+        request = GenerationRequest(
+            'is it free?', (), 1, keep=bool(dialogue), system_prompt=role)
         options = AskOptions(
             request, (camera,), Freshness(0), PATIENCE, conversation_id=dialogue
         )
@@ -149,8 +152,8 @@ class Bench:
         assert due
         return self.pool.submit(self.ahead.read, due)
 
-    def ask(self, camera: str = 'camera', dialogue: str = '') -> Asked:
-        asked = Asked(self.model, camera, dialogue)
+    def ask(self, camera: str = 'camera', dialogue: str = '', role: str = '') -> Asked:
+        asked = Asked(self.model, camera, dialogue, role)
         self.queue.submit(asked)
         return asked
 
@@ -261,6 +264,21 @@ def test_nothing_is_read_while_a_question_is_open(bench: Bench) -> None:
     assert bench.due is None
     bench.ahead.read(frame(1))  # as it may come in between
     assert bench.model.count == 0
+
+
+def test_a_question_with_a_role_ends_the_reading_of_its_own_frame(bench: Bench) -> None:
+    bench.show(frame(1))
+    bench.model.halt = 5
+    future = bench.read()
+    assert bench.model.halted.wait(PATIENCE)
+    asked = bench.ask(role='guard')
+    assert bench.model.reading.wait(PATIENCE)
+    bench.model.go.set()
+    future.result(PATIENCE)
+    asked.tokens()
+    bench.show(frame(2))
+    bench.read().result(PATIENCE)
+    assert 0 < bench.ahead.counts.wasted < bench.ahead.counts.spent
 
 
 def test_a_live_dialogue_stays(bench: Bench) -> None:

@@ -264,7 +264,7 @@ class AskQueue:
                 if taken is None or self._closed:
                     return
                 self._running, self._cancelled = taken[0], Cancellation()
-                self._ahead.begin(taken[1].frames)
+                self._ahead.begin(taken[1].frames, taken[0].options.request.system_prompt)
             self._answer(*taken)
 
     def _answer(self, ask: Ask, view: View) -> None:

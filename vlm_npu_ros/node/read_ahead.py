@@ -173,12 +173,16 @@ class ReadAhead:
         if last and last.seconds is None:
             last.cancelled.set()
 
-    def begin(self, frames: Sequence[CachedFrame]) -> None:
-        """Give way to a question about these frames; no frame is due until it has ended."""
+    def begin(self, frames: Sequence[CachedFrame], role: str = '') -> None:
+        """
+        Give way to a question about these frames; no frame is due until it has ended.
+
+        role: of the question. What is read without it is of no use, because it comes first.
+        """
         with self._lock:
             last = self._last
             self._displace(tuple(frame.embedding for frame in frames))
-            if last and same_images(last.images, self._images):
+            if last and not role and same_images(last.images, self._images):
                 last.is_used, last = True, None
         if last and last.seconds is None:
             last.cancelled.set()
