@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import contextlib
 import json
+import threading
 from typing import Any
 import urllib.error
 import urllib.request
 
 from asked_node import asked_node
+from lifecycle_msgs.srv import ChangeState
 import numpy as np
 import pytest
 from robot import Robot, wait_until
 from served import asks, jpeg, PATIENCE, served
 from vlm_npu_ros.gateway.node_source import NodeSource
+from vlm_npu_ros.nav.background_node import BackgroundNode
 from vlm_npu_ros.node.vlm_node import VlmNode
 
 openai = pytest.importorskip('openai')
@@ -133,6 +137,42 @@ def test_a_watch_that_no_message_can_hold_leaves_the_next_one_alone(stand: Any) 
             f'{url}/api/watch', json.dumps(body).encode(), {'Content-Type': 'application/json'})
         with urllib.request.urlopen(request, timeout=PATIENCE) as looks:
             assert words in looks.readline().decode(), fields
+
+
+def test_it_ends_during_a_transition(stand: Any) -> None:
+    node = stand[0]
+    asked, ended = threading.Event(), threading.Event()
+
+    class Slow(BackgroundNode):
+        """Takes its time for a transition."""
+
+        def __init__(self) -> None:
+            super().__init__('slow', node.context)
+            self._node.create_service(ChangeState, 'slow/change_state', self._change)
+
+        def _change(self, _: Any, response: Any) -> Any:
+            asked.set()
+            ended.wait(2 * PATIENCE)
+            return response
+
+    def ask(url: str) -> None:
+        request = urllib.request.Request(
+            f'{url}/api/transition', b'{"name": "configure"}', {'Content-Type': 'application/json'})
+        with pytest.raises(OSError):
+            urllib.request.urlopen(request, timeout=PATIENCE)
+
+    with Slow(), contextlib.ExitStack() as serving:
+        source = NodeSource('slow', node.context)
+        url = serving.enter_context(served(source))
+        wait_until(source._view._change.service_is_ready)
+        asking = threading.Thread(target=ask, args=(url,))
+        asking.start()
+        try:
+            assert asked.wait(PATIENCE)
+            serving.close()  # fails if the gateway does not end
+        finally:
+            ended.set()
+            asking.join()
 
 
 def test_pictures_of_a_request_are_looked_at(stand: Any) -> None:

@@ -34,6 +34,7 @@ from vlm_npu_ros.nav.camera import MissionCamera
 
 _LOOKED_AT = 5.0  # seconds after which a camera that nobody looks at is left alone
 _KEPT = 200  # pictures of a camera: some seconds
+_TRANSITION_SECONDS = 60.0  # models may have to be loaded
 _WAITING = 64  # requests for pictures that may wait at once
 
 
@@ -191,7 +192,12 @@ class NodeSource(Source):
             end()
 
     async def transition(self, name: str) -> None:
-        went_well = await asyncio.to_thread(self._view.transition, name)
+        ends: asyncio.Queue[bool] = asyncio.Queue()
+        self._view.transition(name, _into(ends))
+        try:
+            went_well = await asyncio.wait_for(ends.get(), _TRANSITION_SECONDS)
+        except asyncio.TimeoutError:
+            went_well = False
         if not went_well:
             raise BackendUnavailableError(
                 f'{self._client.name} did not {name}', 'See its log')

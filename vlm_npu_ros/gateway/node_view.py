@@ -90,19 +90,18 @@ class NodeView(BackgroundNode):
             p.qos_profile.reliability is ReliabilityPolicy.RELIABLE for p in found)
         return ('compressed' if compressed else 'raw'), 'reliable' if reliable else 'best_effort'
 
-    def transition(self, name: str, patience: float = 60.0) -> bool:
-        """Drive the lifecycle, and wait; return whether it went well."""
+    def transition(self, name: str, on_end: Callable[[bool], None]) -> None:
+        """Drive the lifecycle; on_end is told in the node's thread whether it went well."""
         request = ChangeState.Request(transition=Transition(id=_TRANSITIONS[name]))
-        done = threading.Event()
-        outcome: list[bool] = []
 
-        def ended(future: Future) -> None:
-            outcome.append(future.result().success)
-            done.set()
+        def begin() -> None:
+            if not self._change.service_is_ready():
+                on_end(False)
+                return
+            self._change.call_async(request).add_done_callback(
+                lambda future: on_end(future.result().success))
 
-        self._executor.create_task(
-            lambda: self._change.call_async(request).add_done_callback(ended))
-        return done.wait(patience) and outcome[0]
+        self._executor.create_task(begin)
 
     def watch(
         self, goal: Watch.Goal, on_look: Callable[[Any], None], on_end: Callable[[Any], None]
