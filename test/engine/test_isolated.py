@@ -127,6 +127,16 @@ def test_same_answers_embeddings_and_counts_as_without(start: Callable[..., Star
         assert np.isnan(embedding.data).all()  # nobody can compute with what is not there
 
 
+def test_signal_to_all_processes_is_left_to_the_parent(start: Callable[..., Started]) -> None:
+    started = start(ONNX)
+    engine, (picture, question) = started.engine, scene(1)
+    right, pid = ask(engine, picture, question), engine.pid
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(pid, number)
+        assert ask(engine, picture, question) == right
+    assert engine.pid == pid and engine.restarts == 0
+
+
 def test_missing_file_fails_the_load_with_its_reason(start: Callable[..., Started]) -> None:
     started = start(replace(ONNX, encoder_path='/nowhere.onnx'), load=False)
     with pytest.raises(ModelFileError, match='/nowhere.onnx'):
