@@ -212,7 +212,9 @@ def _exit() -> None:
 
 def main() -> None:
     """Serve the parent, whose two file descriptors are the arguments."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
+    # The parent handles those that all processes get, by Ctrl-C or systemd, and ends this one.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path('/proc/self/oom_score_adj').write_text(_OOM_SCORE)
     socket, memory = map(int, sys.argv[1:])
