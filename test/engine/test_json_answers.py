@@ -78,6 +78,8 @@ def test_what_does_not_fit_is_asked_for_once_more_with_the_reason() -> None:
         ("{'a': {\"b\": 1}}", {}, 'it cannot be read'),
         ('[' * 100 + ']' * 100, {}, f'nested more than {MAX_DEPTH} deep'),
         ('[' * 100_000, {}, 'it cannot be read'),
+        ('[' * 800 + ']' * 800, {}, 'it cannot be read'),
+        ('{"count": 1e999}', {}, 'too large'),
         ('1' * 5000, {'type': 'integer'}, 'it cannot be read'),
     ):
         model = Scripted(said, 'Oh. {"count": 3}')
@@ -115,18 +117,24 @@ def test_schemas_are_bounded_and_stand_alone() -> None:
         nested = {'not': nested}
     circle = {'$defs': {'a': {'$ref': '#/$defs/a'}}, '$ref': '#/$defs/a'}
     for schema, words in (
-        ('{', 'not JSON'),
+        ('{', 'cannot be read'),
         ('[]', 'no JSON Schema'),
+        ('null', 'no JSON Schema'),
+        ('7', 'no JSON Schema'),
+        ('{"$schema": 5}', 'no JSON Schema: $schema'),
+        ('{"const": NaN}', 'NaN is not JSON'),
+        ('{"multipleOf": 1e999}', 'too large'),
         ('{"type": "colour"}', 'no JSON Schema: type'),
         ('{"a": "' + 'x' * MAX_SCHEMA + '"}', f'at most {MAX_SCHEMA}'),
         (json.dumps(nested), f'more than {MAX_DEPTH} deep'),
-        ('[' * 5000, 'not JSON'),
+        ('[' * 5000, 'cannot be read'),
         ('{"$ref": "https://example.org/schema"}', 'which is not fetched'),
         ('{"$ref": "other.json#/a"}', 'which is not fetched'),
         ('{"$ref": "#/$defs/a"}', 'nothing at'),
         ('{"properties": {"a": {"$id": "http://example.org/a"}}}', '$id within it'),
         ('{"properties": {"a": {"pattern": "("}}}', 'wrong pattern|regex'),
         ('{"patternProperties": {"[": {}}}', 'wrong pattern|regex'),
+        ('{"pattern": "a{99999999999}"}', 'wrong pattern'),
     ):
         with pytest.raises(RequestError, match=words.replace('$', r'\$')):
             checked_schema(schema)
@@ -142,6 +150,19 @@ def test_schemas_are_bounded_and_stand_alone() -> None:
     model = Scripted('{}')
     ask(model, {'$defs': {'a/b': {'type': 'object'}}, '$ref': '#/$defs/a~1b'})
     assert len(model.requests) == 1
+
+
+def test_patterns_are_tried_for_a_limited_time() -> None:
+    name = {'patternProperties': {'^(a|aa)+$': {}}, 'additionalProperties': False}
+    long = 'a' * 50
+    for schema, said in (({'pattern': '(a+)+$'}, f'"{long}!"'), (name, f'{{"{long}!": 1}}')):
+        with pytest.raises(RequestError, match='takes too long') as raised:
+            ask(Scripted(said), schema)
+        assert raised.value.remedy
+        right = said.replace('!', '')
+        assert ask(Scripted(right), schema)[-1].text == right
+    model = Scripted('"red 4"', '"4"')
+    assert ask(model, {'pattern': '^[0-9]+$'})[-1].text == '"4"' and len(model.requests) == 2
 
 
 def test_the_model_is_told_the_schema() -> None:

@@ -10,12 +10,16 @@ schema is an answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 import functools
 import json
+import math
 import re
 import reprlib
+import subprocess
+import sys
+import time
 from typing import Any
 from urllib.parse import unquote
 
@@ -32,7 +36,17 @@ from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Tur
 
 MAX_SCHEMA = 8192  # characters
 MAX_DEPTH = 24  # of a schema, and of an answer
-_STEPS = 20_000  # keywords looked at to check an answer; references can multiply them without end
+_SECONDS = 1.0  # of a processor to check an answer; references can multiply what is checked
+# Tries all patterns on all texts, in a process that ends itself after so many seconds: `re` cannot
+# be stopped, keeps all other threads waiting, and can take longer than anybody waits.
+_MATCH = """
+import json, re, signal, sys
+patterns, texts = json.load(sys.stdin)
+signal.setitimer(signal.ITIMER_VIRTUAL, 0.2)
+for pattern in patterns:
+    for text in texts:
+        re.search(pattern, text)
+"""
 _REASON = 200  # characters that a model is told
 _REFERENCES = {'$ref', '$dynamicRef', '$recursiveRef'}
 _NAMES = {'$id', '$schema'}  # what they name may be fetched, or read by other rules
@@ -53,7 +67,7 @@ def checked_schema(text: str) -> str:
 
     Raises RequestError unless the text is a schema, is bounded, and refers to nothing elsewhere.
     """
-    schema = _validator(text)().schema
+    schema = _read_schema(text).schema
     if schema in ({}, True):
         return ''
     told = json.dumps(schema, ensure_ascii=False, separators=(',', ':'))
@@ -71,13 +85,13 @@ def answer_json(
 
     answer: writes what the model answers to a request, without its thoughts.
     """
-    validator = _validator(request.schema or '')
+    schema = _read_schema(request.schema or '')
     # A dialogue that cannot be taken up again must not be displaced by the second question.
     may_repeat = request.ask_back and (model.takes_up_dialogues or not request.keep)
     first = replace(request, keep=request.keep or may_repeat)
     said, last = yield from _collected(answer(first, stop))
     try:
-        yield _checked(said, last, validator)
+        yield _checked(said, last, schema)
         return
     except _MisfitError as error:
         misfit = error
@@ -90,7 +104,7 @@ def answer_json(
         try:
             said, last = yield from _collected(answer(again, stop))
             both = figures + last.figures if figures and last.figures else figures
-            yield _checked(said, replace(last, figures=both), validator)
+            yield _checked(said, replace(last, figures=both), schema)
             return
         except _MisfitError as error:
             misfit = error
@@ -99,11 +113,11 @@ def answer_json(
     raise _bad(misfit, said)
 
 
-def _checked(said: str, last: Chunk, validator: Callable[[], Any]) -> Chunk:
+def _checked(said: str, last: Chunk, schema: _Schema) -> Chunk:
     """Return the last chunk with the JSON that the answer has; raise _MisfitError."""
     if last.finish_reason is FinishReason.CANCELLED:
         return replace(last, text=said)
-    return replace(last, text=_find(said, validator, last.finish_reason))
+    return replace(last, text=_find(said, schema, last.finish_reason))
 
 
 def _bad(misfit: _MisfitError, said: str) -> AnswerFormError:
@@ -126,7 +140,7 @@ def _collected(chunks: Iterator[Chunk]) -> Generator[Chunk, None, tuple[str, Chu
     return said, last
 
 
-def _find(said: str, validator: Callable[[], Any], reason: FinishReason | None) -> str:
+def _find(said: str, schema: _Schema, reason: FinishReason | None) -> str:
     """Return the JSON in a text that fits the schema; raise _MisfitError, which says why not."""
     is_cut = reason is FinishReason.LENGTH
     whole = said.strip()
@@ -134,10 +148,17 @@ def _find(said: str, validator: Callable[[], Any], reason: FinishReason | None) 
         whole = ''
     candidates = [whole, *(fenced.strip() for fenced in _FENCE.findall(said)), *_embedded(said)]
     fitting: dict[str, None] = {}
+    values: dict[str, Any] = {}
     why: list[_MisfitError] = []
     for candidate in filter(None, dict.fromkeys(candidates)):
         try:
-            value = _parsed(candidate)
+            values[candidate] = _read(candidate)
+        except (ValueError, RecursionError) as error:
+            why.append(_MisfitError(f'it cannot be read ({_shortened(error)})'))
+    _try_patterns(schema.patterns, values.values())
+    validator = schema.validator()  # one for all, because its time is limited
+    for candidate, value in values.items():
+        try:
             _check(value, validator)
             fitting.setdefault(candidate)
             if candidate == whole:
@@ -167,24 +188,47 @@ def _embedded(said: str) -> Iterator[str]:
                 yield said[start:found.end()]
 
 
-def _parsed(text: str) -> Any:
-    def refuse(constant: str) -> None:
-        raise ValueError(f'{constant} is not JSON')
+def _read(text: str) -> Any:
+    """Parse JSON; raise ValueError or RecursionError, also for what is nested too deep."""
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise ValueError(f'{number} is not JSON, or too large')
+        return value
 
-    try:
-        value = json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise _MisfitError(f'it cannot be read ({_shortened(error)})') from None
+    value = json.loads(text, parse_constant=finite, parse_float=finite)
     if _depth(value) > MAX_DEPTH:
-        raise _MisfitError(f'it is nested more than {MAX_DEPTH} deep')
+        raise ValueError(f'it is nested more than {MAX_DEPTH} deep')
     return value
 
 
-def _check(value: Any, validator: Callable[[], Any]) -> None:
+def _try_patterns(patterns: tuple[str, ...], values: Iterable[Any]) -> None:
+    """Raise RequestError if a pattern takes too long with a text of the values."""
+    if not patterns:
+        return
+    given = json.dumps([patterns, sorted({text for value in values for text in _texts(value)})])
+    command = [sys.executable, '-I', '-S', '-c', _MATCH]
+    if subprocess.run(command, input=given.encode(), check=False).returncode:
+        raise RequestError(
+            'A pattern of the json_schema takes too long to check an answer with',
+            'Repeat nothing in it that has repetitions or alternatives itself',
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield all texts in a value, also names."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value if isinstance(value, list) else (*value, *value.values()):
+            yield from _texts(part)
+
+
+def _check(value: Any, validator: Any) -> None:
     from jsonschema.exceptions import best_match
 
     try:
-        found = best_match(validator().iter_errors(value))
+        found = best_match(validator.iter_errors(value))
     except (RecursionError, OverflowError) as error:
         raise RequestError(f'The json_schema cannot be checked: {_shortened(error)}') from None
     if found:
@@ -197,49 +241,61 @@ def _told(error: Any) -> str:
     return (where and f'{where}: ') + _shortened(error.message)
 
 
+@dataclass(frozen=True)
+class _Schema:
+    """A schema that can be used: its parts, its class of validators, and all its patterns."""
+
+    schema: Any
+    kind: Any
+    patterns: tuple[str, ...]
+
+    def validator(self) -> Any:
+        """Make a validator, which raises RequestError when its time is over."""
+        from jsonschema import validators
+
+        end = time.thread_time() + _SECONDS
+
+        def timed(keyword: Callable[..., Any]) -> Callable[..., Any]:
+            def look(*arguments: Any) -> Iterator[Any]:
+                if time.thread_time() > end:
+                    raise RequestError('The json_schema takes too long to check an answer with')
+                yield from keyword(*arguments) or ()
+
+            return look
+
+        keywords = {name: timed(keyword) for name, keyword in self.kind.VALIDATORS.items()}
+        return validators.extend(self.kind, keywords)(self.schema)
+
+
 @functools.lru_cache(maxsize=16)
-def _validator(text: str) -> Callable[[], Any]:
-    """Return what makes validators of a schema; raise RequestError for one that cannot be used."""
+def _read_schema(text: str) -> _Schema:
+    """Read a schema; raise RequestError for one that cannot be used."""
     from jsonschema import exceptions, validators
 
     if len(text) > MAX_SCHEMA:
         raise RequestError(
             f'json_schema has {len(text)} characters, at most {MAX_SCHEMA} are read')
     try:
-        schema = json.loads(text or '{}')
-        if _depth(schema) > MAX_DEPTH:
-            raise RequestError(f'json_schema is nested more than {MAX_DEPTH} deep')
-        kind = validators.validator_for(schema)
+        schema = _read(text or '{}')
+        is_named = isinstance(schema, dict) and isinstance(schema.get('$schema'), str)
+        kind = validators.validator_for(schema if is_named else {})
         kind.check_schema(schema)
         if isinstance(schema, dict):
             schema = {name: part for name, part in schema.items() if name not in _NAMES}
-        _check_parts(schema, schema)
+        patterns = tuple(dict.fromkeys(_patterns(schema, schema)))
+        for pattern in patterns:
+            re.compile(pattern)
     except exceptions.SchemaError as wrong:
         raise RequestError(f'json_schema is no JSON Schema: {_told(wrong)}') from None
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise RequestError(f'json_schema has a wrong pattern: {error}') from None
     except (ValueError, RecursionError) as error:
-        raise RequestError(f'json_schema is not JSON: {_shortened(error)}') from None
-
-    def new() -> Any:
-        left = iter(range(_STEPS))
-
-        def counted(keyword: Callable[..., Any]) -> Callable[..., Any]:
-            def look(*arguments: Any) -> Iterator[Any]:
-                if next(left, None) is None:
-                    raise RequestError('The json_schema takes too long to check an answer with')
-                yield from keyword(*arguments) or ()
-
-            return look
-
-        keywords = {name: counted(keyword) for name, keyword in kind.VALIDATORS.items()}
-        return validators.extend(kind, keywords)(schema)
-
-    return new
+        raise RequestError(f'json_schema cannot be read: {_shortened(error)}') from None
+    return _Schema(schema, kind, patterns)
 
 
-def _check_parts(part: Any, schema: Any) -> None:
-    """Raise RequestError for what leads elsewhere or nowhere, re.error for a wrong pattern."""
+def _patterns(part: Any, schema: Any) -> Iterator[str]:
+    """Yield the patterns; raise RequestError for what leads elsewhere or nowhere."""
     parts = list(part.values()) if isinstance(part, dict) else part
     if isinstance(part, dict):
         texts = {name: value for name, value in part.items() if isinstance(value, str)}
@@ -247,12 +303,12 @@ def _check_parts(part: Any, schema: Any) -> None:
             raise RequestError(f'json_schema has {name} within it: leave it out')
         for name in _REFERENCES & texts.keys():
             _follow(texts[name], schema)
-        re.compile(texts.get('pattern', ''))
-        patterns = part.get('patternProperties')
-        for pattern in patterns if isinstance(patterns, dict) else ():
-            re.compile(pattern)
+        if 'pattern' in texts:
+            yield texts['pattern']
+        named = part.get('patternProperties')
+        yield from named if isinstance(named, dict) else ()
     for inner in parts if isinstance(parts, list) else ():
-        _check_parts(inner, schema)
+        yield from _patterns(inner, schema)
 
 
 def _follow(reference: str, schema: Any) -> None:
