@@ -39,7 +39,7 @@ def test_video_stands_in_for_a_camera(clip: Path) -> None:
 
 def test_missing_camera_is_told(tmp_path: Path) -> None:
     there = ', '.join(sorted(map(str, Path('/dev').glob('video*')))) or 'none'
-    for name in ('63', '/dev/video63'):
+    for name in ('63', '/dev/video63', str(10**20)):
         with pytest.raises(ImageError, match='cannot be opened') as caught:
             CameraDevice(name)
         assert there in caught.value.what and 'group video' in caught.value.remedy

@@ -62,6 +62,18 @@ def test_pictures_of_a_video_are_published_again_and_again(
     assert stamps == sorted(set(stamps))
 
 
+def test_values_that_cannot_be_are_named(clip: Path, context: rclpy.Context) -> None:
+    for name, value, told in (
+        ('rate', 0, 'rate must be from 0.01 to 1000'), ('rate', 'fast', 'rate must be a number'),
+        ('rate', [1.0], 'rate must be a number'), ('width', 'wide', 'width must be a whole'),
+        ('compressed', 'no', 'compressed must be true or false'),
+        ('device', True, 'device must be text'),
+    ):
+        overrides = [Parameter('device', value=str(clip)), Parameter(name, value=value)]
+        with pytest.raises(ValueError, match=told):
+            Webcam(context=context, parameter_overrides=overrides)
+
+
 def test_program_without_a_camera_says_so() -> None:
     done = subprocess.run(
         [sys.executable, '-m', 'vlm_npu_ros.node.webcam', '--ros-args', '-p', 'device:=63'],

@@ -34,8 +34,11 @@ class CameraDevice:
         self.name = name
         source: Union[int, str] = int(name) if name.isdecimal() else name
         self.is_device = isinstance(source, int) or name.startswith('/dev/')
-        with quiet():
-            self._video = cv2.VideoCapture(source)
+        try:
+            with quiet():
+                self._video = cv2.VideoCapture(source)
+        except cv2.error as error:  # a number that is too large
+            raise self._missing() from error
         if not self._video.isOpened():
             raise self._missing()
         for what, pixels in zip(
@@ -66,7 +69,8 @@ class CameraDevice:
     def _missing(self) -> ImageError:
         there = ', '.join(sorted(map(str, Path('/dev').glob('video*')))) or 'none'
         if not self.is_device:
-            return ImageError(f'{shown(self.name)} is no camera, video or stream that can be read')
+            name = shown(self.name) or 'An empty name'
+            return ImageError(f'{name} is no camera, video or stream that can be read')
         return ImageError(
             f'The camera {self.name} cannot be opened; there are {there}',
             'Connect one, or name another; this user has to be in the group video, and no other '

@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 from vlm_npu_ros.client.start import explained, start_ros
 from vlm_npu_ros.engine.camera_device import CameraDevice
 from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.engine.options import Option
 from vlm_npu_ros.node.camera_messages import jpeg_image, raw_image
 
 _ENCODING = 'bgr8'
@@ -69,11 +70,17 @@ class Webcam(Node):
         self._thread.start()
 
     def _parameter(self, name: str, default: Any, about: str, **limits: Any) -> Any:
-        # Dynamic: a number on the command line is a device, too.
+        # Dynamic: a number on the command line is a device, too, and 10 a rate.
         descriptor = ParameterDescriptor(
             description=about, read_only=True, dynamic_typing=True, **limits)
         value = self.declare_parameter(name, default, descriptor).value
-        return str(value) if isinstance(default, str) else type(default)(value)
+        if type(value) is int and isinstance(default, (str, float)):
+            value = type(default)(value)
+        low, high = next(
+            ((limit.from_value, limit.to_value) for (limit,) in limits.values()), (None, None))
+        if reason := Option(default, about, low, high).objection(value):
+            raise ValueError(f'{name} {reason}')
+        return value
 
     def _film(self) -> None:
         """Read all pictures, so that none is old, and publish some."""
