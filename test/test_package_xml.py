@@ -26,6 +26,13 @@ OPTIONAL = {
 }
 
 
+def declared_packages() -> set[str]:
+    return {
+        element.text or '' for element in ElementTree.parse(ROOT / 'package.xml').getroot()
+        if element.tag in ('depend', 'exec_depend')
+    }
+
+
 def test_what_is_imported_is_declared() -> None:
     paths = [*(ROOT / 'launch').glob('*.py'), *(ROOT / 'vlm_npu_ros').rglob('*.py')]
     imported = set()
@@ -38,10 +45,16 @@ def test_what_is_imported_is_declared() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition('.')[0])
     needed = imported - sys.stdlib_module_names - OPTIONAL - {'vlm_npu_ros'}
-    declared = {
-        element.text for element in ElementTree.parse(ROOT / 'package.xml').getroot()
-        if element.tag in ('depend', 'exec_depend')
-    }
+    declared = declared_packages()
     assert {KEYS.get(name, name) for name in needed} <= declared
     # What pip installs cannot be a dependency of a Debian package, which bloom makes.
-    assert not [name for name in declared if name and name.endswith('-pip')]
+    assert not [name for name in declared if name.endswith('-pip')]
+
+
+def test_containers_have_what_is_declared() -> None:
+    """Look for the Python packages; ROS has most of its own in the image."""
+    dockerfile = (ROOT / 'docker' / 'Dockerfile').read_text(encoding='utf-8').replace('_', '-')
+    by_fastapi = {'python3-pydantic'}
+    wanted = {name for name in declared_packages() if name.startswith('python3-')} - by_fastapi
+    assert [name for name in wanted
+            if name not in dockerfile and f"'{name.partition('-')[2]}>=" not in dockerfile] == []
