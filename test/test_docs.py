@@ -62,12 +62,13 @@ def test_architecture_names_files_and_functions_that_exist() -> None:
     page = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
     tables, rknpu = page.split('Backend `rknpu`')
     package = ROOT / 'vlm_npu_ros'
-    files = set(re.findall(r'`((?:engine|node|client|nav)/[\w/]+\.py)`', tables))
+    files = set(re.findall(r'`((?:engine|node|client|gateway|nav)/[\w/]+\.py)`', tables))
     files |= {f'engine/backends/rknpu/{name}' for name in re.findall(r'`(\w+\.py)`', rknpu)}
     assert [name for name in sorted(files) if not (package / name).is_file()] == []
     present = {
         str(path.relative_to(package))
-        for folder in ('engine', 'engine/choices', 'engine/backends/rknpu', 'node', 'client')
+        for folder in ('engine', 'engine/choices', 'engine/locating', 'engine/backends/rknpu',
+                       'node', 'client', 'gateway')
         for path in (package / folder).glob('[a-z]*.py')
     }
     assert present - files == set()
