@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 
 from asked_node import asked_node
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 import numpy as np
 import pytest
@@ -42,6 +43,13 @@ def stand() -> Iterator[tuple[VlmNode, Robot, NodeSource, str]]:
 
 def client(url: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=f'{url}/v1', api_key='-', max_retries=0)
+
+
+def post(url: str, body: Any) -> Any:
+    """Send JSON; the response is a context manager."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {'Content-Type': 'application/json'})
+    return urllib.request.urlopen(request, timeout=PATIENCE)
 
 
 def test_a_camera_is_a_model(stand: Any) -> None:
@@ -114,11 +122,8 @@ def test_a_page_sets_the_fields_of_a_question_alone(stand: Any) -> None:
         ({'choices': ['a', 1]}, "'choices' is not"),
         ({'max_age': float('inf')}, "'max_age' is not"),
     ):
-        request = urllib.request.Request(
-            f'{url}/api/ask', json.dumps({'question': 'what?', 'fields': fields}).encode(),
-            {'Content-Type': 'application/json'})
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request)
+            post(f'{url}/api/ask', {'question': 'what?', 'fields': fields})
         assert caught.value.code == 400
         assert words in json.load(caught.value)['error']['message']
 
@@ -133,9 +138,7 @@ def test_a_watch_that_no_message_can_hold_leaves_the_next_one_alone(stand: Any) 
         ({'yes_no': True}, '', '"look"'),
     ):
         body = {'question': 'is it red?', 'fields': fields, 'wish': {'until': until}}
-        request = urllib.request.Request(
-            f'{url}/api/watch', json.dumps(body).encode(), {'Content-Type': 'application/json'})
-        with urllib.request.urlopen(request, timeout=PATIENCE) as looks:
+        with post(f'{url}/api/watch', body) as looks:
             assert words in looks.readline().decode(), fields
 
 
@@ -156,10 +159,8 @@ def test_it_ends_during_a_transition(stand: Any) -> None:
             return response
 
     def ask(url: str) -> None:
-        request = urllib.request.Request(
-            f'{url}/api/transition', b'{"name": "configure"}', {'Content-Type': 'application/json'})
         with pytest.raises(OSError):
-            urllib.request.urlopen(request, timeout=PATIENCE)
+            post(f'{url}/api/transition', {'name': 'configure'})
 
     with Slow(), contextlib.ExitStack() as serving:
         source = NodeSource('slow', node.context)
@@ -173,6 +174,24 @@ def test_it_ends_during_a_transition(stand: Any) -> None:
         finally:
             ended.set()
             asking.join()
+
+
+def test_a_camera_that_the_node_has_no_more_is_forgotten(stand: Any) -> None:
+    node = stand[0]
+    teller = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+
+    def tell(source: NodeSource, *cameras: str) -> None:
+        def told() -> bool:
+            teller.publish(DiagnosticArray(status=[
+                DiagnosticStatus(name=f'/other: camera {camera}') for camera in cameras]))
+            return source.cameras == cameras
+
+        wait_until(told)
+
+    with served(source := NodeSource('other', node.context)):
+        tell(source, 'front', 'rear')
+        tell(source, 'rear')
+    node.destroy_publisher(teller)
 
 
 def test_pictures_of_a_request_are_looked_at(stand: Any) -> None:

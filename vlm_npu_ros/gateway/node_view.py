@@ -48,7 +48,9 @@ class NodeView(BackgroundNode):
         self, name: str, context: Context | None, changed: Callable[[], None]
     ) -> None:
         self._name, self._changed = name, changed
-        self._parts: dict[str, tuple[float, dict[str, Any]]] = {}
+        # Replaced as a whole, since other threads read it.
+        self._parts: tuple[dict[str, Any], ...] = ()
+        self._told_at = 0.0
         self._subscribed: dict[str, Any] = {}
         self.lifecycle = ''
         self.standing: dict[str, dict[str, Any]] = {}
@@ -71,15 +73,14 @@ class NodeView(BackgroundNode):
     @property
     def parts(self) -> list[dict[str, Any]]:
         """Tell what the node says of its parts: name, level, message and values of each."""
-        oldest = time.monotonic() - _SILENT
-        return [part for at, part in self._parts.values() if at > oldest]
+        return list(self._parts) if time.monotonic() < self._told_at + _SILENT else []
 
     @property
     def topics(self) -> dict[str, str]:
         """Topics of the cameras, by their names, the default one first."""
         return {
             part['name'].partition(' ')[2]: part['values'].get('topic', '')
-            for _, part in self._parts.values() if part['name'].startswith('camera ')
+            for part in self._parts if part['name'].startswith('camera ')
         }
 
     def publishers(self, topic: str) -> tuple[str, str]:
@@ -145,15 +146,15 @@ class NodeView(BackgroundNode):
     # --- in the thread ---
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        prefix, now = f'{self._name}: ', time.monotonic()
+        prefix = f'{self._name}: '
         told = [status for status in message.status if status.name.startswith(prefix)]
-        for status in told:
-            name = status.name.removeprefix(prefix)
-            self._parts[name] = now, {
-                'name': name, 'level': _level(status.level), 'message': status.message,
+        if told:  # the message has all parts of the node
+            self._told_at = time.monotonic()
+            self._parts = tuple({
+                'name': status.name.removeprefix(prefix), 'level': _level(status.level),
+                'message': status.message,
                 'values': {value.key: value.value for value in status.values},
-            }
-        if told:
+            } for status in told)
             self._changed()
 
     def _on_standing(self, name: str, message: StandingAnswer) -> None:
