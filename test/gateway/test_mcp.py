@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+import itertools
 import os
 import sys
 import threading
@@ -17,7 +18,7 @@ from asked_node import asked_node
 import numpy as np
 import pytest
 from robot import Robot, wait_until
-from served import served
+from served import PATIENCE, scripted, served
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel, ScriptedTimings
 from vlm_npu_ros.engine.image_files import decode_image
 from vlm_npu_ros.gateway.node_source import NodeSource
@@ -93,6 +94,9 @@ async def use(agent: Any, node: VlmNode, answers: dict[str, str]) -> None:
         await asyncio.sleep(0.02)
     answers['is the path free?'] = 'Yes.'
     assert told(await waited)['reached']
+    for wrong in ({'until': ''}, {'until': 'yes', 'period': 1e12}):
+        refused = await agent.call_tool('watch_until', {'question': 'which?', **wrong})
+        assert refused.is_error and list(wrong)[-1] in refused.content[0].text
     answers['is the path free?'] = 'No.'
     late = await agent.call_tool(
         'watch_until', {'question': 'is the path free?', 'until': 'yes', 'seconds': 0.3})
@@ -119,6 +123,26 @@ def test_over_http(stand: Any) -> None:
     with served(NodeSource('vlm', node.context)) as url:
         asyncio.run(asyncio.wait_for(talk(url), 60))
         wait_until(lambda: not questions(node))  # the cancelled one has ended
+
+
+def test_a_watch_ends_in_time_whatever_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = scripted(['Yes.'])
+
+    async def watch(*_: object) -> AsyncIterator[dict[str, str]]:
+        for choice in itertools.cycle(('yes', 'no')):
+            yield {'choice': choice}
+            await asyncio.sleep(0.1)
+
+    monkeypatch.setattr(source, 'watch', watch)
+
+    async def talk(url: str) -> None:
+        async with mcp.Client(f'{url}/mcp') as agent:
+            said = told(await agent.call_tool(
+                'watch_until', {'question': 'what?', 'until': 'unclear', 'seconds': 0.5}))
+            assert said['reached'] is False and said['changes'] > 0
+
+    with served(source) as url:
+        asyncio.run(asyncio.wait_for(talk(url), PATIENCE))
 
 
 def test_over_standard_input_and_output(stand: Any) -> None:

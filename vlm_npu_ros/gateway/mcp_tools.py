@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+import time
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, Image, MCPServer
@@ -99,13 +100,15 @@ class _Tools:
 
     async def watch_until(
         self, question: _Text, until: Annotated[
-            str, Field(description='the answer to wait for: yes, no, or one of choices')],
+            str, Field(description='the answer to wait for: yes, no, or one of choices',
+                       min_length=1)],
         context: Context, camera: _Camera = '',
         choices: Annotated[
             list[str], Field(description='the answers; none = yes and no', max_length=64),
         ] = [],  # noqa: B006
         period: Annotated[
-            float, Field(description='seconds from one look to the next; 0 = each frame', ge=0)
+            float, Field(description='seconds from one look to the next; 0 = each frame',
+                         ge=0, le=86400),
         ] = 0.0,
         agreeing: Annotated[
             int, Field(description='equal answers in a row that confirm one', ge=0, le=1000)
@@ -118,11 +121,13 @@ class _Tools:
         fields['camera'] = self._camera(camera)
         wish = {'period': period, 'agreeing': agreeing, 'until': until}
         looks, last = 0, {}
+        deadline = time.monotonic() + seconds
         try:
             watch = self._source.watch(Question(question, fields), wish)  # type: ignore[arg-type]
             async with aclosing(watch) as seen:
                 while True:
-                    last = await asyncio.wait_for(anext(seen), seconds)
+                    last = await asyncio.wait_for(
+                        anext(seen), max(deadline - time.monotonic(), 0.0))
                     if 'success' in last:
                         break
                     looks += 1
