@@ -51,12 +51,21 @@ def test_it_serves_until_sigterm() -> None:
 
 def test_it_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     token = tmp_path / 'token'
-    token.write_text('secret\n', encoding='utf-8')
-    for mode, arguments, words in (
-        (0o644, ['--token-file', str(token)], 'can be read by others'),
-        (0o600, ['--token-file', str(token), '--host', '192.0.2.1'], 'cannot be listened on'),
-        (0o600, ['--token-file', str(tmp_path / 'none')], 'No such file'),
+    for text, mode, arguments, words in (
+        (b'secret\n', 0o644, ['--token-file', str(token)], 'can be read by others'),
+        (b'secret\n', 0o600, ['--token-file', str(token), '--host', '192.0.2.1'],
+         'cannot be listened on'),
+        (b'\xff\xfe', 0o600, ['--token-file', str(token)], 'one line of letters and digits'),
+        (b'', 0o600, ['--token-file', str(tmp_path / 'none')], 'No such file'),
     ):
+        token.write_bytes(text)
         token.chmod(mode)
         assert main(['serve', *arguments]) == 1
         assert words in capsys.readouterr().err
+    for option, value in (
+        ('--max-body-mb', '0'), ('--waiting', '-1'), ('--allow-origin', 'https://a.example/'),
+        ('--allow-origin', '*'), ('--allow-origin', 'a.example'),
+    ):
+        with pytest.raises(SystemExit):
+            main(['serve', option, value])
+        assert f'argument {option}' in capsys.readouterr().err

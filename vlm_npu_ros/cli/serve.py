@@ -15,7 +15,7 @@ from vlm_npu_ros.cli.arguments import (
 )
 from vlm_npu_ros.cli.loaded import load
 from vlm_npu_ros.cli.screen import ChatScreen
-from vlm_npu_ros.gateway.options import add_options, need_web
+from vlm_npu_ros.gateway.options import add_options, at_least, need_web
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_model_arguments(serve)
     add_options(serve)
     serve.add_argument(
-        '--waiting', type=int, default=8, metavar='N',
+        '--waiting', type=at_least(0), default=8, metavar='N',
         help='questions that may wait for the one being answered (default: 8)',
     )
     serve.set_defaults(run=_run)

@@ -81,7 +81,7 @@ def _token(args: argparse.Namespace) -> str:
         if mode & 0o077:
             raise RequestError(f'{args.token_file} can be read by others',
                                f'chmod 600 {args.token_file}')
-        token = args.token_file.read_text(encoding='utf-8').strip()
+        token = args.token_file.read_text(encoding='ascii', errors='replace').strip()
         if not token or not token.isascii() or not token.isprintable() or set(token) & set(' ;,"'):
             raise RequestError(f'{args.token_file} must hold one line of letters and digits')
         return str(token)
