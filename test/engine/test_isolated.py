@@ -265,6 +265,30 @@ def test_pause_ends_what_waits_and_refuses_more(start: Callable[..., Started]) -
     assert engine.restarts == 0
 
 
+def test_pause_while_a_picture_is_encoded_again_loses_nothing(
+    start: Callable[..., Started],
+) -> None:
+    options = ScriptedSettings(encode_seconds=0.5, answers=('yes',))
+    started = start(EngineSettings('scripted', options=options))
+    engine = started.engine
+    image = engine.encode(scene(1)[0])
+    os.kill(engine.pid, signal.SIGKILL)
+    while started.changes.get(timeout=30):
+        pass
+    process = engine._process
+    restoring = threading.Thread(target=lambda: pytest.raises(
+        InactiveError, engine.restore, image))
+    restoring.start()
+    while not process._jobs:
+        threading.Event().wait(0.001)
+    engine.pause()
+    restoring.join()
+    engine.resume()
+    engine.encode(scene(2)[0])  # behind the first one
+    assert engine.answer(GenerationRequest('Is it?', (image,), 5)) == 'yes'
+    assert engine.restarts == 1
+
+
 def test_embeddings_that_nobody_needs_are_freed(start: Callable[..., Started]) -> None:
     large = replace(SLOW.options, image_tokens=200_000)  # 2.4 MB
     engine = start(replace(SLOW, options=large)).engine

@@ -142,7 +142,11 @@ class IsolatedEngine(Engine):
         else:
             raise ImageError(f'The image has no pixels: its shape is {rgb.shape}')
         key = next(self._keys)
-        shape, seconds = self._result(process.encode(key, picture))
+        try:
+            shape, seconds = self._result(process.encode(key, picture))
+        except VlmError:
+            self._released.append(key)  # the child may have made it nevertheless
+            raise
         nothing = np.broadcast_to(np.float32(np.nan), shape)
         embedding = RemoteEmbedding(nothing, seconds, key, picture)
         weakref.finalize(embedding, self._released.append, key)
@@ -331,8 +335,7 @@ class IsolatedEngine(Engine):
 
     def _result(self, job: Job) -> Any:
         """Wait for the next item of a job; raise InactiveError if the engine was paused before."""
-        if self._paused and not job.unwanted:
-            job.unwanted = True
+        if self._paused:
             raise InactiveError('The engine is paused')
         return job.told.next()
 

@@ -112,7 +112,6 @@ class Job:
     limit: float
     key: int = 0  # of the embedding that it creates
     begun: bool = False  # the models are working on it
-    unwanted: bool = False
     cancelled: Cancellation | None = None  # of what can be cancelled
     told: Stream[Any] = field(default_factory=Stream)
 
@@ -256,7 +255,6 @@ class EngineProcess:
         with self._lock:
             jobs = list(self._jobs.values())
         for job in jobs:
-            job.unwanted = True
             if job.cancelled:
                 job.cancelled.set()
             else:
@@ -360,8 +358,6 @@ class EngineProcess:
                 self.answered |= job.begun
                 if job.key:
                     self.held.add(job.key)
-                    if job.unwanted:
-                        self._released.append(job.key)
                 if value is not None:
                     job.told.put(value)
             job.told.end(value if kind == 'error' else None)
