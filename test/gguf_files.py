@@ -45,6 +45,8 @@ def _fact(value: Any) -> bytes:
         return struct.pack('<I', TEXT) + _text(value)
     if isinstance(value, int):
         return struct.pack('<II', U32, value)
+    if isinstance(value, float):
+        return struct.pack('<If', F32, value)
     kind = TEXT if isinstance(value[0], str) else F32
     items = b''.join(_text(i) if kind == TEXT else struct.pack('<f', i) for i in value)
     return struct.pack('<IIQ', ARRAY, kind, len(value)) + items

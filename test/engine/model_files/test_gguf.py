@@ -27,6 +27,12 @@ def test_encoder_of_sound_alone_sees_nothing(tmp_path: Path) -> None:
     assert not GgufFile.read(write(tmp_path / 'mmproj.gguf', facts)).sees
 
 
+def test_context_that_is_no_number_of_tokens_is_not_told(tmp_path: Path) -> None:
+    for told in ('many', float('inf'), float('nan'), True):
+        facts = {**LANGUAGE_MODEL, 'llama.context_length': told}
+        assert GgufFile.read(write(tmp_path / 'model.gguf', facts)).context == 0, told
+
+
 def test_every_shorter_file_is_refused(tmp_path: Path) -> None:
     path, whole = tmp_path / 'model.gguf', gguf(LANGUAGE_MODEL)
     for length in range(len(whole)):

@@ -74,7 +74,8 @@ class GgufFile:
     @property
     def context(self) -> int:
         """Return the longest context in tokens; 0 = not told, or an encoder."""
-        return int(self.facts.get(f'{self.architecture}.context_length') or 0)
+        told = self.facts.get(f'{self.architecture}.context_length')
+        return told if type(told) is int and told > 0 else 0
 
     @classmethod
     def read(cls, path: Path) -> GgufFile:
