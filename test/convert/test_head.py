@@ -86,6 +86,14 @@ def test_file_belongs_to_its_model(tmp_path: Path) -> None:
     path.rename(head_path(other))
     with pytest.raises(ModelFileError, match='made for another file'):
         LmHead.load(other)
+    with np.load(head_path(other)) as kept:
+        arrays = dict(kept)
+    facts = json.loads(str(arrays['facts']))
+    for wrong in (*({k: v for k, v in facts.items() if k != name} for name in facts),
+                  {**facts, 'words': 5}):
+        np.savez(head_path(other), **{**arrays, 'facts': np.array(json.dumps(wrong))})
+        with pytest.raises(ModelFileError, match='not a file of LM-head rows'):
+            LmHead.load(other)
     for broken in (b'', b'PK', head_path(other).read_bytes()[:200]):
         head_path(other).write_bytes(broken)
         with pytest.raises(ModelFileError, match='not a file of LM-head rows'):

@@ -83,7 +83,8 @@ class LmHead:
             with open(path, 'rb') as file, np.load(file) as arrays:
                 facts = json.loads(str(arrays['facts']))
                 tokens, rows, norm = (arrays[name] for name in ('tokens', 'rows', 'norm'))
-            head = cls(facts['words'], tokens, rows, float(facts['softcap']), norm)
+            made_for = facts['model']
+            head = cls(dict(facts['words']), tokens, rows, float(facts['softcap']), norm)
             dim = rows.shape[-1]
             if rows.shape != (len(tokens), dim) or norm.shape not in ((2, 0), (2, dim)):
                 raise ValueError(f'its arrays are {tokens.shape}, {rows.shape}, {norm.shape}')
@@ -92,7 +93,7 @@ class LmHead:
                 f'{path} is not a file of LM-head rows: {error}',
                 'Make it anew (vlm-npu convert head)',
             ) from error
-        if facts['model'] != fingerprint(model):
+        if made_for != fingerprint(model):
             raise ModelFileError(
                 f'{path} was made for another file than {model.name}',
                 'Make it anew (vlm-npu convert head)',
