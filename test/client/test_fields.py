@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,11 @@ def test_values_that_no_request_can_hold() -> None:
         ({'choices': ['a', '\ud800']}, 'choices has half of a character'),
         ({'num_frames': 2.5}, 'num_frames cannot be 2.5'),
         ({'camera': 5}, 'camera cannot be 5'),
+        ({'yes_no': 'no'}, "yes_no cannot be 'no'"),
+        ({'locate': 1}, 'locate cannot be 1'),
+        ({'minimum': 10**400}, 'minimum is too large'),
+        ({'json_schema': {'default': date(2026, 1, 1)}}, 'json_schema cannot be written as JSON'),
+        ({'json_schema': {'maximum': float('inf')}}, 'json_schema cannot be written as JSON'),
         ({'new_conversation': 1}, 'new_conversation cannot be 1'),
         ({'min_confidence': True}, 'min_confidence cannot be True'),
         ({'max_age': '5'}, "max_age cannot be '5'"),

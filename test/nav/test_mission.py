@@ -117,6 +117,7 @@ def waypoint(question: str) -> str:
     (waypoint('{ask: what, timeout: -1}'), 'timeout must be from 0'),
     (waypoint('{ask: what, min_confidence: 3}'), 'min_confidence must be from 0 to 1'),
     (waypoint('{ask: what, max_new_tokens: 1.5}'), 'max_new_tokens must be a whole number'),
+    (waypoint('{ask: what, json_schema: {default: 2026-01-01}}'), 'json_schema cannot be'),
     (waypoint('{ask: what, answer: yes}'), 'there is no field answer'),
 ])
 def test_bad_files_are_refused_with_the_place(text: str, words: str) -> None:

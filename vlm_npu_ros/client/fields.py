@@ -126,9 +126,11 @@ def fill(request: Any, fields: AskFields) -> None:
             request.images, request.compressed_images = _messages(value)
             continue
         target = _IN_REQUEST.get(name, name)
-        if target in types:  # yes_no, number and locate became answer_type
+        if target in types:
             most = FIELDS[name][1].high or _MOST.get(types[target])
             setattr(request, target, _fitting(name, value, getattr(request, target), most))
+        elif FIELDS[name][0] is bool:  # yes_no, number and locate became answer_type
+            _fitting(name, value, False, None)
 
 
 def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
@@ -144,7 +146,10 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
             raise ValueError(f'roi must be x, y, width and height in pixels, not {value!r:.60}')
         return type(zero)(**dict(zip(sides, value, strict=True)))
     if name == 'json_schema' and isinstance(value, Mapping):
-        return json.dumps(value)
+        try:
+            return json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f'json_schema cannot be written as JSON: {error}') from error
     # Checked here: what does not fit ends the process, in the generated code of the messages.
     kinds: Any = type(zero)
     if isinstance(zero, float) or hasattr(zero, 'sec'):
@@ -166,7 +171,10 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
     if hasattr(zero, 'sec'):
         sec, nanosec = divmod(round(value * _NANOSECONDS), _NANOSECONDS)
         return type(zero)(sec=sec, nanosec=nanosec)
-    return float(value) if isinstance(zero, float) else type(zero)(value)
+    try:
+        return float(value) if isinstance(zero, float) else type(zero)(value)
+    except OverflowError as error:
+        raise ValueError(f'{name} is too large') from error
 
 
 def _messages(pictures: Pictures) -> tuple[list[Any], list[Any]]:
