@@ -97,6 +97,8 @@ def test_without_depth_and_calibration_there_is_a_box(
     assert nothing.success and not nothing.located
     wrong = robot.ask(question='the cup', answer_type=LOCATE)
     assert wrong.error_code == ErrorCode.BAD_ANSWER and 'On the table' in wrong.error_msg
+    assert wrong.answer == 'On the table.'
+    assert ''.join(p.delta for p in robot.partials_of(wrong.request_id)) == wrong.answer
     several = robot.ask(question='the cup', answer_type=LOCATE, num_frames=2)
     assert several.error_code == ErrorCode.BAD_REQUEST
 

@@ -154,9 +154,11 @@ class Ask:
         """End with an error; ignored after the end."""
         with self._lock:
             if not self.done:
-                text = error.text if isinstance(error, AnswerFormError) else ''
-                self.answer += text
-                self._end(Chunk(text), _REASONS.get(type(error), FinishReason.ERROR), error)
+                said = error.text if isinstance(error, AnswerFormError) else self.answer
+                is_other = not said.startswith(self.answer)  # else pieces of it came before
+                last = Chunk(said if is_other else said[len(self.answer):], retracts=is_other)
+                self.answer = said
+                self._end(last, _REASONS.get(type(error), FinishReason.ERROR), error)
 
     def _end(self, last: Chunk, reason: FinishReason, error: VlmError | None) -> None:
         self.finish_reason, self.error = reason, error
