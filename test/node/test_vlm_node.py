@@ -476,10 +476,17 @@ def test_release_answers_the_questions_first(active_node: MakeNode, robot: Robot
     assert result().result.error_code == ErrorCode.INACTIVE
 
 
-@pytest.mark.parametrize('topic', ['', 'not a topic', '/a//b'])
-def test_topic_that_is_none_fails_configure(make_node: MakeNode, topic: str) -> None:
-    node = make_node(camera__topic=topic)
+@pytest.mark.parametrize(('parameter', 'topic'), [
+    ('camera.topic', ''), ('camera.topic', 'not a topic'), ('camera.topic', '/a//b'),
+    ('camera.depth', 'not a topic'), ('camera.camera_info', '1a'), ('battery', '/a//b'),
+])
+def test_topic_that_is_none_fails_configure(
+    make_node: MakeNode, parameter: str, topic: str
+) -> None:
+    node = make_node(**{parameter.replace('.', '__'): topic})
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+    with pytest.raises(ValueError, match=parameter):  # else it is a traceback in the log
+        assert node.parameters.cameras() and node.parameters.battery
 
 
 def test_failed_activation_goes_back_to_unconfigured_and_heals(

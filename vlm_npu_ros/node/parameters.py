@@ -491,6 +491,12 @@ class NodeParameters:
         return Sampling(self['temperature'], self['top_k'], self['top_p'])
 
     @property
+    def battery(self) -> str:
+        """Topic of the battery; '' = none. ValueError for what is no name of a topic."""
+        topic: str = self._checked('battery')
+        return topic
+
+    @property
     def change_threshold(self) -> float | None:
         """Difference from which a frame is encoded; None = any is."""
         return self['change_threshold'] if self['encode_on'] == 'change' else None
@@ -524,7 +530,9 @@ class NodeParameters:
     def _camera(self, name: str) -> CameraSettings:
         resolve = self._node.resolve_topic_name
         topic = {'default': f'{name}/image_raw', 'check': resolve}
-        camera = self._read(name, CameraSettings, {'topic': topic}, name=name)
+        other = {'check': self._check_topic}
+        changes = {'topic': topic, 'depth': other, 'camera_info': other}
+        camera = self._read(name, CameraSettings, changes, name=name)
         qos = self._read(f'qos_overrides.{resolve(camera.topic)}.subscription', CameraQos)
         if qos.reliability == 'auto':
             qos = replace(qos, reliability=self['image_reliability'])

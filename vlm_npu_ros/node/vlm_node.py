@@ -96,6 +96,7 @@ class VlmNode(ManagedNode):
             lambda: self.parameters['conversation_idle'],
         )
         self._feeds: dict[str, CameraFeed] = {}
+        self._battery: Battery | None = None
         self._encoder: FrameEncoder | None = None
         self._queue: AskQueue | None = None
         # Undo the steps of on_configure and of on_activate.
@@ -117,6 +118,10 @@ class VlmNode(ManagedNode):
             for camera in self.parameters.cameras()
         }
         configured.callback(setattr, self, '_feeds', {})
+        self._battery = Battery(
+            self, self.parameters.battery, lambda: self.parameters['battery_bound']
+        )
+        configured.callback(self._battery.close)
         configured.callback(self._forget_dialogues)
         # Before the models, so that mistakes are found before the long loading.
         self._standing = StandingQuestions(
@@ -213,12 +218,9 @@ class VlmNode(ManagedNode):
         """Start to encode frames and to answer questions."""
         self._refuse_while_ending()
         assert self._engine and self._server and self._watches and self._standing
-        active = self._active
+        assert self._battery
+        active, battery = self._active, self._battery
         self._engine.resume()
-        battery = Battery(
-            self, self.parameters['battery'], lambda: self.parameters['battery_bound']
-        )
-        active.callback(battery.close)
         ahead = ReadAhead(
             self._engine,
             next(iter(self._feeds)),
