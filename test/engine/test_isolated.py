@@ -279,7 +279,7 @@ def test_pause_while_a_picture_is_encoded_again_loses_nothing(
     restoring = threading.Thread(target=lambda: pytest.raises(
         InactiveError, engine.restore, image))
     restoring.start()
-    while not process._jobs:
+    while process and not process._jobs:
         threading.Event().wait(0.001)
     engine.pause()
     restoring.join()
