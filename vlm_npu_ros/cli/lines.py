@@ -15,6 +15,7 @@ import sys
 
 from vlm_npu_ros.cli.views import is_viewable
 from vlm_npu_ros.engine.conversation import commands
+from vlm_npu_ros.engine.share import home_dir
 from vlm_npu_ros.engine.sources import Source, source_of
 
 _IMAGE = re.compile(r'<image>\s*(?:"([^"]+)"|\'([^\']+)\'|(\S+))')
@@ -84,8 +85,8 @@ def _history() -> Iterator[None]:
     except ImportError:  # a Python built without it
         yield
         return
-    state = os.environ.get('XDG_STATE_HOME') or '~/.local/state'
-    path = Path(state, 'vlm-npu', 'history').expanduser()
+    state = os.environ.get('XDG_STATE_HOME') or home_dir() / '.local/state'
+    path = Path(os.path.expanduser(state), 'vlm-npu', 'history')
     readline.set_history_length(_LENGTH)
     with suppress(OSError):
         readline.read_history_file(path)

@@ -18,6 +18,7 @@ from vlm_npu_ros.engine.models import AUTO, known_models, load_profile
 from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.registry import all_backends, find, names
 from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.share import home_dir
 from vlm_npu_ros.engine.yaml_fields import checked, read_yaml
 import yaml
 
@@ -102,8 +103,8 @@ class Pulled:
 def models_folder() -> Path:
     """Return the folder of all pulled models: $VLM_NPU_MODELS, or vlm-npu/models of XDG's."""
     own = os.environ.get(FOLDER_VARIABLE)
-    data = os.environ.get('XDG_DATA_HOME') or '~/.local/share'
-    return Path(own or Path(data, 'vlm-npu', 'models')).expanduser()
+    data = os.environ.get('XDG_DATA_HOME') or home_dir() / '.local/share'
+    return Path(os.path.expanduser(own or Path(data, 'vlm-npu', 'models')))
 
 
 def folder_of(name: str, variant: str) -> Path:

@@ -26,9 +26,17 @@ def share_dir() -> Path:
     raise ModelFileError('The data files of vlm_npu_ros are not installed beside its modules')
 
 
+def home_dir() -> Path:
+    """Return the user's folder; / where nothing tells it, as in a container of an unknown user."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path('/')
+
+
 def cache_dir() -> Path:
     """Return the folder for what can be found out again: ~/.cache/vlm-npu."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'vlm-npu'
+    return Path(os.environ.get('XDG_CACHE_HOME') or home_dir() / '.cache') / 'vlm-npu'
 
 
 def version() -> str:
