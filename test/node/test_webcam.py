@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 import subprocess
 import sys
@@ -11,6 +14,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from rcl_interfaces.msg import Log
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -60,6 +64,85 @@ def test_pictures_of_a_video_are_published_again_and_again(
     assert len({to_rgb(message)[0, 0, 0] > 100 for message in raw}) == 2
     stamps = [(m.header.stamp.sec, m.header.stamp.nanosec) for m in raw]
     assert stamps == sorted(set(stamps))
+
+
+class Stream:
+    """MJPEG over HTTP: dark until `bright` is set, bright once, then nothing until `ended` is set."""
+
+    def __init__(self) -> None:
+        self.bright, self.ended = threading.Event(), threading.Event()
+
+    def pictures(self) -> Iterator[int]:
+        while not self.bright.wait(0.02):
+            yield 0
+        yield 255
+        self.ended.wait()
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        stream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # noqa: N802
+                self.send_response(200)
+                self.send_header('Content-Type', 'multipart/x-mixed-replace; boundary=next')
+                self.end_headers()
+                for grey in stream.pictures():
+                    _, jpeg = cv2.imencode('.jpg', np.full((48, 64, 3), grey, np.uint8))
+                    head = f'--next\r\nContent-Type: image/jpeg\r\nContent-Length: {jpeg.size}'
+                    self.wfile.write(f'{head}\r\n\r\n'.encode() + jpeg.tobytes() + b'\r\n')
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+            thread.start()
+            try:
+                yield f'http://127.0.0.1:{server.server_port}/stream.mjpg'
+            finally:
+                self.bright.set()
+                self.ended.set()
+                server.shutdown()
+                thread.join()
+
+
+def test_node_ends_while_a_stream_stands_still(context: rclpy.Context) -> None:
+    stream, seen = Stream(), threading.Event()
+
+    def take(message: Image) -> None:
+        (seen if to_rgb(message).mean() > 128 else stream.bright).set()
+
+    with stream.served() as address:
+        node = Webcam(context=context, parameter_overrides=[
+            Parameter('device', value=address), Parameter('rate', value=1000.0)])
+        listener = rclpy.create_node('listener', context=context)
+        listener.create_subscription(Image, 'camera/image_raw', take, 20)
+        spinner = Spinner(listener, SingleThreadedExecutor(context=context))
+        try:
+            assert seen.wait(PATIENCE)
+        finally:
+            spinner.close()
+            node.destroy_node()
+        stream.ended.set()
+        for thread in threading.enumerate():
+            if thread.name == 'webcam':
+                thread.join(PATIENCE)
+                assert not thread.is_alive()
+
+
+def test_video_that_is_lost_is_told(clip: Path, context: rclpy.Context) -> None:
+    node = Webcam(context=context, parameter_overrides=[Parameter('device', value=str(clip))])
+    listener, said = rclpy.create_node('listener', context=context), threading.Event()
+    listener.create_subscription(
+        Log, '/rosout', lambda log: 'is no camera' in log.msg and said.set(), 10)
+    spinner = Spinner(listener, SingleThreadedExecutor(context=context))
+    try:
+        clip.unlink()
+        assert said.wait(PATIENCE)
+    finally:
+        spinner.close()
+        node.destroy_node()
 
 
 def test_values_that_cannot_be_are_named(clip: Path, context: rclpy.Context) -> None:

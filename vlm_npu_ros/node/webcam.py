@@ -83,30 +83,39 @@ class Webcam(Node):
         return value
 
     def _film(self) -> None:
-        """Read all pictures, so that none is old, and publish some."""
-        due = time.monotonic()
+        """Read all pictures, so that none is old, and publish some; then let the camera go."""
+        due, came = time.monotonic(), False
         while not self._stop.is_set():
             try:
                 bgr = self._camera.read()
             except ImageError as error:
-                self._open_again(error)
+                self._open_again(error, came)
+                came = False
                 continue
-            if not self._camera.is_device and self._stop.wait(max(due - time.monotonic(), 0)):
-                return
+            came = True
+            early = 0 if self._camera.is_device else due - time.monotonic()
+            if self._stop.wait(max(early, 0)):
+                break
             if (now := time.monotonic()) >= due:
                 due = max(due + self._period, now)
                 self._publish(bgr)
+        self._camera.close()
 
-    def _open_again(self, error: ImageError) -> None:
-        """Open what was lost, when it is back; a video at once."""
-        if self._camera.is_device:
+    def _open_again(self, error: ImageError, came: bool) -> None:
+        """Open what was lost, when it is back; a video of which pictures came at once."""
+        if self._camera.is_device or not came:
             self.get_logger().error(str(error))
+        self._stop.wait(0 if came else _PAUSE)
+        told = False
         while not self._stop.is_set():
             self._camera.close()
             try:
                 self._camera = CameraDevice(self._device, self._size)
                 return
-            except ImageError:
+            except ImageError as missing:
+                if not told:
+                    self.get_logger().error(str(missing))
+                told = True
                 self._stop.wait(_PAUSE)
 
     def _publish(self, bgr: np.ndarray) -> None:
@@ -116,10 +125,9 @@ class Webcam(Node):
             self._jpeg.publish(jpeg_image(bgr, _ENCODING, header))
 
     def destroy_node(self) -> None:
-        """Let the camera go."""
+        """End; the camera is let go as soon as it gives a picture, or the wait for one ends."""
         self._stop.set()
         self._thread.join(_PAUSE)
-        self._camera.close()
         super().destroy_node()
 
 
