@@ -13,13 +13,13 @@ from ahead import reading
 from bars import timing, within
 import numpy as np
 import pytest
+from shown_frames import ShownFrames
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.backends.scripted import (
     ScriptedEncoder,
     ScriptedLanguageModel,
     ScriptedTimings,
 )
-from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendCrashedError,
@@ -36,7 +36,6 @@ from vlm_npu_ros.node.ask import Ask, Piece, Stage
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
-from vlm_npu_ros.node.views import Views
 
 EMBEDDING = ImageEmbedding(np.zeros((4, 1, 3), np.float32), 0.0)
 FRAME = CachedFrame('camera', Header(), 0, EMBEDDING)
@@ -64,34 +63,13 @@ class Echo(ScriptedLanguageModel):
         return question
 
 
-class FramesByHand(Views):
-    """The frames that a test puts there."""
-
-    def __init__(self) -> None:
-        self.frames: dict[str, CachedFrame] = {'camera': FRAME}
-        self._conversations = Conversations(lambda: 8, lambda: 600.0)
-
-    def view_for(self, ask: Ask) -> View | None:
-        frame = self.frames.get(ask.options.cameras[0])
-        return View((frame,)) if frame else None
-
-    def is_encoding(self, ask: Ask) -> bool:
-        return False
-
-    def obstacle(self, ask: Ask) -> VlmError | None:
-        return None
-
-    def complaint(self, ask: Ask) -> VlmError:
-        return StaleFrameError('stale')
-
-
 class Bench:
     """A queue with the world around it."""
 
     def __init__(self, busy: str, size: int = 8) -> None:
         self.model = Echo()
         self.engine = LocalEngine(ScriptedEncoder(), self.model)
-        views = FramesByHand()
+        views = ShownFrames(camera=FRAME)
         self.frames = views.frames
         self.queue = AskQueue(
             self.engine,

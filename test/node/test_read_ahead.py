@@ -14,9 +14,9 @@ import threading
 from ahead import EAGER, reading
 import numpy as np
 import pytest
+from shown_frames import ShownFrames
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.backends.scripted import ScriptedEncoder, ScriptedLanguageModel
-from vlm_npu_ros.engine.conversation import Conversations
 from vlm_npu_ros.engine.errors import BackendCrashedError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.local import LocalEngine
@@ -34,7 +34,6 @@ from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
 from vlm_npu_ros.node.read_ahead import ReadAheadSettings
-from vlm_npu_ros.node.views import Views
 
 PATIENCE = 30.0  # seconds; only a broken test waits this long
 IMAGE, QUESTION = 20, 3  # tokens
@@ -79,24 +78,6 @@ class Reader(ScriptedLanguageModel):
         return tokens
 
 
-class Here(Views):
-    """The frame that a test shows."""
-
-    def __init__(self) -> None:
-        self.shown: dict[str, CachedFrame] = {}
-        self._conversations = Conversations(lambda: 8, lambda: 600.0)
-
-    def view_for(self, ask: Ask) -> View | None:
-        shown = self.shown.get(ask.options.cameras[0])
-        return View((shown,)) if shown else None
-
-    def is_encoding(self, ask: Ask) -> bool:
-        return False
-
-    def obstacle(self, ask: Ask) -> None:
-        return None
-
-
 class Asked(Ask):
     """A question; `before` is what the model had read when it was asked."""
 
@@ -132,9 +113,9 @@ class Bench:
     settings: ReadAheadSettings = EAGER
 
     def __post_init__(self) -> None:
-        self.engine, self.views = LocalEngine(ScriptedEncoder(), self.model), Here()
+        self.engine, self.views = LocalEngine(ScriptedEncoder(), self.model), ShownFrames()
         self.ahead = reading(
-            self.engine, self.views.shown.get, lambda: self.queue.is_idle, self.settings
+            self.engine, self.views.frames.get, lambda: self.queue.is_idle, self.settings
         )
         self.rested = threading.Semaphore(0)
         self.queue = AskQueue(
@@ -143,7 +124,7 @@ class Bench:
         self.ahead.start(self.rested.release)
 
     def show(self, shown: CachedFrame) -> CachedFrame:
-        self.views.shown[shown.camera] = shown
+        self.views.frames[shown.camera] = shown
         return shown
 
     def read(self) -> Future[None]:
