@@ -27,7 +27,6 @@ from vlm_npu_ros.engine.errors import (
     CancelledError,
     InactiveError,
     StaleFrameError,
-    VlmError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.local import LocalEngine
@@ -35,7 +34,7 @@ from vlm_npu_ros.engine.types import Chunk, GenerationRequest, ImageEmbedding, S
 from vlm_npu_ros.node.ask import Ask, Piece, Stage
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
-from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
+from vlm_npu_ros.node.frames import CachedFrame, Freshness
 
 EMBEDDING = ImageEmbedding(np.zeros((4, 1, 3), np.float32), 0.0)
 FRAME = CachedFrame('camera', Header(), 0, EMBEDDING)

@@ -32,7 +32,7 @@ from vlm_npu_ros.engine.types import (
 from vlm_npu_ros.node.ask import Ask, Piece
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
-from vlm_npu_ros.node.frames import CachedFrame, Freshness, View
+from vlm_npu_ros.node.frames import CachedFrame, Freshness
 from vlm_npu_ros.node.read_ahead import ReadAheadSettings
 
 PATIENCE = 30.0  # seconds; only a broken test waits this long

@@ -67,7 +67,7 @@ def test_pictures_of_a_video_are_published_again_and_again(
 
 
 class Stream:
-    """MJPEG over HTTP: dark until `bright` is set, bright once, then nothing until `ended` is set."""
+    """MJPEG over HTTP: dark until `bright` is set, bright once, then nothing until it `ended`."""
 
     def __init__(self) -> None:
         self.bright, self.ended = threading.Event(), threading.Event()
