@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import json
 import threading
@@ -14,11 +14,13 @@ import urllib.error
 import urllib.request
 
 from asked_node import asked_node
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.srv import ChangeState
 import numpy as np
 import pytest
+from rclpy.context import Context
 from robot import Robot, wait_until
+from sensor_msgs.msg import CompressedImage
 from served import asks, jpeg, PATIENCE, served
 from vlm_npu_ros.gateway.node_source import NodeSource
 from vlm_npu_ros.nav.background_node import BackgroundNode
@@ -137,7 +139,7 @@ def test_a_watch_that_no_message_can_hold_leaves_the_next_one_alone(stand: Any) 
         ({'yes_no': True}, '\ud800', 'until'),
         ({'yes_no': True}, '', '"look"'),
     ):
-        body = {'question': 'is it red?', 'fields': fields, 'wish': {'until': until}}
+        body = {'question': 'is it round?', 'fields': fields, 'wish': {'until': until}}
         with post(f'{url}/api/watch', body) as looks:
             assert words in looks.readline().decode(), fields
 
@@ -176,22 +178,50 @@ def test_it_ends_during_a_transition(stand: Any) -> None:
             asking.join()
 
 
-def test_a_camera_that_the_node_has_no_more_is_forgotten(stand: Any) -> None:
-    node = stand[0]
+@contextlib.contextmanager
+def other_node(node: VlmNode) -> Iterator[tuple[NodeSource, Callable[..., None]]]:
+    """Make the source of a node /other, and a function that tells which cameras that has."""
     teller = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+    source = NodeSource('other', node.context)
 
-    def tell(source: NodeSource, *cameras: str) -> None:
+    def tell(*cameras: str) -> None:
         def told() -> bool:
             teller.publish(DiagnosticArray(status=[
-                DiagnosticStatus(name=f'/other: camera {camera}') for camera in cameras]))
+                DiagnosticStatus(name=f'/other: camera {camera}', values=[
+                    KeyValue(key='topic', value=f'/other/{camera}')])
+                for camera in cameras]))
             return source.cameras == cameras
 
         wait_until(told)
 
-    with served(source := NodeSource('other', node.context)):
-        tell(source, 'front', 'rear')
-        tell(source, 'rear')
+    yield source, tell
     node.destroy_publisher(teller)
+
+
+def test_a_camera_that_the_node_has_no_more_is_forgotten(stand: Any) -> None:
+    with other_node(stand[0]) as (source, tell), served(source):
+        tell('front', 'rear')
+        tell('rear')
+
+
+def test_a_camera_that_comes_later_is_seen(stand: Any) -> None:
+    node = stand[0]
+    with other_node(node) as (source, tell), served(source) as url:
+        tell('late')
+
+        def look() -> Any:
+            return urllib.request.urlopen(f'{url}/api/cameras/late/picture', timeout=PATIENCE)
+
+        assert look().status == 204
+        context = Context()  # of another program: in this one, a topic has one type
+        context.init(domain_id=node.context.get_domain_id())
+        with BackgroundNode('late_camera', context) as program:
+            camera = program._node.create_publisher(CompressedImage, '/other/late', 10)
+            message = CompressedImage(data=jpeg())
+            message.header.stamp.sec = 1
+            program._node.create_timer(0.05, lambda: camera.publish(message))
+            wait_until(lambda: look().status == 200)
+        context.shutdown()
 
 
 def test_pictures_of_a_request_are_looked_at(stand: Any) -> None:

@@ -48,6 +48,7 @@ class NodeSource(Source):
     def __init__(self, name: str = 'vlm', context: Context | None = None) -> None:
         self._context = context
         self._cameras: dict[str, _Camera] = {}
+        self._switching = asyncio.Lock()  # a topic has one type for each program
         self._pictures = ThreadPoolExecutor(_WAITING, 'pictures')
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news: set[asyncio.Event] = set()
@@ -152,10 +153,15 @@ class NodeSource(Source):
         if not topic:
             known = ', '.join(self.cameras) or 'none yet'
             raise NoFrameError(f'There is no camera {camera!r}: {known}')
-        found = self._cameras.get(camera)
-        if found is None:
-            transport, reliability = self._view.publishers(topic)
-            found = self._cameras[camera] = _Camera(topic, transport, reliability, self._context)
+        async with self._switching:
+            found, how = self._cameras.get(camera), self._view.publishers(topic)
+            if found and how and found.how != (topic, *how):  # it publishes otherwise now
+                del self._cameras[camera]
+                await asyncio.to_thread(found.close)
+                found = None
+            if found is None:
+                found = self._cameras[camera] = _Camera(
+                    (topic, *(how or ('raw', 'best_effort'))), self._context)
         return await asyncio.get_running_loop().run_in_executor(
             self._pictures, found.look, after, frame, patience)
 
@@ -204,13 +210,11 @@ class NodeSource(Source):
 
 
 class _Camera:
-    """A camera that somebody looks at."""
+    """A camera that somebody looks at; how: its topic, transport and reliability."""
 
-    def __init__(
-        self, topic: str, transport: str, reliability: str, context: Context | None
-    ) -> None:
-        self._camera = MissionCamera(
-            topic, transport, reliability, context=context, most=_KEPT, name=new_node_name())
+    def __init__(self, how: tuple[str, str, str], context: Context | None) -> None:
+        self.how = how
+        self._camera = MissionCamera(*how, context=context, most=_KEPT, name=new_node_name())
         self._looking = ExitStack()
         self._looking.enter_context(self._camera.looking())
         self.looked_at = time.monotonic()

@@ -83,12 +83,13 @@ class NodeView(BackgroundNode):
             for part in self._parts if part['name'].startswith('camera ')
         }
 
-    def publishers(self, topic: str) -> tuple[str, str]:
-        """Tell how a camera publishes: raw or compressed, best_effort or reliable."""
+    def publishers(self, topic: str) -> tuple[str, str] | None:
+        """Tell how a camera publishes: raw or compressed, best_effort or reliable; None = not."""
         found = self._node.get_publishers_info_by_topic(topic)
+        if not found:
+            return None
         compressed = any(p.topic_type.endswith('CompressedImage') for p in found)
-        reliable = bool(found) and all(
-            p.qos_profile.reliability is ReliabilityPolicy.RELIABLE for p in found)
+        reliable = all(p.qos_profile.reliability is ReliabilityPolicy.RELIABLE for p in found)
         return ('compressed' if compressed else 'raw'), 'reliable' if reliable else 'best_effort'
 
     def transition(self, name: str, on_end: Callable[[bool], None]) -> None:
