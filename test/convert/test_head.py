@@ -54,7 +54,7 @@ def test_rows_are_those_of_the_words_whatever_holds_them(tmp_path: Path) -> None
     ):
         folder = checkpoint(tmp_path, name, kind, config)
         head = rows_of(folder, TOKENIZER.encode, more=['purple door', 'Kitchen'])
-        for word in ('yes', ' no', 'purple', ' purple', 'kitchen'):
+        for word in ('yes', ' no', 'purple', ' purple', ' door', 'kitchen'):
             assert head.words[word] == TOKENIZER.encode(word)[0]
             found = head.rows[head.index[head.words[word]]]
             assert np.allclose(found, rows[head.words[word]], atol=tolerance, rtol=tolerance)

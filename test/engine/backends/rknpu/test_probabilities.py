@@ -18,7 +18,7 @@ import pytest
 import simulated
 from simulated.board import board_tree, use
 from simulated.weights import write_head, write_model
-from vlm_npu_ros.demo.questions import random_question
+from vlm_npu_ros.demo.questions import PLACE, random_question
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
@@ -124,7 +124,7 @@ def asked(onnx: LocalEngine) -> list[tuple[GenerationRequest, Verdict]]:
         image = onnx.encode(render(scene, 320, 240))
         for kind, choices in (
             ('exists', YES_NO), ('path_clear', YES_NO), ('colour', tuple(COLOURS)),
-            ('count', tuple('1234')),
+            ('count', tuple('1234')), ('where', tuple(PLACE.values())),
         ):
             try:
                 question = random_question(scene, rng, kind).text
@@ -171,6 +171,22 @@ def test_probabilities_are_those_of_the_embedded_model(
             assert sure > 2 or expected is Way.OFF
             assert model.scorer.way is expected  # it still is
             model.close()
+
+
+def test_first_token_stands_for_a_choice_where_only_one_row_comes(
+    prove: Load, faults: Faults, encoder: OnnxEncoder,
+    asked: list[tuple[GenerationRequest, Verdict]],
+) -> None:
+    faults(**FOR[Way.HIDDEN], HIDDEN_ONE='1')
+    engine, alike = engine_of(prove(), encoder), 0
+    for request, verdict in asked:
+        found = verdict_of(engine, request)
+        assert found.index in (verdict.index, None)
+        is_shared = request.choices == tuple(PLACE.values()) and verdict.index is not None and (
+            sum(c[:2] == request.choices[verdict.index][:2] for c in request.choices) > 1)
+        alike += is_shared
+        assert (found.probability is None) == (verdict.probability is None or is_shared)
+    assert alike
 
 
 # What goes wrong from the start: the switches, and the way that is left.

@@ -57,7 +57,12 @@ class Result:
     text: bytes
     token: int
     figures: Figures | None
-    row: np.ndarray | None = None  # the last one of those that INFER_HIDDEN or INFER_LOGITS give
+    rows: np.ndarray | None = None  # (n, width), the last of those that INFER_HIDDEN or _LOGITS give
+
+    @property
+    def row(self) -> np.ndarray | None:
+        """The last one."""
+        return None if self.rows is None else self.rows[-1]
 
 
 class RkllmHandle:
@@ -77,7 +82,7 @@ class RkllmHandle:
         self._library, self._npu = library, npu
         self._handle = c_void_p()
         self._results: Stream[Result | BaseException] = Stream()  # of the last run
-        self._mode = INFER_GENERATE
+        self._mode, self._most = INFER_GENERATE, 1
         self._running = threading.Lock()  # held while a flag and an abort must agree
         self._is_running = self._is_aborted = False
         param.model_path = os.fsencode(path)
@@ -158,23 +163,25 @@ class RkllmHandle:
     def _on_result(self, result: Any, userdata: int | None, state: int) -> int:
         # An exception or None would reach the runtime as garbage, which it takes for 'pause'.
         try:
-            self._results.put(_copied(result, state, self._mode))
+            self._results.put(_copied(result, state, self._mode, self._most))
         except BaseException as error:  # noqa: B902
             self._results.put(error)
         return 0
 
     def run(
-        self, request: Any, infer: Any, cancelled: Cancellation, patience: float | None = None
+        self, request: Any, infer: Any, cancelled: Cancellation,
+        patience: float | None = None, rows: int = 1,
     ) -> Generator[Result, None, None]:
         """
         Yield what the callbacks tell until the run has ended.
 
         request, infer: RKLLMInput and RKLLMInferParam, alive until then. An iterator that is
         closed early aborts the run and waits for its end. patience: seconds without a result
-        after which the run is aborted.
+        after which the run is aborted. rows: to copy at most from each result.
         """
         results = self._results = Stream()
-        self._is_running, self._is_aborted, self._mode = True, False, infer.mode
+        self._is_running, self._is_aborted = True, False
+        self._mode, self._most = infer.mode, rows
         cancelled.add_callback(functools.partial(self._abort, results))
         results.run(functools.partial(self._run, request, infer), 'rkllm')
         try:
@@ -239,18 +246,18 @@ class RkllmHandle:
                 _log.warning('rkllm_destroy returned %d: its memory may be lost', code)
 
 
-def _copied(result: Any, state: int, mode: int) -> Result:
+def _copied(result: Any, state: int, mode: int, most: int) -> Result:
     if not result:
         return Result(state, b'', -1, None)
     content = result.contents
     figures = None
     if state == RUN_FINISH and hasattr(content, 'perf'):
         figures = Figures(*(getattr(content.perf, name) for name, _ in content.perf._fields_))
-    row = None if mode == INFER_GENERATE else _last_row(content, mode)
-    return Result(state, content.text or b'', content.token_id, figures, row)
+    rows = None if mode == INFER_GENERATE else _last_rows(content, mode, most)
+    return Result(state, content.text or b'', content.token_id, figures, rows)
 
 
-def _last_row(content: Any, mode: int) -> np.ndarray | None:
+def _last_rows(content: Any, mode: int, most: int) -> np.ndarray | None:
     if mode == INFER_LOGITS:
         data, width = content.logits.logits, content.logits.vocab_size
         count = content.logits.num_tokens
@@ -259,4 +266,4 @@ def _last_row(content: Any, mode: int) -> np.ndarray | None:
         data, width, count = hidden.hidden_states, hidden.embd_size, hidden.num_tokens
     if not data or width < 1 or count < 1:
         return None
-    return np.ctypeslib.as_array(data, (count, width))[-1].copy()
+    return np.ctypeslib.as_array(data, (count, width))[-most:].copy()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
 from ctypes import c_float, POINTER, pointer
 from dataclasses import replace
@@ -111,7 +111,7 @@ class RkllmLanguageModel(LanguageModel):
         self._answer = _Answer(0, ())  # the newest
         self._notes = Notes(path, library.runtime.version)
         tokens = FirstTokens(profile.first_tokens or {}, self._notes, self._first_token)
-        self.scorer = Scorer(self._row, tokens, self._notes)
+        self.scorer = Scorer(self._rows, tokens, self._notes)
         # Half of the context leaves room for what is written until the runtime has stopped.
         self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)
 
@@ -258,7 +258,7 @@ class RkllmLanguageModel(LanguageModel):
     ) -> tuple[float, ...] | None:
         if self.scorer.way is not Way.ANSWER:  # but a run that displaces the dialogue
             is_lost = request.turns or request.keep and not self.takes_up_dialogues
-            if is_lost or said and (self._template is None or '<' in said):
+            if is_lost or not self._can_begin(said):
                 return None
         answer = self._answer
         is_plain = self.scorer.way is Way.ANSWER and not answer.has_logits
@@ -266,12 +266,20 @@ class RkllmLanguageModel(LanguageModel):
             return None
         return self.scorer.score(request, said, endings, answer.text, answer.steps)
 
-    def _row(self, request: GenerationRequest, said: str, way: Way) -> np.ndarray | None:
+    def _can_begin(self, said: str) -> bool:
+        """Tell whether the runtime can be made to begin an answer with this."""
+        return not said or self._template is not None and '<' not in said
+
+    def _rows(
+        self, request: GenerationRequest, said: str, way: Way, count: int
+    ) -> Sequence[np.ndarray]:
         """Read a request and the beginning of its answer again, for what is handed out then."""
+        if not self._can_begin(said):
+            return ()
         mode = rkllm.INFER_HIDDEN if way is Way.HIDDEN else rkllm.INFER_LOGITS
         alone = replace(request, max_new_tokens=1)
-        results, _ = self.run_apart(alone, mode, said, self.scorer.patience)
-        return results[0].row if results else None
+        results, _ = self.run_apart(alone, mode, said, self.scorer.patience, rows=count)
+        return () if not results or results[0].rows is None else results[0].rows
 
     def _first_token(self, question: str) -> tuple[int, str]:
         alone = GenerationRequest(question, (), 1)
@@ -316,7 +324,7 @@ class RkllmLanguageModel(LanguageModel):
 
     def run_apart(
         self, request: GenerationRequest, mode: int, said: str = '',
-        patience: float | None = None, fresh: bool = False,
+        patience: float | None = None, fresh: bool = False, rows: int = 1,
     ) -> tuple[list[Result], float]:
         """
         Run a request that belongs to no dialogue; the dialogue that was held is forgotten.
@@ -324,7 +332,7 @@ class RkllmLanguageModel(LanguageModel):
         Returns the first request.max_new_tokens results that have a text or a row, and the
         seconds until they were there.
         said: the beginning of the answer. patience: seconds without a result after which the run
-            is aborted. fresh: all is read, also what the cache holds.
+            is aborted. fresh: all is read, also what the cache holds. rows: most of a result.
         """
         if not self._abi.has_request_limits:
             request = replace(request, sampling=self._sampling)
@@ -341,7 +349,7 @@ class RkllmLanguageModel(LanguageModel):
         told: list[Result] = []
         started = ended = time.perf_counter()
         with self._handle.begun(said), contextlib.closing(
-            self._handle.run(rkllm_input, infer, stop, patience)
+            self._handle.run(rkllm_input, infer, stop, patience, rows)
         ) as results:
             for result in results:
                 if result.state == rkllm.RUN_ERROR:

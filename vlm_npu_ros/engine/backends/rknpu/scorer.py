@@ -6,13 +6,13 @@ Probabilities on the NPU: in which way they are had, and what they are.
 
 The answer itself is run in a mode in which the runtime hands out the logits of each token
 (ANSWER), or a run of its own follows it, which reads the same again and hands out the logits
-(LOGITS) or the hidden state (HIDDEN) behind it. What is handed out counts only if it names the
+(LOGITS) or the hidden states (HIDDEN) behind it. What is handed out counts only if it names the
 token that the model wrote. A way is used after it has proved itself (proof.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -56,13 +56,14 @@ class Scorer:
     """
     Tells how probable the endings of an answer are.
 
-    run: reads a request and the beginning of its answer again, in a way, and returns the row.
+    run: reads a request and the beginning of its answer again, in a way, and returns the last n
+        rows or, where the runtime hands out fewer, those.
     way, why: the way in use, and why no better one is.
     head: for hidden states. patience: seconds to wait for a row.
     """
 
     def __init__(
-        self, run: Callable[[GenerationRequest, str, Way], np.ndarray | None],
+        self, run: Callable[[GenerationRequest, str, Way, int], Sequence[np.ndarray]],
         tokens: FirstTokens, notes: Notes,
     ) -> None:
         self.way, self.why = Way.OFF, 'not tried'
@@ -71,6 +72,7 @@ class Scorer:
         self.patience: float | None = None
         self._run, self._notes = run, notes
         self._failures = 0
+        self._is_single = False  # only the last row is handed out
 
     def __str__(self) -> str:
         return f'{self.way.value} ({self.why})' if self.why else self.way.value
@@ -122,9 +124,8 @@ class Scorer:
             if self.way is Way.ANSWER:
                 rows = {at: Row(begun[at].row) for at in begun}
             else:
-                with self.trying(self.way):
-                    values = self._run(request, said, self.way)
-                rows = {len(said): Row(values, self.head if self.way is Way.HIDDEN else None)}
+                inside = [begun[at] for at in sorted(begun) if 0 <= at - len(said) < len(ending)]
+                rows = self._read_again(request, text, inside)
             for at in rows:
                 rows[at].check(begun[at].token)
             shares = self._shares(endings, len(said), text, begun, rows)
@@ -133,6 +134,30 @@ class Scorer:
             return None
         self._failures = 0
         return shares
+
+    def _read_again(
+        self, request: GenerationRequest, text: str, steps: list[Step]
+    ) -> dict[int, Row]:
+        """
+        Return the rows of these steps of an answer by where in it they begin.
+
+        Of the first one alone where more are not handed out; without those the LM head lacks.
+        """
+        if self._is_single:
+            del steps[1:]
+        with self.trying(self.way):
+            values = self._run(request, text[:steps[-1].at], self.way, len(steps))
+        if len(values) < len(steps) > 1:
+            self._is_single = len(values) > 0
+            return self._read_again(request, text, steps[:1])
+        if not len(values):
+            raise RowError('nothing came')
+        head = self.head if self.way is Way.HIDDEN else None
+        pairs = zip(steps, values, strict=True)
+        return {
+            step.at: Row(row, head) for step, row in pairs
+            if step is steps[0] or not head or step.token in head.index
+        }
 
     def _shares(
         self, endings: tuple[str, ...], start: int, text: str, begun: dict[int, Step],
