@@ -32,9 +32,11 @@ from vlm_npu_ros.demo.scenes import random_scene, render  # noqa: E402
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel  # noqa: E402
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary  # noqa: E402
 from vlm_npu_ros.engine.backends.rknpu.proof import picture  # noqa: E402
+from vlm_npu_ros.engine.backends.rknpu.reuse import pictures  # noqa: E402
 from vlm_npu_ros.engine.backends.rknpu.runtime import identify  # noqa: E402
 from vlm_npu_ros.engine.backends.rknpu.scorer import Way  # noqa: E402
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings  # noqa: E402
+from vlm_npu_ros.engine.generation import Cancellation  # noqa: E402
 from vlm_npu_ros.engine.interface import Engine  # noqa: E402
 from vlm_npu_ros.engine.loading import load_engine  # noqa: E402
 from vlm_npu_ros.engine.local import LocalEngine  # noqa: E402
@@ -59,6 +61,7 @@ def main() -> int:
     add('--scenes', type=int, default=200, help='scenes, each with a question of each kind')
     add('--seed', type=int, default=3_000_001, help='of scenes and questions')
     add('--version', default='1.2.3', choices=runtime.VERSIONS, help='of the runtime')
+    add('--read-ahead', action='store_true', help='the picture, before each question')
     add('--ways', nargs='*', default=[*WAYS], choices=WAYS)
     args = parser.parse_args()
     reference = load_engine(EngineSettings(threads=1))
@@ -86,6 +89,8 @@ def _compare(
         library, path, profile, context=512, image_size=128, sampling=Sampling(),
         settings=RknpuSettings(base_domain_id=1, cpu_mask=0xF0),
     )
+    if args.read_ahead:
+        model.prove_reuse(*map(reference.encode, pictures()), print)
     model.prove(reference.encode(picture()), LmHead.load(path), print)
     assert model.scorer.way is way, model.probabilities
     npu = LocalEngine(reference._encoder, model)
@@ -101,6 +106,8 @@ def _compare(
             wanted, _ = _asked(reference, request)
             for used in seconds:
                 model.scorer.way = used
+                if args.read_ahead:
+                    model.prepare((image,), Cancellation())
                 found, taken = _asked(npu, request)
                 seconds[used] += taken
                 if used is way:

@@ -107,7 +107,7 @@ def _words(more: Iterable[str]) -> Iterator[str]:
     """Yield the words, as they stand at the beginning of an answer and behind a space."""
     lists = word_lists()
     known = [*lists['yes'], *lists['no'], *string.ascii_uppercase, *map(str, range(10)), *more]
-    for word in dict.fromkeys(part for word in known for part in word.split()):
+    for word in dict.fromkeys(' '.join(known).split()):
         for form in dict.fromkeys((word, word.lower(), word.capitalize())):
             yield form
             yield f' {form}'

@@ -57,7 +57,7 @@ class Result:
     text: bytes
     token: int
     figures: Figures | None
-    rows: np.ndarray | None = None  # (n, width), the last of those that INFER_HIDDEN or _LOGITS give
+    rows: np.ndarray | None = None  # (n, width), the last that INFER_HIDDEN or INFER_LOGITS gave
 
     @property
     def row(self) -> np.ndarray | None:

@@ -112,6 +112,7 @@ class RkllmLanguageModel(LanguageModel):
         self._notes = Notes(path, library.runtime.version)
         tokens = FirstTokens(profile.first_tokens or {}, self._notes, self._first_token)
         self.scorer = Scorer(self._rows, tokens, self._notes)
+        self._hands_out_one = False  # row of those that were read
         # Half of the context leaves room for what is written until the runtime has stopped.
         self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)
 
@@ -271,15 +272,29 @@ class RkllmLanguageModel(LanguageModel):
         return not said or self._template is not None and '<' not in said
 
     def _rows(
-        self, request: GenerationRequest, said: str, way: Way, count: int
-    ) -> Sequence[np.ndarray]:
-        """Read a request and the beginning of its answer again, for what is handed out then."""
-        if not self._can_begin(said):
-            return ()
+        self, request: GenerationRequest, begins: Sequence[str], way: Way
+    ) -> list[np.ndarray]:
+        """Read a request and beginnings of its answer again, see `Scorer`."""
+        if self._hands_out_one or not self._can_begin(begins[-1]):
+            begins = begins[:1]
+        rows: list[np.ndarray] = []
+        while missing := begins[:len(begins) - len(rows)]:
+            found = self._last_rows(request, missing[-1], way, len(missing))
+            rows[:0] = found
+            if not found:
+                break
+            if len(rows) < len(begins) and not self._reuse.holds(request.images):
+                self._hands_out_one = True  # a run for each would read the picture each time
+                return self._last_rows(request, begins[0], way, 1)
+        return rows
+
+    def _last_rows(
+        self, request: GenerationRequest, said: str, way: Way, most: int
+    ) -> list[np.ndarray]:
         mode = rkllm.INFER_HIDDEN if way is Way.HIDDEN else rkllm.INFER_LOGITS
         alone = replace(request, max_new_tokens=1)
-        results, _ = self.run_apart(alone, mode, said, self.scorer.patience, rows=count)
-        return () if not results or results[0].rows is None else results[0].rows
+        results, _ = self.run_apart(alone, mode, said, self.scorer.patience, rows=most)
+        return [] if not results or results[0].rows is None else [*results[0].rows]
 
     def _first_token(self, question: str) -> tuple[int, str]:
         alone = GenerationRequest(question, (), 1)

@@ -56,14 +56,14 @@ class Scorer:
     """
     Tells how probable the endings of an answer are.
 
-    run: reads a request and the beginning of its answer again, in a way, and returns the last n
-        rows or, where the runtime hands out fewer, those.
+    run: reads a request and beginnings of its answer again, in a way, and returns the row behind
+        each of them or, where that takes too long, behind the first.
     way, why: the way in use, and why no better one is.
     head: for hidden states. patience: seconds to wait for a row.
     """
 
     def __init__(
-        self, run: Callable[[GenerationRequest, str, Way, int], Sequence[np.ndarray]],
+        self, run: Callable[[GenerationRequest, Sequence[str], Way], Sequence[np.ndarray]],
         tokens: FirstTokens, notes: Notes,
     ) -> None:
         self.way, self.why = Way.OFF, 'not tried'
@@ -72,7 +72,6 @@ class Scorer:
         self.patience: float | None = None
         self._run, self._notes = run, notes
         self._failures = 0
-        self._is_single = False  # only the last row is handed out
 
     def __str__(self) -> str:
         return f'{self.way.value} ({self.why})' if self.why else self.way.value
@@ -143,19 +142,13 @@ class Scorer:
 
         Of the first one alone where more are not handed out; without those the LM head lacks.
         """
-        if self._is_single:
-            del steps[1:]
         with self.trying(self.way):
-            values = self._run(request, text[:steps[-1].at], self.way, len(steps))
-        if len(values) < len(steps) > 1:
-            self._is_single = len(values) > 0
-            return self._read_again(request, text, steps[:1])
-        if not len(values):
+            values = self._run(request, [text[:step.at] for step in steps], self.way)
+        if not values:
             raise RowError('nothing came')
         head = self.head if self.way is Way.HIDDEN else None
-        pairs = zip(steps, values, strict=True)
         return {
-            step.at: Row(row, head) for step, row in pairs
+            step.at: Row(row, head) for step, row in zip(steps, values)  # noqa: B905
             if step is steps[0] or not head or step.token in head.index
         }
 
