@@ -83,6 +83,7 @@ class Stream:
         stream = self
 
         class Handler(BaseHTTPRequestHandler):
+
             def do_GET(self) -> None:  # noqa: N802
                 self.send_response(200)
                 self.send_header('Content-Type', 'multipart/x-mixed-replace; boundary=next')
