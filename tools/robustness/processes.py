@@ -16,14 +16,8 @@ import time
 
 import psutil
 
-_NODE = 'vlm_npu_ros.node.vlm_node'
 _CHILD = 'vlm_npu_ros.engine.worker'
 _LOOK = 0.05  # seconds between looks for a new child
-
-
-def node_process() -> psutil.Process:
-    """Find the node that this process has started."""
-    return next(p for p in psutil.Process().children() if _NODE in p.cmdline())
 
 
 def child_of(node: psutil.Process) -> int | None:

@@ -33,7 +33,7 @@ from asking import Ask, Client, NodeError, Overseer, WAYS
 from lifecycle_msgs.msg import Transition
 import numpy as np
 from pictures import Oracle, QUESTIONS
-from processes import child_of, ChildWatch, node_process, Sample, sample
+from processes import child_of, ChildWatch, Sample, sample
 import psutil
 from stand import Faults, prepare, Stand
 from table import save, text
@@ -254,10 +254,9 @@ def soaked(stand: Stand, oracle: Oracle) -> Iterator[tuple[psutil.Process, Overs
             'scenes': oracle.scenes, 'width': SIZE[0], 'height': SIZE[1], 'rate': RATE,
             'period': SCENE_PERIOD,
         })
-        children.start(
+        node = psutil.Process(children.start(
             'node', 'vlm_npu_ros.node.vlm_node', {**stand.parameters, 'watchdog': WATCHDOG}
-        )
-        node = node_process()
+        ))
         try:
             overseer.change_state(Transition.TRANSITION_CONFIGURE)
             overseer.change_state(Transition.TRANSITION_ACTIVATE)

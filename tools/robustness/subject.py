@@ -18,7 +18,8 @@ from builtin_interfaces.msg import Time
 from camera import Camera
 from lifecycle_msgs.msg import Transition
 from pictures import frame_id, Oracle, QUESTIONS
-from processes import ChildWatch, node_process
+from processes import ChildWatch
+import psutil
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from stand import Stand
@@ -89,8 +90,8 @@ class Robot:
         with ExitStack() as stack:
             self.faults.write()
             self.children = stack.enter_context(Children(self.environment))
-            self.children.start('node', 'vlm_npu_ros.node.vlm_node', self._parameters)
-            self.node = node_process()
+            self.node = psutil.Process(self.children.start(
+                'node', 'vlm_npu_ros.node.vlm_node', self._parameters))
             self.overseer = stack.enter_context(Overseer())
             self.client = stack.enter_context(Client())
             if self._uses_sim_time:

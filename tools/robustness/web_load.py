@@ -64,12 +64,12 @@ def main() -> int:
     with socket.create_server(('127.0.0.1', 0)) as free:
         port = free.getsockname()[1]
     with _node(answers), Children(os.environ) as children:
-        children.start(
-            'gateway', 'vlm_npu_ros.gateway.main', {}, '--port', str(port))
+        gateway = psutil.Process(children.start(
+            'gateway', 'vlm_npu_ros.gateway.main', {}, '--port', str(port)))
         url = f'http://127.0.0.1:{port}'
         _wait_for(url, children.check)
         added = _added(url, min(_PAIRS, round(options.seconds)))
-        load = Load(url, options, _process(port))
+        load = Load(url, options, gateway)
         asyncio.run(load.run())
         children.check()
     return _judge(load, added, options.seconds)
@@ -130,11 +130,6 @@ def _wait_for(url: str, check: Callable[[], None]) -> None:
         if time.monotonic() > deadline:
             raise SystemExit(f'Nothing answers at {url}')
         time.sleep(0.1)
-
-
-def _process(port: int) -> psutil.Process:
-    me = psutil.Process()
-    return next(child for child in me.children() if str(port) in child.cmdline())
 
 
 def _added(url: str, pairs: int) -> float:

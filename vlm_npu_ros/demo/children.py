@@ -42,8 +42,12 @@ class Children:
 
     def start(
         self, name: str, module: str, parameters: Mapping[str, Any], *options: str
-    ) -> None:
-        """Run a module with options and ROS parameters; `log_tail` has what it writes."""
+    ) -> int:
+        """
+        Run a module with options and ROS parameters; `log_tail` has what it writes.
+
+        Returns the process id.
+        """
         arguments = [
             part
             for key, value in parameters.items()
@@ -58,6 +62,7 @@ class Children:
             env=dict(self._environment),
             start_new_session=True,
         )
+        return self._processes[name].pid
 
     def check(self) -> None:
         """Raise ChildDiedError, with its last lines, if a process has ended."""
