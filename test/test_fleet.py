@@ -24,7 +24,7 @@ QUICK = ('--robots', '4', '--period', '0.2', '--size', '64x48')
 
 def start(server: ChatServer, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, str(LOAD), '--url', server.url, *QUICK, *arguments],
+        [sys.executable, str(LOAD), '--server', server.url, *QUICK, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, 'COLUMNS': '120'},
     )

@@ -200,13 +200,13 @@ def test_nav2_gets_the_node_and_a_manager_of_its_own() -> None:
 
 
 def test_fleet_starts_a_node_for_each_robot() -> None:
-    nodes = launched('fleet', robots='3', first='7', model='eyes')
+    nodes = launched('fleet', robots='3', first='7', server_model='eyes')
     assert [node.name for node in nodes] == ['/robot7/vlm', '/robot8/vlm', '/robot9/vlm']
     assert nodes[0].parameters == {
         'backends': ['openai'], 'openai.base_url': 'http://127.0.0.1:8000/v1',
         'openai.model': 'eyes',
     }
-    node, = launched('fleet', robots='1', url='http://server:1/v1', backends='openai,onnx')
+    node, = launched('fleet', robots='1', server='http://server:1/v1', backends='openai,onnx')
     assert node.parameters['openai.base_url'] == 'http://server:1/v1'
     assert node.parameters['backends'] == ['openai', 'onnx']
 

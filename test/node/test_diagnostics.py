@@ -139,11 +139,11 @@ def test_engine_that_restarts_is_an_error(
 def test_nothing_is_read_ahead_while_the_battery_is_low(
     active_node: MakeNode, robot: Robot, doctor: Doctor
 ) -> None:
-    active_node(battery='/power', battery_bound=0.5)
+    active_node(battery='/power', battery_threshold=0.5)
     battery = robot.node.create_publisher(BatteryState, '/power', 10)
     wait_until(lambda: battery.get_subscription_count() > 0)
     for charge, told in (
-        (0.42, 'off: the battery is at 42%, below battery_bound, 50%'), (math.nan, 'off: the'),
+        (0.42, 'off: the battery is at 42%, below battery_threshold, 50%'), (math.nan, 'off: the'),
         (0.5, 'on'),
     ):
         battery.publish(BatteryState(percentage=charge))

@@ -155,7 +155,8 @@ def test_server_that_is_too_slow_is_not_waited_for(
 ) -> None:
     server.answer = Exchange.wait_for_disconnect
     active_node(
-        backends=['openai', 'scripted'], openai__base_url=server.url, fallback__first_token=0.1,
+        backends=['openai', 'scripted'], openai__base_url=server.url,
+        fallback__first_token_timeout=0.1,
         **QUICK,
     )
     robot.publish()

@@ -4,7 +4,7 @@
 """
 Ask a server of chat completions as a fleet of robots does, and measure.
 
-    tools/with_ros python3 tools/fleet/load.py --url http://127.0.0.1:8000/v1 --robots 20
+    tools/with_ros python3 tools/fleet/load.py --server http://127.0.0.1:8000/v1 --robots 20
 
 Each robot looks once in a period and asks one or more questions about what it sees; it never has
 two questions open. Ctrl-C ends early and prints what there is. The key is that of the environment
@@ -36,7 +36,7 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     share, positive = _between(0, 1), _between(1e-3, 1e6)
-    parser.add_argument('--url', default='http://127.0.0.1:8000/v1', help='of the server')
+    parser.add_argument('--server', default='http://127.0.0.1:8000/v1', help='of the server')
     parser.add_argument('--model', default='', help='default: the first one that it lists')
     parser.add_argument('--robots', type=int, default=10)
     parser.add_argument('--seconds', type=positive, default=60.0, help='for how long')
@@ -73,7 +73,7 @@ async def load(args: argparse.Namespace) -> dict[str, Any]:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
     async with openai.AsyncOpenAI(
-        base_url=args.url, api_key=os.environ.get('OPENAI_API_KEY', 'none'), max_retries=0
+        base_url=args.server, api_key=os.environ.get('OPENAI_API_KEY', 'none'), max_retries=0
     ) as client:
         model = args.model or await _first_model(client)
         habits = Habits(
@@ -120,7 +120,7 @@ def main() -> int:
     try:
         figures = asyncio.run(load(args))
     except (openai.OpenAIError, ValueError) as error:
-        print(f'load: {args.url}: {error}', file=sys.stderr)
+        print(f'load: {args.server}: {error}', file=sys.stderr)
         return 2
     show(figures, Console())
     if args.json:

@@ -53,7 +53,7 @@ _COMPANY = 2.0  # seconds that the other backends get to be loaded, too, when on
 class FallbackSettings:
     """When another backend is asked."""
 
-    first_token: float = option(
+    first_token_timeout: float = option(
         10.0,
         'Seconds that a backend may take to begin an answer before the next one is asked; 0 = no '
         'limit.',
@@ -379,7 +379,9 @@ class _ChainGeneration(Generation):
             if time.monotonic() < self._limit:
                 raise
             bound = in_words(self._engine._first_token)
-            self._move_on(AnswerTimeoutError(f'no text within {bound} (fallback.first_token)'))
+            self._move_on(AnswerTimeoutError(
+                f'no text within {bound} (fallback.first_token_timeout)'
+            ))
             member.leave(answer)
             return None
         except VlmError as error:

@@ -113,6 +113,10 @@ BACKENDS = Argument(
     'backends', f'Several of {", ".join(_KNOWN)} with commas, best first: if one fails, the next '
     'one answers', kind=list, choices=_KNOWN, parameter='backends',
 )
+SERVER = Argument('server', 'Address of the server (openai)', parameter='openai.base_url')
+SERVER_MODEL = Argument(
+    'server_model', 'Name of its model, if it has several', parameter='openai.model'
+)
 IMAGE_TOPIC = Argument(
     'image_topic', 'Image topic of the camera named "camera"', parameter='camera.topic'
 )
@@ -139,8 +143,8 @@ NODE = (
         'language_model_path', 'Language model file; rknpu: .rkllm',
         parameter='language_model_path',
     ),
-    Argument('server', 'Address of the server (openai)', parameter='openai.base_url'),
-    Argument('server_model', 'Name of its model, if it has several', parameter='openai.model'),
+    SERVER,
+    SERVER_MODEL,
     IMAGE_TOPIC,
     TRANSPORT,
     Argument(
@@ -177,10 +181,8 @@ CAMERA = (
 FLEET = (
     Argument('robots', 'Number of robots', '2', int, low=1),
     Argument('first', 'Number of the first robot', '1', int, low=0),
-    Argument('url', 'Address of the server', parameter='openai.base_url'),
-    Argument(
-        'model', 'Name of its model, if it has several', parameter='openai.model'
-    ),
+    SERVER,
+    SERVER_MODEL,
     BACKENDS,
     PARAMS_FILE,
     IMAGE_TOPIC,

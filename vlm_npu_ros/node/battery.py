@@ -33,7 +33,7 @@ class Battery:
         bound = self._bound()
         if self._charge >= bound:
             return ''
-        return f'the battery is at {self._charge:.0%}, below battery_bound, {bound:.0%}'
+        return f'the battery is at {self._charge:.0%}, below battery_threshold, {bound:.0%}'
 
     def _take(self, message: BatteryState) -> None:
         if message.percentage >= 0:  # NaN = not measured

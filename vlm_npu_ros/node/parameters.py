@@ -164,7 +164,7 @@ _SPECS = {
     'battery': _Spec(
         '', 'Topic of the battery (sensor_msgs/BatteryState) that is to be spared; empty = none.',
     ),
-    'battery_bound': _Spec(
+    'battery_threshold': _Spec(
         0.3, 'Charge of the battery, 0 to 1, below which no frame is read ahead.', 0.0, 1.0,
         live=True,
     ),
@@ -174,7 +174,7 @@ _SPECS = {
     'history_seconds': _Spec(
         10.0, 'Seconds that frames are cached for questions about several.', 0.0, 3600.0, live=True
     ),
-    'history_mb': _Spec(
+    'history_memory': _Spec(
         256, 'Memory for cached frames in MiB, shared by all cameras.', 0, 65536, live=True
     ),
     'max_age': _Spec(
@@ -517,7 +517,7 @@ class NodeParameters:
         return HistoryLimits(
             period=round(NANOSECONDS / self['history_rate']),
             span=round(self['history_seconds'] * NANOSECONDS),
-            size=self['history_mb'] * 2**20 // cameras,
+            size=self['history_memory'] * 2**20 // cameras,
         )
 
     def cameras(self) -> list[CameraSettings]:

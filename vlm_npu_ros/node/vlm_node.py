@@ -119,7 +119,7 @@ class VlmNode(ManagedNode):
         }
         configured.callback(setattr, self, '_feeds', {})
         self._battery = Battery(
-            self, self.parameters.battery, lambda: self.parameters['battery_bound']
+            self, self.parameters.battery, lambda: self.parameters['battery_threshold']
         )
         configured.callback(self._battery.close)
         configured.callback(self._forget_dialogues)
@@ -177,7 +177,7 @@ class VlmNode(ManagedNode):
             )
             for settings in chain
         ]
-        return FallbackEngine(members, options.first_token, self.get_logger().warning)
+        return FallbackEngine(members, options.first_token_timeout, self.get_logger().warning)
 
     def _make(self, settings: EngineSettings, prefix: str = '') -> Engine:
         """
