@@ -6,13 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import json
 import os
 from pathlib import Path
 import re
 import subprocess
 import sys
 
+from geometry_msgs.msg import Twist
 import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from robot import Spinner, wait_until
+from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.demo.children import Children
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,11 +58,40 @@ def run(environment: dict[str, str], *command: str | Path) -> str:
 
 
 def test_examples_run(environment: dict[str, str]) -> None:
-    assert set(SAID) == {path.name for path in EXAMPLES.glob('*.py')}
+    assert {*SAID, 'locate_and_turn.py'} == {path.name for path in EXAMPLES.glob('*.py')}
     for name, said in SAID.items():
         question = ['is the path clear?'] if name == 'watch_door.py' else []
         told = run(environment, EXAMPLES / name, *question)
         assert re.fullmatch(said, told), f'{name} said {told}'
+
+
+def test_a_robot_turns_until_a_thing_is_ahead(context: rclpy.Context) -> None:
+    places = [[{'label': 'box', 'bbox_2d': [x, 400, x + 200, 600]}] for x in (100, 400)]
+    speeds: list[float] = []
+    base = Node('base', context=context)
+    base.create_subscription(Twist, 'cmd_vel', lambda m: speeds.append(m.angular.z), 10)
+    spinner = Spinner(base, SingleThreadedExecutor(context=context))
+    with Children(os.environ) as children:
+        children.start('vlm_node', 'vlm_npu_ros.node.vlm_node', {
+            'backend': 'scripted', 'scripted.answers': [json.dumps(place) for place in places],
+            'camera.camera_info': 'camera/camera_info', 'image_reliability': 'reliable',
+        })
+        children.start(
+            'scene_camera', 'vlm_npu_ros.demo.scene_camera', {'reliability': 'reliable'}
+        )
+        with VlmClient() as vlm:
+            vlm.wait_until_ready()
+
+            def is_ahead() -> bool:
+                """Ask until its calibration has come, and the next answer is the first one."""
+                place, = vlm.locate('the box', not_before='now')
+                return place.bearing is not None and abs(place.bearing[0]) < 0.1
+
+            wait_until(is_ahead)
+        told = run({**os.environ}, EXAMPLES / 'locate_and_turn.py', 'the box')
+    spinner.close()
+    assert re.fullmatch(r'box: .*, \+[1-9]\d degrees\nbox: .*, [+-]0 degrees\n', told), told
+    assert set(speeds) == {0.5, 0.0} and speeds[-1] == 0.0  # to the left, then it stands
 
 
 def test_first_programs_of_the_pages_run(environment: dict[str, str]) -> None:
