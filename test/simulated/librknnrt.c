@@ -221,8 +221,9 @@ int rknn_run(uint64_t context, void *extend)
   npu_running++;
   while (npu_hang)
     usleep(1000);
-  if (npu_fail_run || extend)
-    return npu_fail_run ? npu_fail_run : PARAM_INVALID;  /* and the outputs stay as they were */
+  (void)extend;  /* which frame it is, whether to wait: rknnlite gives one */
+  if (npu_fail_run)
+    return npu_fail_run;  /* and the outputs stay as they were */
   sum = 0;
   for (unsigned i = 0; i < sizeof npu_input; i++)
     sum += npu_input[i];
@@ -240,8 +241,9 @@ int rknn_outputs_get(uint64_t context, uint32_t n_outputs, Output *outputs, void
 {
   if (context != CONTEXT)
     return CTX_INVALID;
-  if (npu_fail_outputs || extend)
-    return npu_fail_outputs ? npu_fail_outputs : PARAM_INVALID;
+  (void)extend;
+  if (npu_fail_outputs)
+    return npu_fail_outputs;
   const size_t size = count() * sizeof(float);
   for (uint32_t i = 0; i < n_outputs; i++) {
     Output *output = outputs + i;

@@ -22,6 +22,8 @@ from simulated import board, runtime
 from simulated.encoders import DEMO, ENCRYPTED, FLOAT, FOLDED, FOUR
 from vlm_npu_ros.engine.backends.rknpu.encoder import RknnEncoder
 from vlm_npu_ros.engine.backends.rknpu.rknn_api import CODES
+from vlm_npu_ros.engine.backends.rknpu.runtime import RuntimeLibrary
+from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     BackendError,
@@ -29,7 +31,10 @@ from vlm_npu_ros.engine.errors import (
     ModelFileError,
     UnsupportedRuntimeError,
 )
+from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.models import ImageFormat, load_profile, ModelProfile
+from vlm_npu_ros.engine.settings import EngineSettings
+from vlm_npu_ros.engine.types import GenerationRequest
 
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -81,7 +86,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = board.rknn_tree(tmp_path / 'board')
+    folder = board.board_tree(tmp_path / 'board')
     board.use(monkeypatch, folder)
     return folder
 
@@ -137,6 +142,28 @@ def test_embeddings_are_the_same_with_both_runtimes(
         assert getattr(own, name) == getattr(lite, name)
     for seed in range(5):
         np.testing.assert_array_equal(own.encode(noise(seed)), lite.encode(noise(seed)))
+
+
+# One release of each class of interfaces of librkllmrt.so.
+@pytest.mark.parametrize('version', ['1.1.4', '1.2.0', '1.2.1b1', '1.2.3', '1.3.0', '1.3.1'])
+def test_answers_of_each_class_are_the_same_with_both_runtimes(
+    version: str, npu: Npu, identified: Callable[[str], RuntimeLibrary], model_file: Path,
+) -> None:
+    npu.run_graph_of(DEMO)
+    library, answers = str(identified(version).path), []
+    for kind in ('rknnlite', 'librknnrt'):
+        engine = load_engine(EngineSettings(
+            'rknpu', str(Path(board.__file__).with_name('demo_rknpu.yaml')), str(DEMO),
+            str(model_file),
+            options=RknpuSettings(library, encoder_runtime=kind, probabilities='off'),
+        ))
+        assert npu.contexts == (kind == 'librknnrt')
+        answers.append([
+            engine.answer(GenerationRequest('what do you see?', (engine.encode(noise(i)),), 12))
+            for i in range(2)
+        ])
+        engine.close()
+    assert answers[0] == answers[1] and all(answers[0])
 
 
 def test_library_is_given_the_path_and_what_rknnlite_gives(npu: Npu, load: Open) -> None:
