@@ -33,7 +33,7 @@ import numpy as np
 
 MISSING = 3  # exit status: a library is missing
 DATASET = 'inputs.json'
-QWEN = ('qwen2_vl', 'qwen2_5_vl', 'qwen3_vl')
+QWEN = ('qwen2_vl', 'qwen2_5_vl', 'qwen3_5', 'qwen3_vl')
 FAMILIES = (*QWEN, 'internvl', 'smolvlm')  # by model_type in config.json
 _SAMPLES = 'samples'
 _ANSWER_TOKENS = 32

@@ -43,6 +43,11 @@ RECIPES = (
     ),
     Recipe('qwen3_vl', r'qwen3-vl\b', source='airockchip/rknn-llm export_vision_rknn.py'),
     Recipe('qwen3_5', r'qwen3\.5\b', source='airockchip/rknn-llm export_vision_rknn.py'),
+    Recipe(
+        'gemma4', r'gemma4',
+        source='airockchip/rknn-llm README of 1.3.1 (transformers 5.8.0); transformers Gemma4',
+    ),
+    Recipe('lfm2_vl', r'lfm2\.5-vl\b', source='transformers Lfm2Vl: no export is published'),
     Recipe('internvl', r'internvl', source='airockchip/rknn-llm export_vision_rknn.py'),
     Recipe('smolvlm', r'smolvlm', needs_fix=True, source='transformers SmolVLM'),
     Recipe(

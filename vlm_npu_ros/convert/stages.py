@@ -34,7 +34,7 @@ from vlm_npu_ros.convert.errors import (
 Progress = Callable[[str], None]
 
 INSTALL = {
-    'export': 'pip install vlm_npu_ros[convert-export] (torch, transformers 4.57)',
+    'export': 'pip install vlm_npu_ros[convert-export] (torch, transformers 5.8)',
     'rknn': 'pip install vlm_npu_ros[convert] (rknn-toolkit2 2.5.0, numpy < 2, onnx 1.18, '
     'setuptools < 81; Python 3.12 at most)',
 }

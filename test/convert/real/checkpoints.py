@@ -52,22 +52,49 @@ class Family:
     def embeddings(self, folder: Path, picture: np.ndarray, mean: Any, std: Any) -> list[Any]:
         """Return what PyTorch makes of a picture, with Hugging Face's own processing of it."""
         model = self.model.from_pretrained(folder, dtype=torch.float32)
-        if not self.profile.startswith('qwen'):
-            pixels = (picture / 255 - np.array(mean)) / np.array(std)
-            batch = torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))
-            with torch.no_grad():
-                return [model.get_image_features(
-                    batch[None] if 'smol' in self.profile else batch)[0].numpy()]
-        vision = model.config.vision_config
-        processor = transformers.Qwen2VLImageProcessor(
-            patch_size=vision.patch_size, temporal_patch_size=vision.temporal_patch_size,
-            merge_size=vision.spatial_merge_size, do_resize=False, image_mean=mean, image_std=std)
-        inputs = processor(images=[picture], return_tensors='pt')
+        prepared = _PREPARED[model.config.model_type](model.config, picture, mean, std)
         with torch.no_grad():
-            found = model.get_image_features(inputs['pixel_values'], inputs['image_grid_thw'])
-        embedding, deepstack = found if self.outputs > 1 else (found, [])
-        return [embedding[0].numpy(), *(level.numpy() for level in deepstack)]
+            found = model.get_image_features(**prepared)
+        embedding = torch.cat(list(found.pooler_output)).reshape(-1, DIM)
+        return [embedding.numpy(), *(f.numpy() for f in found.get('deepstack_features', ()))]
 
+
+def _normalised(_: Any, picture: np.ndarray, mean: Any, std: Any) -> dict[str, torch.Tensor]:
+    pixels = (picture / 255 - np.array(mean)) / np.array(std)
+    return {'pixel_values': torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32))}
+
+
+def _several(*args: Any) -> dict[str, torch.Tensor]:
+    return {'pixel_values': _normalised(*args)['pixel_values'][None]}
+
+
+def _qwen(config: Any, picture: np.ndarray, mean: Any, std: Any) -> Any:
+    vision = config.vision_config
+    return transformers.Qwen2VLImageProcessorPil(
+        patch_size=vision.patch_size, temporal_patch_size=vision.temporal_patch_size,
+        merge_size=vision.spatial_merge_size, do_resize=False, image_mean=mean, image_std=std,
+    )(images=[picture], return_tensors='pt')
+
+
+def _gemma(config: Any, picture: np.ndarray, mean: Any, std: Any) -> Any:
+    prepared = transformers.Gemma4ImageProcessorPil(max_soft_tokens=70, do_resize=False)(
+        images=[picture], return_tensors='pt')
+    prepared.pop('num_soft_tokens_per_image')
+    return prepared
+
+
+def _lfm(config: Any, picture: np.ndarray, mean: Any, std: Any) -> Any:
+    # The one that LFM2-VL's is made of, which needs no torchvision.
+    return transformers.Siglip2ImageProcessorPil(
+        patch_size=config.vision_config.patch_size, image_mean=mean, image_std=std,
+        max_num_patches=(len(picture) // config.vision_config.patch_size) ** 2,
+    )(images=[picture], return_tensors='pt')
+
+
+_PREPARED = {  # by model_type: what the model takes for a picture
+    'gemma4': _gemma, 'internvl': _normalised, 'lfm2_vl': _lfm, 'qwen2_vl': _qwen,
+    'qwen2_5_vl': _qwen, 'qwen3_5': _qwen, 'qwen3_vl': _qwen, 'smolvlm': _several,
+}
 
 FAMILIES = {
     'qwen2_vl': Family(
@@ -93,6 +120,13 @@ FAMILIES = {
                            'deepstack_visual_indexes': [0, 1, 2],
                            'num_position_embeddings': 196}),
         size=128, tokens=16, outputs=4),
+    'qwen3_5': Family(
+        'qwen3.5-2b', transformers.Qwen3_5ForConditionalGeneration,
+        lambda: transformers.Qwen3_5Config(
+            text_config={**_TEXT, 'head_dim': 32, 'layer_types': ['full_attention'],
+                         'rope_parameters': {**_ROPE, 'rope_theta': 1e4}},
+            vision_config={**_QWEN_TOWER, 'out_hidden_size': DIM, 'num_position_embeddings': 196}),
+        size=128, tokens=16),
     'internvl': Family(
         'internvl3-1b', transformers.InternVLForConditionalGeneration,
         lambda: transformers.InternVLConfig(
@@ -109,4 +143,23 @@ FAMILIES = {
             vision_config={'hidden_size': 96, 'intermediate_size': 192, 'num_hidden_layers': 2,
                            'num_attention_heads': 4, 'image_size': 256, 'patch_size': 16}),
         size=256, tokens=16),
+    'gemma4': Family(
+        'gemma4-e2b', transformers.Gemma4ForConditionalGeneration,
+        lambda: transformers.Gemma4Config(
+            audio_config=None,
+            text_config={**_TEXT, 'layer_types': ['full_attention'], 'num_kv_shared_layers': 0,
+                         'hidden_size_per_layer_input': 16, 'vocab_size_per_layer_input': 128},
+            vision_config={'hidden_size': 128, 'intermediate_size': 256, 'num_hidden_layers': 2,
+                           'num_attention_heads': 4, 'num_key_value_heads': 4, 'head_dim': 32,
+                           'position_embedding_size': 64, 'use_clipped_linears': True,
+                           'standardize': True}),
+        size=192, tokens=16),
+    'lfm2_vl': Family(
+        'lfm2.5-vl-450m', transformers.Lfm2VlForConditionalGeneration,
+        lambda: transformers.Lfm2VlConfig(
+            text_config={**_TEXT, 'layer_types': ['full_attention']}, projector_hidden_size=96,
+            # Positions of 8 x 8 patches, here for 12 x 12.
+            vision_config={'hidden_size': 128, 'intermediate_size': 256, 'num_hidden_layers': 2,
+                           'num_attention_heads': 4, 'num_patches': 64}),
+        size=192, tokens=36),
 }

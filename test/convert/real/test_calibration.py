@@ -24,7 +24,7 @@ import pytest
 from tokenizers import models, pre_tokenizers, Tokenizer
 import torch
 import transformers
-from vlm_npu_ros.convert.calibration import DATASET, QWEN
+from vlm_npu_ros.convert.calibration import DATASET, FAMILIES as CALIBRATED, QWEN
 from vlm_npu_ros.convert.errors import ConversionError
 from vlm_npu_ros.convert.llm import emit, JOB, LlmConversion, request, SCRIPT
 from vlm_npu_ros.engine.models import load_profile, ModelProfile
@@ -46,7 +46,7 @@ class Calibrated:
     folder: Path
 
 
-@pytest.fixture(scope='module', params=FAMILIES)
+@pytest.fixture(scope='module', params=CALIBRATED)
 def calibrated(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Calibrated:
     folder, family = tmp_path_factory.mktemp(request.param), FAMILIES[request.param]
     profile = small_profile(family)
@@ -93,9 +93,10 @@ def save_tokenizer(folder: Path, profile: ModelProfile) -> None:
     tokenizer = Tokenizer(models.WordLevel({t: i for i, t in enumerate(known)}, UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.add_special_tokens(known[1:])
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token=UNKNOWN
-    ).save_pretrained(folder)
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=UNKNOWN)
+    # For profiles that leave the template to the model.
+    made.chat_template = '{{ messages[0].content }}'
+    made.save_pretrained(folder)
     path = folder / 'config.json'
     config = json.loads(path.read_text())
     for key, tag in (
