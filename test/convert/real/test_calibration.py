@@ -24,7 +24,8 @@ import pytest
 from tokenizers import models, pre_tokenizers, Tokenizer
 import torch
 import transformers
-from vlm_npu_ros.convert.calibration import DATASET, FAMILIES as CALIBRATED, QWEN
+from vlm_npu_ros.convert.calibration import DATASET, QWEN
+from vlm_npu_ros.convert.calibration import FAMILIES as CALIBRATED
 from vlm_npu_ros.convert.errors import ConversionError
 from vlm_npu_ros.convert.llm import emit, JOB, LlmConversion, request, SCRIPT
 from vlm_npu_ros.engine.models import load_profile, ModelProfile

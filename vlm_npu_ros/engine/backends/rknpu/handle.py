@@ -61,7 +61,7 @@ class Result:
 
     @property
     def row(self) -> np.ndarray | None:
-        """The last one."""
+        """Return the last one."""
         return None if self.rows is None else self.rows[-1]
 
 
