@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
-Colour = tuple[int, int, int]  # RGB
+from vlm_npu_ros.engine.drawing import Colour, measured, wrapped, written
 
 INK = (28, 32, 38)
 GREY = (112, 120, 130)
@@ -22,7 +21,6 @@ _CARD = (255, 255, 255)
 _RIM = (214, 218, 224)
 _TAGS = {'service': (52, 101, 175), 'action': (128, 74, 166)}
 
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _WIDTH = 1640
 _MARGIN = 28
 _FRAME = (600, 450)
@@ -63,8 +61,8 @@ def draw(title: str, subtitle: str, pages: Sequence[Page]) -> np.ndarray:
     heights = [_height(page) for page in pages]
     top = 112
     canvas = np.full((top + sum(h + _MARGIN for h in heights), _WIDTH, 3), _PAPER, np.uint8)
-    _text(canvas, title, _MARGIN, 52, 1.1, INK)
-    _text(canvas, subtitle, _MARGIN, 90, _TITLE, GREY)
+    written(canvas, title, _MARGIN, 52, 1.1, INK)
+    written(canvas, subtitle, _MARGIN, 90, _TITLE, GREY)
     for page, height in zip(pages, heights, strict=True):
         _draw_page(canvas, page, top, height)
         top += height + _MARGIN
@@ -77,7 +75,7 @@ def png(rgb: np.ndarray) -> bytes:
 
 
 def _height(page: Page) -> int:
-    text = _LINE * len(_wrapped(page.title, _TITLE, _TEXT_WIDTH)) + _GAP
+    text = _LINE * len(wrapped(page.title, _TITLE, _TEXT_WIDTH)) + _GAP
     text += sum(_LINE * len(_lines(exchange)) + _GAP for exchange in page.exchanges)
     return max(_FRAME[1], text) + 2 * _MARGIN
 
@@ -88,8 +86,8 @@ def _draw_page(canvas: np.ndarray, page: Page, top: int, height: int) -> None:
     x, y = 2 * _MARGIN, top + _MARGIN
     canvas[y:y + frame.shape[0], x:x + frame.shape[1]] = frame
     cv2.rectangle(canvas, (x - 1, y - 1), (x + frame.shape[1], y + frame.shape[0]), _RIM, 1)
-    for line in _wrapped(page.title, _TITLE, _TEXT_WIDTH):
-        _text(canvas, line, _TEXT_X, y + 18, _TITLE, GREY)
+    for line in wrapped(page.title, _TITLE, _TEXT_WIDTH):
+        written(canvas, line, _TEXT_X, y + 18, _TITLE, GREY)
         y += _LINE
     for exchange in page.exchanges:
         y += _GAP
@@ -99,10 +97,10 @@ def _draw_page(canvas: np.ndarray, page: Page, top: int, height: int) -> None:
 def _draw_exchange(canvas: np.ndarray, exchange: Exchange, y: int) -> int:
     """Draw a question with its answer; return where the next one can begin."""
     _tag(canvas, exchange.way, _TEXT_X, y)
-    below = _LINE * len(_wrapped(exchange.question, _QUESTION, _TEXT_WIDTH - _INDENT))
+    below = _LINE * len(wrapped(exchange.question, _QUESTION, _TEXT_WIDTH - _INDENT))
     _mark(canvas, exchange.right, _TEXT_X + _TAG_WIDTH - 12, y + below + 12)
     for line, scale, colour in _lines(exchange):
-        _text(canvas, line, _TEXT_X + _INDENT, y + 18, scale, colour)
+        written(canvas, line, _TEXT_X + _INDENT, y + 18, scale, colour)
         y += _LINE
     return y
 
@@ -118,43 +116,14 @@ def _lines(exchange: Exchange) -> list[tuple[str, float, Colour]]:
     return [
         (line, scale, colour)
         for text, scale, colour in parts if text
-        for line in _wrapped(text, scale, _TEXT_WIDTH - _INDENT)
+        for line in wrapped(text, scale, _TEXT_WIDTH - _INDENT)
     ]
-
-
-def _wrapped(text: str, scale: float, width: int) -> list[str]:
-    """Break a text into lines of at most this width; a word that is too long is cut."""
-    lines = ['']
-    for word in _ascii(text).split():
-        longer = f'{lines[-1]} {word}'.strip()
-        if not lines[-1] or _measured(longer, scale) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-        while _measured(lines[-1], scale) > width:
-            lines[-1] = lines[-1][:-4] + '...'
-    return lines
-
-
-def _ascii(text: str) -> str:
-    """Replace the characters that OpenCV's fonts lack."""
-    return text.encode('ascii', 'replace').decode()
-
-
-def _measured(text: str, scale: float) -> int:
-    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
-
-
-def _text(
-    canvas: np.ndarray, text: str, x: int, baseline: int, scale: float, colour: Colour
-) -> None:
-    cv2.putText(canvas, _ascii(text), (x, baseline), _FONT, scale, colour, 1, cv2.LINE_AA)
 
 
 def _tag(canvas: np.ndarray, way: str, x: int, y: int) -> None:
     _rounded(canvas, x, y - 1, x + _TAG_WIDTH, y + 24, _TAGS[way], _TAGS[way])
-    inset = (_TAG_WIDTH - _measured(way, 0.52)) // 2
-    _text(canvas, way, x + inset, y + 17, 0.52, _CARD)
+    inset = (_TAG_WIDTH - measured(way, 0.52)) // 2
+    written(canvas, way, x + inset, y + 17, 0.52, _CARD)
 
 
 def _mark(canvas: np.ndarray, right: bool, x: int, y: int) -> None:
