@@ -174,7 +174,7 @@ def test_a_fault_while_the_result_is_filled_in_is_no_success(
     def broken(*_: object) -> list[Located]:
         raise OverflowError('a fault')
 
-    monkeypatch.setattr('vlm_npu_ros.node.ask_server.located', broken)
+    monkeypatch.setattr('vlm_npu_ros.node.ask.located', broken)
     active_node()
     robot.publish()
     response = robot.ask(question='what do you see?')

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 from std_msgs.msg import Header
-from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Verdict
+from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationRequest, Spot, Verdict
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.frames import Freshness
-from vlm_npu_ros.node.looks import Hysteresis, said
+from vlm_npu_ros.node.looks import Hysteresis, outcome, said
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,18 @@ def test_what_is_compared(
     ask = Ask(options, lambda ask, piece: None, lambda ask: None, lambda ask: None)
     ask.add(Chunk(text, FinishReason.EOS, None, verdict))
     assert ask.header == Header()
-    assert said(ask) == expected
+    assert said(ask) == outcome(expected, options) == expected
+
+
+def test_things_are_compared_by_their_names() -> None:
+    options = AskOptions(
+        GenerationRequest('cups and balls', ()), ('camera',), Freshness(0), 60.0, locates=True
+    )
+    assert outcome(None, options) is None
+    for labels, expected, came_to in (
+        (['Cup', 'ball', 'cup'], 'ball, cup, cup', 'yes'), ([], '', 'no'),
+    ):
+        ask = Ask(options, lambda ask, piece: None, lambda ask: None, lambda ask: None)
+        spots = tuple(Spot(label, (i, 2.0, 3.0, 4.0)) for i, label in enumerate(labels))
+        ask.add(Chunk('[...]', FinishReason.EOS, spots=spots))
+        assert said(ask) == expected and outcome(said(ask), options) == came_to

@@ -80,7 +80,8 @@ def test_wrong_value_is_refused_with_what_to_write(make_node: MakeNode) -> None:
         ('front.topic', 'a b', 'topic name must not'),
         ('front.topic', 12, "'12'"),
         ('front.transport', 'theora', 'must be raw or compressed'),
-        ('standing.door.answer_type', 'maybe', 'must be yes_no, choice, number, text or json'),
+        ('standing.door.answer_type', 'maybe', 'must be yes_no, choice, number, text, locate or '
+         'json'),
         ('standing.door.choices', [True, False], "write ['yes', 'no']"),
         ('standing.door.expected', False, "put it in quotes, such as 'no'"),
         ('standing.door.expected', None, 'must be text'),

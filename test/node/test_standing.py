@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import json
 import queue
 import threading
 import time
@@ -217,6 +218,33 @@ def test_json_is_compared_by_its_value(
     assert reader.trigger()[1].startswith('{"b":[2], "a":1} (')
 
 
+@pytest.mark.parametrize('expected', ['', 'no'])
+def test_what_is_looked_for_is_seen_or_not(
+    active_node: MakeNode, robot: Robot, reader: Reader, expected: str
+) -> None:
+    cup, moved = (
+        json.dumps([{'bbox_2d': [x, 250, x + 250, 750], 'label': 'cup'}]) for x in (250, 500))
+    active_node(scripted__answers=[cup, moved, '[]'], **asking(
+        question='the cup', answer_type='locate', expected=expected
+    ))
+    reader.wait_for_topic()
+    first = robot.publish().header
+    answers, triggers = [reader.read()], [reader.trigger()]
+    for _ in range(2):
+        frame = robot.publish()
+        answers.append(reader.read())
+        triggers.append(reader.trigger())
+        assert answers[-1].header == frame.header
+    boxes = [[place.box.x_offset for place in answer.located] for answer in answers]
+    assert boxes == [[16], [32], []]
+    since = [answer.since for answer in answers]
+    assert since == [first.stamp, first.stamp, frame.header.stamp]
+    assert [a.choice_index for a in answers] == [-2] * 3
+    assert [success for success, _ in triggers] == (
+        [False, False, True] if expected == 'no' else [True, True, False])
+    assert [message.partition(' (')[0] for _, message in triggers] == ['cup', 'cup', 'not seen']
+
+
 @pytest.mark.parametrize('expected', ['unclear', 'no'])
 def test_what_is_expected(
     active_node: MakeNode, robot: Robot, reader: Reader, expected: str
@@ -281,6 +309,7 @@ def test_inactive_node_says_so(make_node: MakeNode, robot: Robot, reader: Reader
         ({'choices': ['a', 'b']}, 'choices'),
         ({'expected': 'perhaps'}, 'standing.path_clear.expected'),
         ({'answer_type': 'text', 'expected': 'yes'}, 'standing.path_clear.expected'),
+        ({'answer_type': 'locate', 'expected': 'unclear'}, 'standing.path_clear.expected'),
         ({'region__x': 1.0}, 'standing.path_clear.region'),
         ({'unit': 'm'}, 'unit'),
         ({'answer_type': 'number', 'minimum': 3.0, 'maximum': 2.0}, 'minimum'),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+import json
 import threading
 import time
 from typing import Any
@@ -30,7 +31,7 @@ from watcher import Watcher, Watching
 
 MakeNode = Callable[..., VlmNode]
 QUESTION = 'is the path clear?'
-YES_NO, CHOICE = 1, 2
+TEXT, YES_NO, CHOICE, LOCATE = 0, 1, 2, 4
 CHANGES = 100
 SUCCESS = TransitionCallbackReturn.SUCCESS
 SLOW = {'scripted__answers': ['yes'], 'scripted__prefill_rate': 330.0}  # 0.2 s an answer
@@ -205,6 +206,47 @@ def test_until_it_is_so(
     assert_nothing_is_left(node)
 
 
+def cups(*lefts: int) -> str:
+    """Return what a model says where cups are, by their left edges in thousandths."""
+    return json.dumps([{'bbox_2d': [x, 250, x + 250, 750], 'label': 'cup'} for x in lefts])
+
+
+@pytest.mark.parametrize(('until', 'answers', 'changes'), [
+    ('Yes', [cups(), cups(500)], [0, 1]),
+    ('no', [cups(0, 500), cups(250, 500), cups(500), cups()], [0, 2, 3]),
+])
+def test_until_it_is_seen_or_gone(
+    active_node: MakeNode, robot: Robot, watcher: Watcher, until: str, answers: list[str],
+    changes: list[int],
+) -> None:
+    node = active_node(scripted__answers=answers, encode_rate=100.0)
+    watching = watcher.watch(question='cups', answer_type=LOCATE, until=until, every_look=True)
+    told = []
+    for answer in answers:
+        frame = robot.publish()
+        told.append(watching.hear())
+        assert (told[-1].answer, told[-1].header) == (answer, frame.header)
+        assert all(place.point.header == frame.header for place in told[-1].located)
+    ended = watching.end()
+    assert ended.result.success and ended.result.header == frame.header
+    assert ended.result.located == told[-1].located
+    assert [number for number, look in enumerate(told) if look.changed] == changes
+    assert [len(look.located) for look in told] == [answer.count('cup') for answer in answers]
+    assert_nothing_is_left(node)
+
+
+def test_places_are_not_shared_with_a_text_about_the_same_words(
+    active_node: MakeNode, robot: Robot, watcher: Watcher
+) -> None:
+    active_node(scripted__answers=[cups(0)], encode_rate=100.0)
+    watches = [
+        watcher.watch(question='cups', answer_type=kind, max_new_tokens=99)
+        for kind in (LOCATE, TEXT)
+    ]
+    robot.publish()
+    assert [len(watch.hear().located) for watch in watches] == [1, 0]
+
+
 def assert_nothing_is_left(node: VlmNode) -> None:
     watches = node._watches
     assert watches and not watches.count
@@ -325,6 +367,7 @@ def test_timeout_ends_a_watch(active_node: MakeNode, robot: Robot, watcher: Watc
         ({'answer_type': CHOICE, 'choices': ['a']}, ErrorCode.BAD_REQUEST, '2 to 64'),
         ({'answer_type': YES_NO, 'until': 'maybe'}, ErrorCode.BAD_REQUEST, 'maybe'),
         ({'until': 'yes'}, ErrorCode.BAD_REQUEST, 'no choices'),
+        ({'answer_type': LOCATE, 'until': 'unclear'}, ErrorCode.BAD_REQUEST, 'yes'),
         ({'period': Duration(sec=-1)}, ErrorCode.BAD_REQUEST, 'period'),
         ({'timeout': Duration(sec=-1)}, ErrorCode.BAD_REQUEST, 'timeout'),
         ({'max_new_tokens': 100_000}, ErrorCode.CONTEXT_EXCEEDED, 'context'),

@@ -21,8 +21,10 @@ from vlm_npu_ros.engine.errors import (
     VlmError,
 )
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures, Source, Spot, Verdict
+from vlm_npu_ros.msg import Located
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.frames import CachedFrame, View
+from vlm_npu_ros.node.located import located
 
 
 class Stage(str, Enum):
@@ -102,6 +104,11 @@ class Ask:
     def header(self) -> Header:
         """Header of the newest frame that the answer is about; empty without a frame."""
         return self.frame.header if self.frame else Header()
+
+    @property
+    def located(self) -> list[Located]:
+        """Where the things are that the question names; read from depth pictures at each use."""
+        return located(self.spots, self.frame.header, self.frame.around) if self.frame else []
 
     def enter(self, stage: Stage, position: int = 0) -> None:
         """Set the stage and the position."""

@@ -59,6 +59,13 @@ class AskOptions:
     goes_on: bool = False
     locates: bool = False
 
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """List what an answer can come to, see `looks.outcome`; () = it is free."""
+        if self.locates:
+            return YES_NO
+        return (*self.request.choices, UNCLEAR) if self.request.choices else ()
+
 
 def shared_fields(source: Any, *but: str) -> Ask.Request:
     """Copy the fields of `source` that a request has as well, except `but`."""

@@ -28,7 +28,6 @@ from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.io_node import DEPTH, InFlight, IoNode, LAST_RESULTS
 from vlm_npu_ros.node.lifecycle import inactive_error
-from vlm_npu_ros.node.located import located
 from vlm_npu_ros.node.presence import Presence
 from vlm_npu_ros.node.sentences import SentencePublisher
 from vlm_npu_ros.srv import Ask as AskService
@@ -219,6 +218,7 @@ class AskServer:
         result.frame_stamps = list(ask.stamps)
         result.dropped_turns, result.note = ask.dropped_turns, ask.note
         fill_choice(result, ask)
+        result.located = ask.located
         if ask.frame:
             result.header = ask.frame.header
             # A picture of a request need not have a stamp.
@@ -263,10 +263,8 @@ def finish(goal: ServerGoalHandle, result: Any) -> None:
 
 
 def fill_choice(result: Any, ask: Ask) -> None:
-    """Fill in what a message says about the choice, the number or the places."""
+    """Fill in what a message says about the choice or the number."""
     verdict = ask.verdict
-    if ask.frame:
-        result.located = located(ask.spots, ask.frame.header, ask.frame.around)
     if verdict is None:
         return
     unclear = AskService.Response.CHOICE_UNCLEAR

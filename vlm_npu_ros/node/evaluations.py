@@ -291,4 +291,4 @@ def _let_go(evaluation: _Evaluation) -> list[Ask]:
 
 def _key(options: AskOptions) -> tuple[Any, ...]:
     """Return what is equal for questions with the same answers."""
-    return options.request, options.cameras, options.region
+    return options.request, options.cameras, options.region, options.locates

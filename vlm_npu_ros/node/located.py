@@ -50,6 +50,16 @@ def located(spots: tuple[Spot, ...], header: Header, around: Surroundings) -> li
     return [_located(spot, header, around.size, lens, depth) for spot in spots]
 
 
+def told(place: Located) -> str:
+    """Name a thing, how sure the model is, and how far ahead it is, as far as known."""
+    words = [place.label]
+    if place.score:
+        words.append(f'{place.score:.0%}')
+    if place.has_point:
+        words.append(f'{place.point.point.z:.2f} m')
+    return ', '.join(words)
+
+
 def _located(
     spot: Spot, header: Header, size: tuple[int, int], lens: Lens | None, depth: np.ndarray | None
 ) -> Located:

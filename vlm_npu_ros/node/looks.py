@@ -9,7 +9,9 @@ import json
 from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
+from vlm_npu_ros.engine.types import YES_NO
 from vlm_npu_ros.node.ask import Ask
+from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import NANOSECONDS
 
@@ -45,7 +47,9 @@ class Hysteresis:
 
 
 def said(ask: Ask) -> str:
-    """Return the comparable part of an answer: its choice, its JSON, or its text."""
+    """Return the comparable part of an answer: choice, JSON, names of what it finds, or text."""
+    if ask.options.locates:
+        return ', '.join(sorted(spot.label.casefold() for spot in ask.spots))
     if ask.options.request.schema is not None:
         return json.dumps(json.loads(ask.answer), sort_keys=True)
     if ask.verdict is None:
@@ -53,9 +57,14 @@ def said(ask: Ask) -> str:
     return ask.options.request.decided(ask.verdict)
 
 
+def outcome(said: str | None, options: AskOptions) -> str | None:
+    """Return what a confirmed answer comes to: its choice or, of places, yes (some) or no."""
+    return YES_NO[not said] if options.locates and said is not None else said
+
+
 def fill_look(message: Any, ask: Ask, clock: StampClock) -> None:
-    """Fill in answer, header and frame_age of a message."""
-    message.answer = ask.answer
+    """Fill in answer, places, header and frame_age of a message."""
+    message.answer, message.located = ask.answer, ask.located
     if ask.frame:
         message.header = ask.frame.header
         age = min(max(clock.now() - ask.frame.stamp, 0), _LONGEST)

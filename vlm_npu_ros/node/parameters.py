@@ -337,8 +337,8 @@ class StandingSettings:
     question: str = option('', 'The question.')
     camera: str = option('', 'A name in cameras, or several: front,rear; empty = the first one.')
     answer_type: str = option(
-        'yes_no', 'yes_no, choice, number, text or json.',
-        choices=('yes_no', 'choice', 'number', 'text', 'json'),
+        'yes_no', 'yes_no, choice, number, text, locate or json.',
+        choices=('yes_no', 'choice', 'number', 'text', 'locate', 'json'),
     )
     choices: tuple[str, ...] = option(('',), 'The allowed answers of the type choice.')
     unit: str = option('', 'Of a number.')
@@ -349,7 +349,8 @@ class StandingSettings:
         False, 'The model is not asked what an answer says that decides for nothing.'
     )
     expected: str = option(
-        '', 'The choice for which the service succeeds; empty = yes, or the first one.'
+        '', 'The choice for which the service succeeds; empty = yes, or the first one. Of locate: '
+        'yes (it is seen) or no.'
     )
     period: float = option(
         1.0, 'Seconds between looks; 0 = at each new embedding.', 0.0, 86400.0, unit='s'

@@ -17,7 +17,6 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import RequestError, VlmError
-from vlm_npu_ros.engine.types import UNCLEAR
 from vlm_npu_ros.msg import StandingAnswer
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
@@ -26,7 +25,8 @@ from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS
 from vlm_npu_ros.node.lifecycle import inactive_error
-from vlm_npu_ros.node.looks import fill_look, Hysteresis, said
+from vlm_npu_ros.node.located import told
+from vlm_npu_ros.node.looks import fill_look, Hysteresis, outcome, said
 from vlm_npu_ros.node.parameters import StandingSettings
 from vlm_npu_ros.srv import Ask as AskService
 
@@ -40,6 +40,7 @@ _TYPES = {
     'yes_no': AskService.Request.YES_NO,
     'choice': AskService.Request.CHOICE,
     'number': AskService.Request.NUMBER,
+    'locate': AskService.Request.LOCATE,
     'json': AskService.Request.JSON,
 }
 
@@ -103,7 +104,7 @@ class _StandingQuestion:
         self._node, self._clock = node, clock
         self._settings = settings
         self._options = options
-        self._expected = _expected(settings, options.request.choices)
+        self._expected = _expected(settings, options.outcomes)
         self.period = settings.period
         self._active = False
         self._lock = threading.Lock()  # between looks and calls of the service
@@ -145,7 +146,8 @@ class _StandingQuestion:
             if said(ask) == known.hysteresis.said:
                 fill_choice(answer, ask)
                 answer.since = known.hysteresis.since
-                known.words = ask.answer.strip()
+                known.words = ask.answer.strip() if not self._options.locates else (
+                    '; '.join(map(told, answer.located)) or 'not seen')
         self._publisher.publish(answer)
 
     def ended(self, error: VlmError) -> None:
@@ -182,7 +184,7 @@ class _StandingQuestion:
             return False, f'stale: {looked}' + (error and f': {error}')
         choice = f'{confirmed}: ' if self._options.request.is_typed else ''
         text = f'{choice}{known.words} ({in_words(max(age, 0.0))} old)'
-        return self._expected in ('', confirmed), text
+        return self._expected in ('', outcome(confirmed, self._options)), text
 
 
 def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> AskOptions:
@@ -199,20 +201,20 @@ def _options(settings: StandingSettings, check: Callable[[Any], AskOptions]) -> 
         options = check(request)
     except RequestError as error:
         raise ValueError(f'{prefix}: {error}') from error
-    _expected(settings, options.request.choices)
+    _expected(settings, options.outcomes)
     return replace(options, region=settings.region.region)
 
 
-def _expected(settings: StandingSettings, choices: tuple[str, ...]) -> str:
-    """Return the choice for which the service succeeds; '' = any answer."""
+def _expected(settings: StandingSettings, outcomes: tuple[str, ...]) -> str:
+    """Return the outcome for which the service succeeds; '' = any answer."""
     wanted = ' '.join(settings.expected.split()).casefold()
     if not wanted:
-        return choices[0] if choices else ''
-    for choice in (*choices, UNCLEAR) if choices else ():
-        if choice.casefold() == wanted:
-            return choice
+        return outcomes[0] if outcomes else ''
+    for each in outcomes:
+        if each.casefold() == wanted:
+            return each
     raise ValueError(
-        f'standing.{settings.name}.expected must be one of {(*choices, UNCLEAR)}, '
-        f'not {settings.expected!r}' if choices else
+        f'standing.{settings.name}.expected must be one of {outcomes}, '
+        f'not {settings.expected!r}' if outcomes else
         f'standing.{settings.name}.expected is for questions with choices'
     )

@@ -17,7 +17,6 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from vlm_npu_ros.action import Watch as WatchAction
 from vlm_npu_ros.engine.errors import CancelledError, RequestError, VlmError
-from vlm_npu_ros.engine.types import UNCLEAR
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice, finish, key_of
@@ -26,7 +25,7 @@ from vlm_npu_ros.node.evaluations import Evaluations
 from vlm_npu_ros.node.frames import NANOSECONDS
 from vlm_npu_ros.node.io_node import InFlight, IoNode, LAST_RESULTS
 from vlm_npu_ros.node.lifecycle import inactive_error
-from vlm_npu_ros.node.looks import fill_look, Hysteresis, said
+from vlm_npu_ros.node.looks import fill_look, Hysteresis, outcome, said
 from vlm_npu_ros.node.presence import Presence
 
 
@@ -140,7 +139,8 @@ class _Watch:
         self.deadline = time.monotonic() + timeout if timeout else math.inf
         self.result = WatchAction.Result()
         self.over = False
-        self._until = _until(request.until, options.request.choices)
+        self._options = options
+        self._until = _until(request.until, options.outcomes)
         self._every_look = request.every_look
         self._hysteresis = Hysteresis(request.agreeing)
         self._error_code = 0  # of the last look
@@ -164,7 +164,7 @@ class _Watch:
                 fill_look(feedback, ask, self._clock)
                 fill_choice(feedback, ask)
                 self.goal.publish_feedback(feedback)
-            if changed and self._until == self._hysteresis.said:
+            if changed and self._until == outcome(self._hysteresis.said, self._options):
                 self._end(None)
 
     def _tell_error(self, error: VlmError) -> None:
@@ -178,6 +178,7 @@ class _Watch:
     def _note(self, ask: Ask, changed: bool) -> None:
         self.result.looks += 1
         self.result.answer, self.result.header = ask.answer, ask.header
+        self.result.located = ask.located
         if changed:
             self.result.changes += 1
             fill_choice(self.result, ask)
@@ -197,17 +198,17 @@ class _Watch:
         self._on_end(self)
 
 
-def _until(wanted: str, choices: tuple[str, ...]) -> str | None:
-    """Return the choice that ends a watch, spelled as in the choices; None = no such choice."""
+def _until(wanted: str, outcomes: tuple[str, ...]) -> str | None:
+    """Return the outcome that ends a watch, spelled as there; None = no such outcome."""
     name = ' '.join(wanted.split()).casefold()
     if not name:
         return None
-    if not choices:
+    if not outcomes:
         raise RequestError(f'until is {wanted!r}, but answer_type has no choices')
-    for choice in (*choices, UNCLEAR):
-        if choice.casefold() == name:
-            return choice
-    raise RequestError(f'until must be one of {(*choices, UNCLEAR)}, not {wanted!r}')
+    for each in outcomes:
+        if each.casefold() == name:
+            return each
+    raise RequestError(f'until must be one of {outcomes}, not {wanted!r}')
 
 
 def _seconds(field: str, value: Duration) -> float:
