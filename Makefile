@@ -49,7 +49,7 @@ test-package:  ## Likewise from a wheel, which is made of an sdist; both are lef
 ros-dependencies:  ## Install what the package needs beside the ROS 2 that is sourced, as root
 	apt-get update -qq
 	apt-get install -y -qq python3-pip python3-rosdep python3-colcon-common-extensions \
-		$(foreach name,bond launch-ros ros2cli sros2 nav2-msgs,ros-$(ROS_DISTRO)-$(name))
+		$(foreach name,bond launch-ros ros2cli sros2 nav2-msgs vision-msgs,ros-$(ROS_DISTRO)-$(name))
 	rosdep update --rosdistro $(ROS_DISTRO)
 	rosdep install --from-paths . --ignore-src -y --rosdistro $(ROS_DISTRO)
 	PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install onnxruntime openai py_trees pytest-xdist
@@ -92,7 +92,7 @@ shell:  ## Open bash in the environment
 
 fuzz:  ## Try 20000 bad images, 5000 bad questions, 1000 walks of time and more, about half an hour (ARGS as for test)
 	@VLM_FUZZ=full $(RUN) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz $(addprefix test/,engine/backends/rknpu/test_librknnrt.py \
-		engine/backends/rknpu/test_reuse.py node/test_changes.py))
+		engine/backends/rknpu/test_reuse.py node/test_annotated.py node/test_changes.py))
 
 faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its options)
 	@$(RUN) python3 tools/robustness/faults.py $(ARGS)

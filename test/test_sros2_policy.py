@@ -36,8 +36,8 @@ POLICY = share_dir() / 'config' / 'sros2' / 'policy.xml'
 # Names of an action's services and topics, after the action's own.
 ACTION_SERVICES = ('cancel_goal', 'get_result', 'send_goal')
 ACTION_TOPICS = ('feedback', 'status')
-# Allowed, and not used everywhere: the package bond may not be installed.
-OPTIONAL = {'rt/bond'}
+# Allowed, and not used everywhere: the packages bond and vision_msgs may not be installed.
+OPTIONAL = {'rt/bond', 'rt/vlm/located'}
 
 
 @dataclass

@@ -47,6 +47,7 @@ class AskQueue:
     dialogue_tokens: gives the most tokens of a dialogue; 0 = what the context holds.
     busy: gives what a question does if others are open: wait behind them ('queue'), end itself
         ('reject') or end them ('interrupt').
+    answered: is told each question that the model has answered, after its end.
     """
 
     def __init__(
@@ -58,13 +59,14 @@ class AskQueue:
         sampling: Callable[[], Sampling],
         dialogue_tokens: Callable[[], int],
         busy: Callable[[], str] = lambda: 'queue',
+        answered: Callable[[Ask], None] = lambda ask: None,
     ) -> None:
         self._engine = engine
         self._views, self._ahead = views, ahead
         self._size = size
         self._sampling = sampling
         self._dialogue_tokens = dialogue_tokens
-        self._busy = busy
+        self._busy, self._answered = busy, answered
         self.tokens_per_second = 0.0  # of the last answer
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)  # wakes the generate thread
@@ -283,7 +285,9 @@ class AskQueue:
                         self._views.remember(ask, view, said + chunk.text)
                     ask.add(chunk)
                     if ask.done:
-                        return
+                        break
+            if ask.finish_reason and ask.finish_reason.is_whole:
+                self._answered(ask)
         except VlmError as error:
             ask.fail(error)
         except Exception as error:

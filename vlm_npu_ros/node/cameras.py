@@ -137,10 +137,11 @@ class Feed:
         """Whether a question waits for the message."""
         return self.wanted and self.pending
 
-    def take(self) -> tuple[Arrival, Header, np.ndarray, Placement]:
+    def take(self) -> tuple[Arrival, Header, np.ndarray, Placement, Callable[[], np.ndarray]]:
         """
-        Remove the newest message; return its header, its picture and what that is of the whole.
+        Remove the newest message; return what is in it.
 
+        Its header, the picture for the model, what that is of the whole, what reads the whole again.
         Raises ImageError, or RequestError for a region that the picture does not have.
         """
         arrival, serialised = self._newest.popleft()
@@ -148,11 +149,13 @@ class Feed:
         if nanoseconds(message.header.stamp) != arrival.stamp:
             sec, nanosec = divmod(arrival.stamp, NANOSECONDS)
             message.header.stamp = Time(sec=sec, nanosec=nanosec)
-        rgb = to_rgb(message, self.settings.range)
+        read = functools.partial(to_rgb, message, self.settings.range)
+        rgb = read()
         self.size = width, height = rgb.shape[1], rgb.shape[0]
         box = self.region.box(width, height) if self.region else Box(0, 0, width, height)
         placement = Placement(box, self.settings.rotate)
-        return arrival, message.header, turn(box.cut(rgb), placement.degrees), placement
+        seen = turn(box.cut(rgb), placement.degrees)
+        return arrival, message.header, seen, placement, read
 
 
 class CameraFeed(Feed):
@@ -437,11 +440,12 @@ class FrameEncoder:
         feed.wanted = False
         self._changed()
         try:
-            arrival, header, picture, placement = feed.take()
-            embedding = self._embedding(feed, picture)
+            arrival, header, seen, placement, read = feed.take()
+            embedding = self._embedding(feed, seen)
             frame = CachedFrame(
                 feed.settings.name, header, arrival.stamp, embedding, arrival.run, arrival.behind,
                 placement, feed.region, around=feed.space.at(arrival.stamp, feed.size),
+                picture=read,
             )
             if self._clock.holds(frame):  # else the clock was set back meanwhile
                 feed.history.add(frame, self._limits())

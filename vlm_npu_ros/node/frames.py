@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builtin_interfaces.msg import Time
+import numpy as np
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.placement import Placement, Region
 from vlm_npu_ros.engine.types import ImageEmbedding, Turn
@@ -31,6 +32,7 @@ class CachedFrame:
 
     camera: '' for a picture that came with a question, which `content` tells from others.
     placement: how the picture came to the model. region: that was asked for; None = all of it.
+    picture: reads it again, whole and not turned: (height, width, 3) uint8 RGB; None = not kept.
     """
 
     camera: str
@@ -43,10 +45,11 @@ class CachedFrame:
     region: Region | None = None
     content: str = ''
     around: Surroundings = Surroundings()
+    picture: Callable[[], np.ndarray] | None = None
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes."""
+        """Bytes that it takes, without those of the picture."""
         return self.embedding.nbytes + self.around.nbytes
 
 
@@ -107,7 +110,7 @@ class HistoryLimits:
 
 class History:
     """
-    The recent frames of one camera, always including the newest one.
+    The recent frames of one camera, always including the newest one; it alone has its picture.
 
     One thread adds; others may read at any time, because the tuple is replaced, never changed.
 
@@ -151,6 +154,8 @@ class History:
         # Frames do not come exactly on the tick: the nearest one is kept, and the ticks stay.
         gap = frame.stamp - frames[-1].stamp if frames else 0
         slack = min(gap // 2, limits.period // 4)
+        if frames:
+            frames[-1] = replace(frames[-1], picture=None)
         if self._passing:
             frames.pop()
         frames.append(frame)

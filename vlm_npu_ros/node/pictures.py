@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
+import functools
 import hashlib
 
 from sensor_msgs.msg import CompressedImage, Image
@@ -73,6 +74,7 @@ class Pictures:
             picture.frame = CachedFrame(
                 '', message.header, nanoseconds(message.header.stamp), embedding,
                 placement=placement, region=picture.region, content=content,
+                picture=functools.partial(to_rgb, message),
             )
         except VlmError as error:
             picture.failure = error

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from vlm_npu_ros.engine.conversation import Conversation, Conversations
 from vlm_npu_ros.engine.durations import in_words
@@ -20,7 +21,11 @@ from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS, View
 
 
 class Views:
-    """Selects the frames of each question, and remembers those of each dialogue."""
+    """
+    Selects the frames of each question, and remembers those of each dialogue.
+
+    keeps_pictures: tells whether the pictures of a dialogue are to be kept, too.
+    """
 
     def __init__(
         self,
@@ -28,11 +33,13 @@ class Views:
         feeds: Mapping[str, CameraFeed],
         encoder: FrameEncoder,
         conversations: Conversations[CachedFrame],
+        keeps_pictures: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
         self._feeds = feeds
         self._encoder = encoder
         self._conversations = conversations
+        self._keeps_pictures = keeps_pictures
 
     def view_for(self, ask: Ask) -> View | None:
         """Return the frames and turns of a question; None while no frame fits."""
@@ -91,7 +98,9 @@ class Views:
         key = ask.options.conversation_id
         if key:
             turns = (*view.turns, Turn(ask.options.request.question, answer))
-            self._conversations.keep(Conversation(key, view.frames, turns))
+            frames = view.frames if self._keeps_pictures() else tuple(
+                replace(frame, picture=None) for frame in view.frames)
+            self._conversations.keep(Conversation(key, frames, turns))
 
     def is_encoding(self, ask: Ask) -> bool:
         """Return whether a frame or a picture for the question is being encoded."""

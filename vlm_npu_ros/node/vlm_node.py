@@ -38,6 +38,7 @@ from vlm_npu_ros.engine.progress import Caution, Event
 from vlm_npu_ros.engine.registry import find
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.stream import Stream
+from vlm_npu_ros.node.annotated import Annotations
 from vlm_npu_ros.node.arguments import without_effect
 from vlm_npu_ros.node.ask_options import AskOptions, check_request
 from vlm_npu_ros.node.ask_queue import AskQueue
@@ -90,6 +91,7 @@ class VlmNode(ManagedNode):
         self._engine: Engine | None = None
         self._server: AskServer | None = None
         self._watches: WatchServer | None = None
+        self._annotations: Annotations | None = None
         self._standing: StandingQuestions | None = None
         self._conversations: Conversations[CachedFrame] = Conversations(
             lambda: self.parameters['conversations'],
@@ -136,6 +138,8 @@ class VlmNode(ManagedNode):
         configured.callback(self._server.close)
         self._watches = WatchServer(self, self._io, self._stamp_clock, self._check)
         configured.callback(self._watches.close)
+        self._annotations = Annotations(self)
+        configured.callback(self._annotations.close)
         conversations = ConversationServer(self, self._conversations, self._engine)
         configured.callback(conversations.close)
         took = in_words(time.monotonic() - started)
@@ -218,8 +222,8 @@ class VlmNode(ManagedNode):
         """Start to encode frames and to answer questions."""
         self._refuse_while_ending()
         assert self._engine and self._server and self._watches and self._standing
-        assert self._battery
-        active, battery = self._active, self._battery
+        assert self._battery and self._annotations
+        active, battery, annotations = self._active, self._battery, self._annotations
         self._engine.resume()
         ahead = ReadAhead(
             self._engine,
@@ -244,12 +248,16 @@ class VlmNode(ManagedNode):
         active.callback(self._encoder.stop)
         self._queue = AskQueue(
             self._engine,
-            Views(self._stamp_clock, self._feeds, self._encoder, self._conversations),
+            Views(
+                self._stamp_clock, self._feeds, self._encoder, self._conversations,
+                keeps_pictures=lambda: annotations.is_drawn,
+            ),
             ahead,
             size=lambda: self.parameters['queue_size'],
             sampling=lambda: self.parameters.sampling,
             dialogue_tokens=lambda: self.parameters['conversation_tokens'],
             busy=lambda: self.parameters['busy'],
+            answered=annotations.add,
         )
         active.callback(self._queue.close)
         evaluations = Evaluations(
@@ -315,6 +323,7 @@ class VlmNode(ManagedNode):
         finally:
             self._configured.close()
             self._server = self._watches = self._standing = self._engine = None
+            self._annotations = None
 
     def _forget_dialogues(self) -> None:
         self._conversations.forget(*(kept.key for kept in self._conversations.newest_first()))
