@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -52,6 +53,20 @@ def test_each_place_is_asked_about_as_it_is_there(vlm: VlmClient, camera: Missio
             difference = pixels(report.pictures[answered.picture]) - render(scenes[visit.name])
             assert np.abs(difference).mean() < 4
     assert view.steps == ['driving', 'ended', *['asking', 'answered'] * 2] * 2
+
+
+def test_places_are_in_the_report(vlm: VlmClient, camera: MissionCamera) -> None:
+    said = json.dumps([{'bbox_2d': [250, 500, 500, 1000], 'label': 'cup'}])
+    with asked_node(scripted__answers=[said, '[]'], image_reliability='reliable') as (_, robot):
+        report = Patrol(
+            mission(waypoint('hall', *[Question('the cup', {'locate': True})] * 2)),
+            Navigator(), vlm, camera, progress=View(robot, {'hall': clear()}),
+        ).run()
+    assert [a.answer for a in report.answers] == ['cup: 160x240 at 160, 240', 'not seen']
+    found, none = json.loads(report.to_json())['waypoints'][0]['answers']
+    assert (found['type'], found['verdict'], none['places']) == ('locate', 'answered', [])
+    (place,) = found['places']
+    assert (place['label'], place['box'], place['point']) == ('cup', [160, 240, 160, 240], None)
 
 
 def pixels(jpeg: bytes) -> np.ndarray:

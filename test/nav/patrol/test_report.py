@@ -88,6 +88,7 @@ def test_json_holds_all(tmp_path: Path) -> None:
     assert first == {
         'question': 'is the gate shut?', 'type': 'yes_no', 'verdict': 'expected', 'choices': [],
         'expect': 'yes', 'answer': 'Yes, it is.', 'choice': 'yes', 'number': 0.0,
+        'places': [],
         'confidence': 0.9, 'decided_by': 'probability', 'error_code': 0, 'error': '',
         'asked': 1000.0, 'stamp': 12.5, 'frame_id': 'camera', 'age': 0.25,
         'picture': 'pictures/001.jpg', 'note': '',

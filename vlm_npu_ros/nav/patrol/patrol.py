@@ -224,4 +224,5 @@ def _fill(answered: Answered, answer: Answer) -> None:
     answered.stamp, answered.frame_id = answer.stamp, answer.frame_id
     answered.age, answered.note = answer.age, answer.note
     if answered.kind == 'locate' and answer.ok:
-        answered.answer = '; '.join(map(str, answer.places)) or 'not seen'
+        answered.places = tuple(answer.places)
+        answered.answer = '; '.join(map(str, answered.places)) or 'not seen'

@@ -16,13 +16,15 @@ report.json, times in seconds (stamps of ROS time, started, ended, arrived and a
       error         why it did not, or was not driven to; '' = none
       answers[]
         question    as it was asked
-        type        text, yes_no, choice or number
+        type        text, yes_no, choice, number, locate or json
         choices[]   of a choice
         expect      the choice that is not an alarm; '' = any
         verdict     expected, unexpected, unclear, answered (nothing expected) or failed
         answer      what the model said
         choice      what it decides for: yes, no, one of choices, a number or unclear; '' for text
         number      that was asked for; 0 also if it is unclear
+        places[]    of locate, as in vlm_npu_ros.client.Place: label, score, bearing, frame_id,
+                    box [left, top, width, height], point [x, y, z], stamp; null = not known
         confidence  of the choice, 0..1; 0 = unknown
         decided_by  probability, words or asked_back; '' = not decided
         error_code  of vlm_npu_ros/msg/ErrorCode; 0 also if no node answered
@@ -43,6 +45,7 @@ from dataclasses import asdict, dataclass, field
 import json
 import time
 
+from vlm_npu_ros.client import Place
 from vlm_npu_ros.engine.types import UNCLEAR
 
 EXPECTED, UNEXPECTED, ANSWERED, FAILED = 'expected', 'unexpected', 'answered', 'failed'
@@ -61,6 +64,7 @@ class Answered:
     answer: str = ''
     choice: str = ''
     number: float = 0.0
+    places: tuple[Place, ...] = ()
     confidence: float = 0.0
     decided_by: str = ''
     ok: bool = False
