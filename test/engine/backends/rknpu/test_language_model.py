@@ -20,8 +20,9 @@ from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
 from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.backends.rknpu.abi import RUN_FINISH
+from vlm_npu_ros.engine.backends.rknpu.answer import Answer
 from vlm_npu_ros.engine.backends.rknpu.handle import Result
-from vlm_npu_ros.engine.backends.rknpu.language_model import _Answer, RkllmLanguageModel
+from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     ContextError,
@@ -604,7 +605,7 @@ def test_callback_never_raises(load: Load) -> None:
 
 
 def test_end_before_the_first_token_is_an_error() -> None:
-    answer = _Answer(8, ())
+    answer = Answer(8, ())
     answer.add(Result(RUN_FINISH, b'', 0, None))
     with pytest.raises(BackendCrashedError, match='before its first token'):
         answer.last(64, cancelled=False)
@@ -617,11 +618,11 @@ def test_tokens_are_penalised_as_the_profile_says(
     model = load(version, profile=dataclasses.replace(profile, repeat_penalty=1.25))
     assert model._handle.param.repeat_penalty == 1.25
     if version >= '1.3.0':
-        infer = model._infer(request(image))
+        infer = model._inputs.run(request(image))
         assert infer.sampling_params.contents.repeat_penalty == 1.25
 
 
 def test_no_sound_is_given_to_the_runtime(load: Load, image: ImageEmbedding) -> None:
-    given, _ = load('1.3.1')._input(b'<image>x', (image,), False)
+    given, _ = load('1.3.1')._inputs.read(b'<image>x', (image,))
     audio = given.multimodal_input.audio
     assert not any(bytes(audio))

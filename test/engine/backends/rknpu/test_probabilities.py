@@ -22,6 +22,7 @@ from vlm_npu_ros.demo.questions import PLACE, random_question
 from vlm_npu_ros.demo.scenes import COLOURS, random_scene, render
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
 from vlm_npu_ros.engine.backends.onnx.language_model import OnnxLanguageModel
+from vlm_npu_ros.engine.backends.rknpu.inputs import Inputs
 from vlm_npu_ros.engine.backends.rknpu.language_model import RkllmLanguageModel
 from vlm_npu_ros.engine.backends.rknpu.model_checks import _probabilities
 from vlm_npu_ros.engine.backends.rknpu.notes import Notes
@@ -118,7 +119,7 @@ def prove(load: Load, head_file: Path, encoder: OnnxEncoder) -> Load:
 def asked(onnx: LocalEngine) -> list[tuple[GenerationRequest, Verdict]]:
     """Return typed questions, and what the embedded model decides for."""
     requests = []
-    for seed in range(5):
+    for seed in (0, 3, 5):
         rng = np.random.default_rng((23, seed))
         scene = random_scene(rng)
         image = onnx.encode(render(scene, 320, 240))
@@ -234,14 +235,14 @@ def test_what_goes_wrong_from_the_start_leaves_the_next_way(
 def test_logits_of_several_batches_are_refused(
     prove: Load, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    make = RkllmLanguageModel._param
+    make = Inputs.load
 
     def with_batches(*args: object) -> object:
         param = make(*args)
         param.extend_param.n_batch = 2
         return param
 
-    monkeypatch.setattr(RkllmLanguageModel, '_param', with_batches)
+    monkeypatch.setattr(Inputs, 'load', with_batches)
     assert prove('1.3.1').scorer.way is Way.HIDDEN
 
 

@@ -5,36 +5,33 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator, Sequence
 import contextlib
-from ctypes import c_float, POINTER, pointer
 from dataclasses import replace
 from pathlib import Path
 import time
-from typing import Any
 
 import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.rknpu import abi as rkllm
+from vlm_npu_ros.engine.backends.rknpu.answer import Answer
 from vlm_npu_ros.engine.backends.rknpu.counts import TokenCounts
 from vlm_npu_ros.engine.backends.rknpu.first_tokens import FirstTokens
-from vlm_npu_ros.engine.backends.rknpu.handle import Figures, Result, RkllmHandle
+from vlm_npu_ros.engine.backends.rknpu.handle import Result, RkllmHandle
+from vlm_npu_ros.engine.backends.rknpu.inputs import Inputs
 from vlm_npu_ros.engine.backends.rknpu.library import RkllmLibrary
-from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
 from vlm_npu_ros.engine.backends.rknpu.notes import Notes
 from vlm_npu_ros.engine.backends.rknpu.prompt import IMAGE, prompt, VIDEO
 from vlm_npu_ros.engine.backends.rknpu.proof import Proof
 from vlm_npu_ros.engine.backends.rknpu.reuse import prove, Reuse
 from vlm_npu_ros.engine.backends.rknpu.row import RowError
-from vlm_npu_ros.engine.backends.rknpu.scorer import Scorer, Step, Way
+from vlm_npu_ros.engine.backends.rknpu.scorer import Scorer, Way
 from vlm_npu_ros.engine.backends.rknpu.settings import RknpuSettings
 from vlm_npu_ros.engine.backends.rknpu.shared_npu import SharedNpu
 from vlm_npu_ros.engine.control_tags import user_text
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     NotSupportedError,
-    RequestError,
     UnsupportedRuntimeError,
 )
 from vlm_npu_ros.engine.generation import Cancellation
@@ -73,26 +70,23 @@ class RkllmLanguageModel(LanguageModel):
         self, library: RkllmLibrary, path: Path, profile: ModelProfile, *,
         context: int, image_size: int, sampling: Sampling, settings: RknpuSettings,
     ) -> None:
-        assert profile.image and profile.tags
+        assert profile.tags
         self.name = profile.name
         self._abi = library.abi
-        self._image, self._tags = profile.image, profile.tags
         self._stop, self._template = profile.stop, profile.template
-        self._repeat_penalty, self._pictures = profile.repeat_penalty, profile.pictures
         self.instructions, self.grounding = profile.instructions, profile.grounding
         self.takes_up_dialogues = profile.template is not None
         template = profile.template
         self.takes_system_prompt = template is not None and template.with_role('') is not None
         self._role = ''  # that the runtime has been told to play
-        self.context, self._image_size = context, image_size
-        self._sampling = sampling
+        self.context, self._sampling = context, sampling
+        self._inputs = Inputs(library, profile, image_size, sampling)
         self._clean = True
         why = 'it was loaded without read_ahead'
         if not self._abi.has_figures:
             why = 'runtimes before 1.2.1 do not count what they read'
         self._reuse = Reuse(why, self.takes_up_dialogues)
         self._read = 0  # tokens, by the last run
-        self._stack: tuple[tuple[ImageEmbedding, ...], np.ndarray] | None = None  # of the last run
         # The dialogue that the runtime holds, if one can go on from there.
         self._held: tuple[tuple[ImageEmbedding, ...], tuple[Turn, ...]] | None = None
         if profile.template is None and not self._abi.has_chat_template:
@@ -100,7 +94,7 @@ class RkllmLanguageModel(LanguageModel):
                 f'The runtime {library.runtime.version} does not know the chat template of '
                 f'{profile.name}: use 1.2.0 or later, or write a template into its profile'
             )
-        param = self._param(library.default_param(), settings)
+        param = self._inputs.load(context, settings)
         npu = SharedNpu(settings.lock)
         try:
             self._handle = RkllmHandle(library, path, param, profile.template, npu)
@@ -108,32 +102,13 @@ class RkllmLanguageModel(LanguageModel):
             npu.close()
             raise
         self.driver = self._handle.driver
-        self._answer = _Answer(0, ())  # the newest
+        self._answer = Answer(0, ())  # the newest
         self._notes = Notes(path, library.runtime.version)
         tokens = FirstTokens(profile.first_tokens or {}, self._notes, self._first_token)
         self.scorer = Scorer(self._rows, tokens, self._notes)
         self._hands_out_one = False  # row of those that were read
         # Half of the context leaves room for what is written until the runtime has stopped.
         self._counts = TokenCounts(self._count, context // 2, profile.template, profile.tags)
-
-    def _param(self, param: Any, settings: RknpuSettings) -> Any:
-        param.max_context_len = param.max_new_tokens = self.context
-        param.skip_special_token = True
-        param.is_async = False
-        extend = param.extend_param
-        extend.base_domain_id = settings.base_domain_id
-        if self._abi.has_chat_template:
-            param.n_keep = settings.keep_tokens
-            extend.embed_flash = settings.embed_flash
-            extend.enabled_cpus_num = settings.cpu_mask.bit_count()
-            extend.enabled_cpus_mask = settings.cpu_mask
-        param.repeat_penalty = self._repeat_penalty
-        _set_sampling(param, self._sampling)
-        if not self._abi.has_request_limits:
-            tags = self._tags
-            param.img_start, param.img_end = tags.start.encode(), tags.end.encode()
-            param.img_content = tags.content.encode()
-        return param
 
     @property
     def read_ahead(self) -> ReadAhead:  # type: ignore[override]
@@ -201,14 +176,15 @@ class RkllmLanguageModel(LanguageModel):
     ) -> Iterator[Chunk]:
         images = () if goes_on else request.images
         turns = () if goes_on else request.turns
-        rkllm_input, kept = self._input(self._text(request, images, turns), images, request.video)
+        rkllm_input, kept = self._inputs.read(
+            self._text(request, images, turns), images, request.video)
         has_logits, pending = mode == rkllm.INFER_LOGITS, ''
         # Without a history, the runtime forgets what was said before, too.
         keeps = (request.keep or goes_on) and not (self._rereads or has_logits)
-        infer = self._infer(request, mode, keeps)
+        infer = self._inputs.run(request, mode, keeps)
         if not (goes_on or is_held):
             self._forget(mode)
-        answer = self._answer = _Answer(request.max_new_tokens, self._stop, has_logits)
+        answer = self._answer = Answer(request.max_new_tokens, self._stop, has_logits)
         self._clean, self._held = False, None
         self._reuse.keep(())
         stop = Cancellation(cancelled)
@@ -355,8 +331,8 @@ class RkllmLanguageModel(LanguageModel):
         text = self._text(request, request.images, request.turns)
         if not self._abi.has_chat_template:
             text += said.encode('utf-8', 'replace')
-        rkllm_input, kept = self._input(text, request.images, request.video)
-        infer, stop = self._infer(replace(request, keep=False), mode), Cancellation()
+        rkllm_input, kept = self._inputs.read(text, request.images, request.video)
+        infer, stop = self._inputs.run(request, mode), Cancellation()
         if fresh or not self._reuse.holds(request.images):
             self._handle.clear(keep_system=False)
         self._clean, self._held = False, None
@@ -412,10 +388,10 @@ class RkllmLanguageModel(LanguageModel):
         self._handle.clear(keep_system=False)
         self._clean, self._held = False, None
         alone = GenerationRequest(text, (), 1, self._sampling)
-        rkllm_input, kept = self._input(text.encode('utf-8', 'replace'), (), False)
+        rkllm_input, kept = self._inputs.read(text.encode('utf-8', 'replace'))
         read, stop = 0, Cancellation(cancelled)
         with contextlib.closing(
-            self._handle.run(rkllm_input, self._infer(alone), stop)
+            self._handle.run(rkllm_input, self._inputs.run(alone), stop)
         ) as results:
             for result in results:
                 if result.state == rkllm.RUN_ERROR:
@@ -453,104 +429,10 @@ class RkllmLanguageModel(LanguageModel):
         framed_here = None if self._abi.has_chat_template else self._framed(request.system_prompt)
         return prompt(request.question, turns, marks, self._template, framed_here)
 
-    def _input(
-        self, text: bytes, images: tuple[ImageEmbedding, ...], video: bool
-    ) -> tuple[Any, Any]:
-        """Make the RKLLMInput, and what it points to."""
-        rkllm_input = self._abi.structs['RKLLMInput']()
-        if self._abi.has_figures:
-            rkllm_input.role, rkllm_input.enable_thinking = b'user', False
-        if not images:
-            rkllm_input.input_type, rkllm_input.prompt_input = rkllm.INPUT_PROMPT, text
-            return rkllm_input, text
-        embedding = self._stacked(images, video)
-        pointer_ = embedding.ctypes.data_as(POINTER(c_float))
-        rkllm_input.input_type = rkllm.INPUT_MULTIMODAL
-        multimodal = rkllm_input.multimodal_input
-        multimodal.prompt = text
-        if video and self._abi.has_request_limits:
-            self._fill_video(multimodal.video, pointer_, images)
-        else:
-            self._fill_images(multimodal, pointer_, images)
-        return rkllm_input, (text, embedding)
-
-    def _fill_images(
-        self, multimodal: Any, embedding: Any, images: tuple[ImageEmbedding, ...]
-    ) -> None:
-        media = multimodal.image if self._abi.has_request_limits else multimodal
-        media.image_embed, media.n_image_tokens = embedding, images[0].tokens
-        if self._abi.has_image_size:
-            media.n_image = len(images)
-            media.image_width = media.image_height = self._image_size
-        if self._abi.has_request_limits:
-            media.image_start, media.image_end = self._tags.start.encode(), self._tags.end.encode()
-            media.image_content = self._tags.content.encode()
-
-    def _fill_video(self, video: Any, embedding: Any, images: tuple[ImageEmbedding, ...]) -> None:
-        video.video_embed, video.n_frame_tokens = embedding, images[0].tokens
-        video.n_frame_per_video, video.n_video = len(images), 1
-        video.frame_width = video.frame_height = self._image_size
-        video.video_start, video.video_end = self._tags.start.encode(), self._tags.end.encode()
-        video.video_content = (self._tags.video or self._tags.content).encode()
-
-    def _stacked(self, images: tuple[ImageEmbedding, ...], video: bool) -> np.ndarray:
-        """Give the very same memory for the same images: runtimes tell them apart by that."""
-        if not (self._stack and same_images(self._stack[0], images)):
-            # The old one lives until the new one is there, which so lies elsewhere.
-            self._stack = images, self._embedding(images, video)
-        return self._stack[1]
-
-    def _embedding(self, images: tuple[ImageEmbedding, ...], video: bool) -> np.ndarray:
-        """Make (images, tokens, outputs, dim) float32; the runtime reads past the end of less."""
-        if len(images) > 1 and not self._abi.has_image_size:
-            raise NotSupportedError(
-                f'Runtimes before 1.2.1 take one image a question, not {len(images)}'
-            )
-        if len(images) > 1 and not video and not self._abi.has_request_limits:
-            raise NotSupportedError(
-                f'Runtimes before 1.3.0 take one picture a question or the frames of one video, '
-                f'not {len(images)} pictures: they would blend them'
-            )
-        if len(images) > (self._pictures or len(images)) and not video:
-            raise NotSupportedError(
-                f'{self.name} reads {self._pictures} picture a question, not {len(images)}'
-            )
-        expected = (images[0].tokens, self._image.outputs, self._image.dim)
-        shapes = {image.data.shape for image in images}
-        if shapes != {expected}:
-            raise RequestError(
-                f'{self.name} reads image embeddings of (tokens, outputs, dim) {expected}, '
-                f'not {sorted(shapes)}'
-            )
-        return np.ascontiguousarray(np.stack([i.data for i in images]), np.float32)
-
     @property
     def _rereads(self) -> bool:
         """Whether dialogues are written out anew, too, because what was read is not read again."""
         return self._reuse.able.possible and self._template is not None
-
-    def _infer(
-        self, request: GenerationRequest, mode: int = rkllm.INFER_GENERATE, keeps: bool = False
-    ) -> Any:
-        infer = self._abi.structs['RKLLMInferParam']()
-        infer.mode = mode
-        if self._abi.has_chat_template:
-            infer.keep_history = keeps
-        if self._abi.has_request_limits:
-            infer.max_new_tokens = request.max_new_tokens
-            sampling = self._abi.structs['RKLLMSamplingParam']()
-            for name, _ in sampling._fields_:
-                setattr(sampling, name, getattr(self._handle.param, name))
-            _set_sampling(sampling, request.sampling)
-            if mode == rkllm.INFER_LOGITS:  # which are those before any penalty
-                sampling.repeat_penalty = 1.0
-            infer.sampling_params = pointer(sampling)
-        elif request.sampling != self._sampling:
-            raise NotSupportedError(
-                'Runtimes before 1.3.0 draw tokens as they were told when the model was loaded '
-                f'({self._sampling}): clean the node up and configure it to change that'
-            )
-        return infer
 
     def _forget(self, mode: int) -> None:
         """Let the runtime forget the last question and its image."""
@@ -561,93 +443,3 @@ class RkllmLanguageModel(LanguageModel):
 
     def close(self) -> None:
         self._handle.close()
-
-
-def _set_sampling(target: Any, sampling: Sampling) -> None:
-    """Fill the fields of RKLLMParam or RKLLMSamplingParam; top_k 1 is greedy."""
-    if sampling.temperature <= 0:
-        target.top_k = 1
-        return
-    target.top_k, target.top_p = sampling.top_k, sampling.top_p
-    target.temperature = sampling.temperature
-
-
-class _Answer:
-    """Puts an answer together from results, and notices where it must end."""
-
-    def __init__(
-        self, max_new_tokens: int, stop: tuple[str, ...], has_logits: bool = False
-    ) -> None:
-        self.has_logits = has_logits
-        self.reason: FinishReason | None = None
-        self.text = ''
-        self.tokens = 0
-        self.steps: list[Step] = []
-        self._max_new_tokens = max_new_tokens
-        self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
-        self._stop = StopStrings(stop)
-        self._loop = RepetitionGuard()
-        self._finished = False
-        self._figures: Figures | None = None
-        self._started = self._first = time.perf_counter()
-
-    @property
-    def read(self) -> int:
-        """How many tokens of the prompt were read, as the runtime counts."""
-        return self._figures.prefill_tokens if self._figures else 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the runtime ended the answer itself: then it holds just what was given."""
-        return self._finished and self.reason is None
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether it has not gone on after its first token, and nothing says that it has ended."""
-        return self.tokens < 2 and not self._finished and self.reason is None
-
-    def add(self, result: Result) -> str:
-        """Take a result and give the text that it completes; set `reason` if it is the end."""
-        if result.state == rkllm.RUN_ERROR:
-            raise BackendCrashedError(
-                f'The runtime reported an error after {self.tokens} tokens, see its log'
-            )
-        if result.state == rkllm.RUN_FINISH:
-            self._finished, self._figures = True, result.figures
-            return ''
-        if self.reason is not None:  # it is to end, but still writing
-            return ''
-        if not self.tokens:
-            self._first = time.perf_counter()
-        self.tokens += 1
-        self.steps.append(Step(len(self.text), result.token, result.row))
-        said = self._decoder.decode(result.text)
-        text = self._stop.push(said)
-        if self._stop.found:
-            self.reason = FinishReason.STOP
-        elif self._loop.push(result.token, said):
-            self.reason = FinishReason.REPETITION
-        elif self.tokens == self._max_new_tokens:
-            self.reason = FinishReason.LENGTH
-        self.text += text
-        return text
-
-    def last(self, image_tokens: int, cancelled: bool) -> Chunk:
-        if not (self.tokens or cancelled):
-            how = 'the answer before its first token' if self._finished else 'without an answer'
-            raise BackendCrashedError(f'The runtime ended {how} and without an error, see its log')
-        reason = self.reason or (FinishReason.CANCELLED if cancelled else FinishReason.EOS)
-        rest = ''
-        if not self._stop.found:
-            rest = self._stop.push(self._decoder.decode(b'', final=True)) + self._stop.finish()
-        return Chunk(rest, reason, self._cost(image_tokens))
-
-    def _cost(self, image_tokens: int) -> GenerationFigures:
-        """Take the runtime's figures where it has them, else what was seen from here."""
-        ended = time.perf_counter()
-        prefill, decode = self._first - self._started, ended - self._first
-        prompt_tokens = image_tokens
-        if self._figures and self._figures.prefill_tokens > 0:
-            prefill, decode = self._figures.prefill_ms / 1000, self._figures.generate_ms / 1000
-            prompt_tokens = max(self._figures.prefill_tokens, image_tokens)
-        return GenerationFigures(image_tokens, prompt_tokens, self.tokens, prefill, decode)
