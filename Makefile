@@ -103,7 +103,7 @@ soak:  ## Ask for MINUTES=10 while the engine crashes, and measure (ARGS="...": 
 web-load:  ## Let 50 clients and 20 pages use the gateway for two minutes (ARGS="...": its options)
 	@$(RUN) python3 tools/robustness/web_load.py $(ARGS)
 
-bench:  ## Measure what the node costs beside references, 15 minutes (ARGS="...": its options)
+bench:  ## Measure what the node costs beside references, 20 minutes (ARGS="...": its options)
 	@$(RUN) python3 tools/bench/bench.py $(ARGS)
 	@$(if $(ARGS),:,VLM_TIMING=1 $(RUN) pytest -q -m timing)
 
