@@ -141,7 +141,7 @@ class Feed:
         """
         Remove the newest message; return what is in it.
 
-        Its header, the picture for the model, what that is of the whole, what reads the whole again.
+        Its header, the picture for the model, what that is of the whole, what reads the whole.
         Raises ImageError, or RequestError for a region that the picture does not have.
         """
         arrival, serialised = self._newest.popleft()
