@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 import json
 
+from builtin_interfaces.msg import Time
 import numpy as np
 import pytest
 import rclpy
 from rclpy.node import Node
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from robot import Robot, wait_until
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -164,6 +165,29 @@ def test_the_name_of_the_topic_tells_rectified_pictures(context: rclpy.Context) 
     ):
         space = SpaceFeed(main, io, CameraSettings('camera', topic))
         assert space.at(0, (1, 1)).rectified is expected, topic
+    io.destroy_node()
+    main.destroy_node()
+
+
+def test_what_comes_later_than_its_frame_counts(context: rclpy.Context) -> None:
+    main = Node('main', context=context)
+    io = IoNode(main)
+    space = SpaceFeed(main, io, CameraSettings('camera', 'image', depth='d', camera_info='i'))
+    around = space.at(10**9, (64, 48))
+    assert not around.depth and not around.info
+    for off, expected in (  # milliseconds
+        (150, None), (90, 90), (-50, -50), (20, 20), (60, 20), (-150, 20),
+        *[(50, 20)] * 100,  # the nearest one itself is not kept any longer
+    ):
+        sec, nanosec = divmod(10**9 + off * 10**6, 10**9)
+        message = Image(header=Header(stamp=Time(sec=sec, nanosec=nanosec)))
+        space._take_depth(serialize_message(message))
+        kept = around.depth and deserialize_message(around.depth, Header).stamp
+        assert (kept and (kept.sec - 1) * 1000 + kept.nanosec // 10**6 or None) == expected, off
+    lens = serialize_message(calibration())
+    space._take_info(lens)
+    assert around.info == lens
+    assert space.at(10**9 - 150 * 10**6, (64, 48)).info == lens
     io.destroy_node()
     main.destroy_node()
 

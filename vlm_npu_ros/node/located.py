@@ -22,12 +22,12 @@ _FISHEYE = 'equidistant'
 _COEFFICIENTS = (4, 5, 8, 12, 14)  # of distortion, as many as OpenCV knows
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Surroundings:
     """
     What is known about the space in a frame: a depth picture and a calibration, serialised.
 
-    size: width and height of the frame in pixels.
+    They may come later than the frame. size: width and height of the frame in pixels.
     rectified: the picture is free of distortion already, so that the calibration's P counts.
     """
 
