@@ -24,6 +24,9 @@ demo-web:  ## Show a simulated camera and its node as a page (ARGS="--screenshot
 demo-patrol:  ## Patrol five simulated places and report on them (ARGS="...": its options)
 	@$(RUN) python3 tools/demo/patrol_demo.py $(ARGS)
 
+demo-annotated:  ## Save a frame with boxes and distances in it (ARGS="--output FILE": its options)
+	@$(RUN) python3 tools/demo/annotated_demo.py $(ARGS)
+
 test:  ## Run the tests (ARGS="test/engine -k name", PYTEST_ARGS="-n 2")
 	@$(RUN) pytest $(PYTEST_ARGS) $(ARGS)
 

@@ -13,6 +13,7 @@ from vlm_npu_ros.launching.arguments import CAMERA, NODE, WEB
 
 # What the camera publishes, by transport.
 TOPICS = {'raw': 'camera/image_raw', 'compressed': 'camera/image_raw/compressed'}
+SPACE = {'camera.depth': 'camera/depth', 'camera.camera_info': 'camera/camera_info'}
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -31,7 +32,7 @@ def _start(context: LaunchContext) -> list[Node]:
         values.setdefault('image_topic', topic)
     remappings = [(topic, values['image_topic'])] if 'image_topic' in values else []
     return [
-        vlm_node(context, values),
+        vlm_node(context, values, defaults=[SPACE]),
         node(
             values, 'scene_camera', 'scene_camera', [typed(parameters)], remappings=remappings
         ),

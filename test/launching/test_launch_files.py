@@ -166,6 +166,8 @@ def test_camera_of_the_demo_publishes_what_the_node_reads() -> None:
         assert camera.name == '/scene_camera' and camera.parameters['rate'] == 5.0
         assert camera.remappings == published
         assert vlm.parameters.get('camera.topic') == read
+        assert vlm.parameters['camera.depth'] == 'camera/depth'
+        assert vlm.parameters['camera.camera_info'] == 'camera/camera_info'
         assert camera.parameters.get('compressed', False) is ('transport' in arguments)
 
 

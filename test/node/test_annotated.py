@@ -97,7 +97,7 @@ def test_the_picture_is_the_frame_of_the_answer_while_the_camera_moves_on(
     held.set()
     assert answer().header == frame.header
     box = Mark('cup', (80, 60, 80, 120))
-    assert_shows(look.see(), frame, annotated(RED, [box], 'the cup 1 found'))
+    assert_shows(look.see(), frame, annotated(RED, [box], 'the cup: 1 found'))
     # The dialogue goes on about its frame.
     wait_until(lambda: feed.frame.header == newest.header)
     assert robot.ask(question='what is it?', conversation_id='tour').header == frame.header
@@ -136,7 +136,7 @@ def test_turned_frames_parts_of_them_and_pictures_of_questions_are_drawn_as_they
     (found,) = robot.ask(question='the cup', answer_type=LOCATE, roi=part).located
     box = found.box.x_offset, found.box.y_offset, found.box.width, found.box.height
     assert box == (150, 120, 100, 50)
-    expected = annotated(RED, [Mark('cup', box)], 'the cup 1 found', (100, 20, 200, 200))
+    expected = annotated(RED, [Mark('cup', box)], 'the cup: 1 found', (100, 20, 200, 200))
     assert_shows(look.see(), frame, expected)
     own = jpeg_image(BLUE, 'bgr8', frame.header)  # red
     own.header.frame_id = 'file'
@@ -166,7 +166,7 @@ def test_nothing_is_drawn_or_kept_while_nobody_looks(
     for question in ('first', 'fails', 'second'):  # about a frame of before
         assert robot.ask(question=question).success
     assert len([look.see(), look.see()]) == 2
-    assert drawn == ['first red', 'fails red', 'second red']
+    assert drawn == ['first: red', 'fails: red', 'second: red']
     look.leave()
     wait_until(lambda: not node._annotations.is_drawn)
     assert robot.ask(question='unseen again').success

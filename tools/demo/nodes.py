@@ -10,10 +10,13 @@ from contextlib import contextmanager
 import os
 import signal
 import threading
+from typing import Any
 
 from scene_driver import NoAnswerError, SceneDriver
 from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
 
+# What the scene camera tells about the space that it sees.
+SPACE = {'camera.depth': 'camera/depth', 'camera.camera_info': 'camera/camera_info'}
 _NODE, _CAMERA = 'vlm_node', 'scene_camera'
 
 
@@ -22,13 +25,15 @@ class DemoFailedError(Exception):
 
 
 @contextmanager
-def running(say: Callable[[str], None]) -> Iterator[SceneDriver]:
+def running(say: Callable[[str], None], **parameters: Any) -> Iterator[SceneDriver]:
     """
     Start both, and yield a driver for them; both have ended on leaving.
 
         with running(print) as driver:
             driver.wait_for_camera()
             driver.wait_for_vlm()
+
+    parameters: of the vlm node, beside those of the demos.
 
     Takes over the handlers of SIGINT, SIGTERM and SIGHUP: what the driver waits for then ends with
     KeyboardInterrupt. Raises DemoFailedError.
@@ -47,7 +52,8 @@ def running(say: Callable[[str], None]) -> Iterator[SceneDriver]:
 
         try:
             children.start(_NODE, 'vlm_npu_ros.node.vlm_node', {
-                'backend': 'onnx', 'model': 'demo', 'image_reliability': 'reliable',
+                'backend': 'onnx', 'model': 'demo', 'image_reliability': 'reliable', **SPACE,
+                **parameters,
             })
             children.start(_CAMERA, 'vlm_npu_ros.demo.scene_camera', {
                 'scene_period': 0.0, 'reliability': 'reliable',

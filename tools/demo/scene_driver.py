@@ -17,9 +17,9 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
-from vlm_npu_ros.client import AskFields, VlmClient
+from vlm_npu_ros.client import Answer, AskFields, VlmClient
 from vlm_npu_ros.client.fields import fill
 from vlm_npu_ros.client.messages import make_answer, to_seconds
 from vlm_npu_ros.demo.questions import SceneQuestion
@@ -146,6 +146,20 @@ class SceneDriver:
                 lambda: bool(pieces) and pieces[-1].done, 'The last piece', _MESSAGE_SECONDS
             )
         return DemoAnswer(way, question, truth, answer, tuple(pieces))
+
+    def locate(self, things: str, truth: Truth) -> tuple[Answer, bytes]:
+        """Ask where things are; return the answer and the JPEG of `~/annotated`, if it has one."""
+        seen: list[CompressedImage] = []
+        topic = 'vlm/annotated'
+        view = self._node.create_subscription(CompressedImage, topic, seen.append, 10)
+        self._until(lambda: self._node.count_publishers(topic) > 0, topic, _MESSAGE_SECONDS)
+        future = self._vlm.ask_async(things, check=False, locate=True, not_before=truth.stamp)
+        self._until(future.done, 'The answer', _ANSWER_SECONDS)
+        answer = future.result()
+        if answer.ok:
+            self._until(lambda: bool(seen), 'The picture', _MESSAGE_SECONDS)
+        self._node.destroy_subscription(view)
+        return answer, b''.join(bytes(message.data) for message in seen[-1:])
 
     def wait(self) -> None:
         """Wait until `check` raises."""

@@ -17,6 +17,7 @@ import threading
 from typing import Any, TYPE_CHECKING
 import urllib.request
 
+from nodes import SPACE
 from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _start(children: Children, port: int) -> None:
     }
     children.start('vlm_node', 'vlm_npu_ros.node.vlm_node', {
         'backend': 'onnx', 'model': 'demo', 'image_reliability': 'reliable', 'encode_rate': 4.0,
-        'standing_questions': list(_STANDING), **standing,
+        'standing_questions': list(_STANDING), **standing, **SPACE,
     })
     children.start('scene_camera', 'vlm_npu_ros.demo.scene_camera', {
         'scene_period': 6.0, 'reliability': 'reliable',

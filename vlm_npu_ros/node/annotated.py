@@ -90,7 +90,8 @@ def _caption(ask: Ask) -> str:
     elif verdict:
         sure = f' ({verdict.probability:.0%})' if verdict.probability else ''
         said = request.decided(verdict) + sure
-    return f'{request.question} {said}'
+    colon = ':' if request.question[-1].isalnum() else ''
+    return f'{request.question}{colon} {said}'
 
 
 def _mark(place: Located) -> Mark:
