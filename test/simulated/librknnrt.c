@@ -75,6 +75,8 @@ int npu_contexts, npu_held;
 int npu_flag = -1, npu_core_mask = -1, npu_model_size = -1, npu_destroyed;
 int npu_input_size = -1, npu_input_type = -1, npu_input_fmt = -1, npu_pass_through = -1;
 int npu_want_float = -1;
+/* the manual forbids what the real rknnlite does */
+int npu_extended;
 uint8_t npu_input[64];
 static int sum, input_bytes, input_type;
 static uint8_t *input;
@@ -221,7 +223,7 @@ int rknn_run(uint64_t context, void *extend)
   npu_running++;
   while (npu_hang)
     usleep(1000);
-  (void)extend;  /* which frame it is, whether to wait: rknnlite gives one */
+  npu_extended |= extend != NULL;
   if (npu_fail_run)
     return npu_fail_run;  /* and the outputs stay as they were */
   sum = 0;
@@ -241,7 +243,7 @@ int rknn_outputs_get(uint64_t context, uint32_t n_outputs, Output *outputs, void
 {
   if (context != CONTEXT)
     return CTX_INVALID;
-  (void)extend;
+  npu_extended |= extend != NULL;
   if (npu_fail_outputs)
     return npu_fail_outputs;
   const size_t size = count() * sizeof(float);

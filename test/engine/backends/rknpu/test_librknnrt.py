@@ -169,7 +169,7 @@ def test_answers_of_each_class_are_the_same_with_both_runtimes(
 def test_library_is_given_the_path_and_what_rknnlite_gives(npu: Npu, load: Open) -> None:
     encoder = load()
     encoder.encode(noise(1))
-    assert (npu.model_size, npu.flag, npu.core_mask) == (0, 1, 7)
+    assert (npu.model_size, npu.flag, npu.core_mask, npu.extended) == (0, 1, 7, 0)
     uint8, float32, nhwc = 3, 0, 1
     given = npu.input_size, npu.input_type, npu.input_fmt, npu.pass_through, npu.want_float
     assert given == (32 * 32 * 3, uint8, nhwc, 0, 1)
