@@ -22,7 +22,7 @@ KEYS = {
 OPTIONAL = {
     'bond', 'google', 'mcp', 'huggingface_hub', 'nav2_msgs', 'nav2_simple_commander', 'onnx',
     'onnxruntime', 'openai', 'rknnlite', 'ros2cli', 'rosbags', 'typing_extensions',
-    'xllamacpp',
+    'vision_msgs', 'xllamacpp',
 }
 
 
