@@ -67,12 +67,12 @@ def test_labels_cover_neither_each_other_nor_the_text() -> None:
     tight = [(300 + i, 200, 60, 60) for i in range(4)]  # above, within, within, below
     for boxes, seen in ((at_edges, 4), (tight, 4), (tight * 10, 4), ([(10, 470, 30, 9)], 1)):
         marks = [Mark('red cup, 2.00 m', box) for box in boxes]
-        assert labels(marks) == pytest.approx(seen, abs=0.35)  # boxes show, too
+        assert labels(marks) == pytest.approx(seen, abs=0.45)  # boxes show, too
 
 
 def test_long_texts_end_in_dots() -> None:
     assert wrapped('', 0.5, 100) == ['']
-    for text in ('one two three four five six', 'x' * 60):
+    for text in ('one two three four five six seven eight nine ten', 'x' * 60):
         whole = wrapped(text, 0.5, 100)
         assert ''.join(whole).replace(' ', '') == text.replace(' ', '')
         two = wrapped(text, 0.5, 100, 2)
