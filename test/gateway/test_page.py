@@ -183,6 +183,11 @@ def test_standing_questions_change_live_and_watches_end(stand: Stand) -> None:
         page.get_by_role('button', name='Stop').click()
         expect(page.locator('#watches li')).to_have_count(0)
         stand.answers['is the path free?'] = 'Yes.'
+        page.locator('#type').select_option('locate')
+        page.get_by_label('Question', exact=True).fill('the cup')
+        page.get_by_role('button', name='Watch').click()
+        expect(page.locator('#watches strong')).to_have_text('cup')
+        page.get_by_role('button', name='Stop').click()
 
 
 def test_buttons_drive_the_lifecycle(stand: Stand) -> None:

@@ -144,7 +144,7 @@ class _Tools:
         """Tell the newest answers to the questions that the robot always has an answer to."""
         return {
             name: {key: told[key] for key in ('question', 'choice', 'answer', 'confidence',
-                                              'frame_age', 'error_msg')}
+                                              'located', 'frame_age', 'error_msg')}
             for name, told in self._source.state().get('standing', {}).items()
         }
 

@@ -143,7 +143,7 @@ function showStanding() {
     tiles.delete(name);
     tile.className = `tile ${colour}`;
     const texts = [
-      told.choice || told.answer || '…', told.question,
+      saidIn(told) || '…', told.question,
       told.error_msg || (told.confidence ? `sure to ${Math.round(100 * told.confidence)} %` : name),
     ];
     texts.forEach((text, i) => {
@@ -350,16 +350,25 @@ async function end(view, entry, answer, ownPicture) {
 
 function drawBox(frame, found, [width, height]) {
   if (!width || !height) return;
-  const { label, box } = found;
-  const words = [label];
-  if (found.score) words.push(`${Math.round(100 * found.score)} %`);
-  if (found.has_point) words.push(`${found.point.point.z.toFixed(2)} m`);
-  const mark = make('div', { className: 'box' }, make('span', { textContent: words.join(', ') }));
+  const { box } = found;
+  const mark = make('div', { className: 'box' }, make('span', { textContent: named(found) }));
   mark.style.left = `${(100 * box.x_offset) / width}%`;
   mark.style.top = `${(100 * box.y_offset) / height}%`;
   mark.style.width = `${(100 * box.width) / width}%`;
   mark.style.height = `${(100 * box.height) / height}%`;
   frame.append(mark);
+}
+
+function named(found) {
+  const words = [found.label];
+  if (found.score) words.push(`${Math.round(100 * found.score)} %`);
+  if (found.has_point) words.push(`${found.point.point.z.toFixed(2)} m`);
+  return words.join(', ');
+}
+
+// What an answer of a watch or a standing question comes to.
+function saidIn(answer) {
+  return answer.choice || (answer.located || []).map(named).join('; ') || answer.answer;
 }
 
 function facts(answer) {
@@ -408,7 +417,7 @@ async function watch() {
     const body = { question: $('question').value, fields: readFields(), wish };
     for await (const { look: seen, error } of events(await post('api/watch', body, stop.signal))) {
       if (error) throw new Error(error);
-      said.textContent = seen.error_msg || seen.choice || seen.answer;
+      said.textContent = seen.error_msg || saidIn(seen);
       said.className = seen.error_msg ? 'warn' : '';
       if (seen.success) said.textContent += ' (ended)';
     }
