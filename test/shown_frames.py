@@ -18,6 +18,7 @@ class ShownFrames(Views):
     def __init__(self, **frames: CachedFrame) -> None:
         self.frames = frames
         self._conversations = Conversations(lambda: 8, lambda: 600.0)
+        self._keeps_pictures = lambda: False
 
     def view_for(self, ask: Ask) -> View | None:
         frame = self.frames.get(ask.options.cameras[0])
