@@ -48,6 +48,9 @@ test-python:  ## Likewise on PYTHON_VERSION=3.14, also the NPU binding, which ne
 test-package:  ## Likewise from a wheel, which is made of an sdist; both are left in dist/
 	@tools/test_install package $(PYTEST_ARGS) $(or $(ARGS),test/cli/test_main.py test/engine/test_models.py)
 
+test-colcon:  ## Build as a workspace does, in the four forms of colcon, use it, and run colcon test
+	@$(RUN) tools/test_colcon
+
 # In a container of ROS: what package.xml names, and the tests that skip where a tool is not there.
 ros-dependencies:  ## Install what the package needs beside the ROS 2 that is sourced, as root
 	apt-get update -qq
