@@ -89,7 +89,7 @@ class Board:
             [sys.executable, '-c', SCRIPT.format(script=textwrap.dedent(script)),
              str(self.model), str(invalid)],
             env={**os.environ, 'QEMU_LD_PREFIX': str(self.path)},
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
         assert done.returncode == 0, done.stdout
         log, _, found = done.stdout.rstrip('\n').rpartition('\n')
