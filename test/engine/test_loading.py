@@ -194,16 +194,25 @@ for module in pkgutil.walk_packages(vlm_npu_ros.engine.__path__, 'vlm_npu_ros.en
     assert 'vlm_npu_ros.engine.backends.onnx.language_model' in done.stdout.split()
 
 
-@pytest.mark.parametrize('part', ['encoder', 'language_model', 'tokenizer'])
+PINNED = dict(zip(
+    ('encoder', 'language_model', 'tokenizer', 'locator', 'locator_tokenizer'),
+    (*FILES, *FILES[1:]), strict=True,
+))
+
+
+@pytest.mark.parametrize('part', PINNED)
 def test_file_that_is_not_the_pinned_one_is_refused_before_any_is_loaded(
     part: str, folder: Path,
 ) -> None:
     profile = folder / 'mine.yaml'
     pinned = {
         field: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        for field, name in zip(('encoder', 'language_model', 'tokenizer'), FILES, strict=True)
+        for field, name in PINNED.items()
     }
-    text = profile.read_text().removesuffix('}')
+    text = profile.read_text().removesuffix('}') + (
+        f', locator: {FILES[1]}, locator_tokenizer: {FILES[2]}'
+        ', grounding: {prompt: "{object}"}'
+    )
     profile.write_text(f'{text}, sha256: {json.dumps(pinned)}}}')
     load_engine(settings(folder)).close()
     pinned[part] = 64 * '0'

@@ -28,6 +28,8 @@ class Digests:
     encoder: str | None = None
     language_model: str | None = None
     tokenizer: str | None = None
+    locator: str | None = None
+    locator_tokenizer: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -128,6 +128,8 @@ class ModelProfile:
 
     context: default in tokens; max_context: the largest that a conversion can have.
     folder, encoder, language_model, tokenizer: files that are shipped with the profile.
+    locator, locator_tokenizer: language model that is asked where things are instead, for the
+        same encoder; '' = the other one is.
     sha256: of the files; others are rejected.
     files: regular expression for the usual names of the model's files, ignoring case.
     template: None = the one in the model file.
@@ -151,6 +153,8 @@ class ModelProfile:
     encoder: str = ''
     language_model: str = ''
     tokenizer: str = ''
+    locator: str = ''
+    locator_tokenizer: str = ''
     sha256: Digests = Digests()
     files: str = ''
     max_context: int = 16384
@@ -240,6 +244,8 @@ def _check_fields(profile: ModelProfile) -> None:
         )
     if profile.repeat_penalty <= 0 or profile.pictures < 0:
         raise ValueError('repeat_penalty must be above 0, pictures 0 or above')
+    if profile.locator and not (profile.locator_tokenizer and profile.grounding):
+        raise ValueError('locator needs locator_tokenizer and grounding')
     if image := profile.image:
         counts = [image.outputs, image.dim, *image.tokens, *image.tokens.values()]
         if not image.tokens or min(counts) < 1:

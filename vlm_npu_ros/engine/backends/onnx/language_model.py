@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 import time
 
@@ -17,6 +18,7 @@ from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vlm_npu_ros.engine.choices.instructions import Instructions, PLAIN
 from vlm_npu_ros.engine.errors import ModelFileError
 from vlm_npu_ros.engine.generation import Cancellation
+from vlm_npu_ros.engine.locating.grounding import Grounding
 from vlm_npu_ros.engine.types import (
     Chunk,
     FinishReason,
@@ -39,6 +41,8 @@ class OnnxLanguageModel(LanguageModel):
     <image>; past (past length, layers, 2, dim) float32.
     Outputs: logits (vocabulary,) float32; present (length, layers, 2, dim), keys and values to
     append to past. Time is the first axis, so the cache is one buffer that only grows.
+
+    locator: a model that is asked where things are instead.
     """
 
     tells_probabilities = True
@@ -46,8 +50,10 @@ class OnnxLanguageModel(LanguageModel):
     def __init__(
         self, name: str, path: Path, tokenizer_path: Path, context: int,
         threads: int = 0, instructions: Instructions = PLAIN, reads_ahead: bool = False,
+        grounding: Grounding | None = None, locator: OnnxLanguageModel | None = None,
     ) -> None:
-        self.name, self.instructions = name, instructions
+        self.name, self.instructions, self.grounding = name, instructions, grounding
+        self._locator = locator
         self.read_ahead = ReadAhead.wanted(reads_ahead)
         self._session = open_session(path, threads)
         inputs = {i.name: i.shape for i in self._session.get_inputs()}
@@ -95,6 +101,10 @@ class OnnxLanguageModel(LanguageModel):
         return GenerationFigures(len(image), len(prompt), 0, seconds, 0.0)
 
     def generate(self, request: GenerationRequest, cancelled: Cancellation) -> Iterator[Chunk]:
+        if request.locate and self._locator:
+            # It reads no dialogues: what is named counts.
+            yield from self._locator.generate(replace(request, turns=()), cancelled)
+            return
         whole = self._tokens(request)
         self.check_fits(request, f'{len(whole)} tokens', len(whole))
         goes_on = bool(request.turns) or self.read_ahead.possible
@@ -154,6 +164,8 @@ class OnnxLanguageModel(LanguageModel):
         return probability
 
     def tokens(self, request: GenerationRequest) -> int:
+        if request.locate and self._locator:
+            return self._locator.tokens(replace(request, turns=()))
         return len(self._tokens(request))
 
     def _tokens(self, request: GenerationRequest) -> list[int]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from vlm_npu_ros.engine.backends.backend import Models
 from vlm_npu_ros.engine.backends.onnx.encoder import OnnxEncoder
@@ -27,19 +28,32 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     encoder_path = Path(settings.encoder_path or profile.folder / profile.encoder)
     language_path = Path(settings.language_model_path or profile.folder / profile.language_model)
     tokenizer_path = language_path.parent / profile.tokenizer
-    profile.sha256.check(
-        progress, encoder=encoder_path, language_model=language_path, tokenizer=tokenizer_path
-    )
+    files = {
+        'encoder': encoder_path, 'language_model': language_path, 'tokenizer': tokenizer_path,
+    }
+    if profile.locator:
+        files['locator'] = profile.folder / profile.locator
+        files['locator_tokenizer'] = profile.folder / profile.locator_tokenizer
+    profile.sha256.check(progress, **files)
     progress(Loading('vision encoder', encoder_path))
     encoder = OnnxEncoder(encoder_path, settings.threads)
-    progress(Loading('language model', language_path))
-    language_model = OnnxLanguageModel(
-        profile.name, language_path, tokenizer_path, settings.context or profile.context,
-        settings.threads, profile.instructions, settings.read_ahead,
+    context = settings.context or profile.context
+
+    def language_model(part: str, path: Path, tokenizer: Path, **more: Any) -> OnnxLanguageModel:
+        progress(Loading(part, path))
+        model = OnnxLanguageModel(
+            profile.name, path, tokenizer, context, settings.threads, **more)
+        if encoder.dim != model.dim:
+            raise ModelFileError(
+                f'{encoder_path} makes embeddings of {encoder.dim} numbers a token, '
+                f'{path} reads {model.dim}: these files do not belong together'
+            )
+        return model
+
+    locator = None
+    if profile.locator:
+        locator = language_model('locator', files['locator'], files['locator_tokenizer'])
+    return encoder, language_model(
+        'language model', language_path, tokenizer_path, instructions=profile.instructions,
+        reads_ahead=settings.read_ahead, grounding=profile.grounding, locator=locator,
     )
-    if encoder.dim != language_model.dim:
-        raise ModelFileError(
-            f'{encoder_path} makes embeddings of {encoder.dim} numbers a token, '
-            f'{language_path} reads {language_model.dim}: these files do not belong together'
-        )
-    return encoder, language_model
