@@ -98,7 +98,7 @@ shell:  ## Open bash in the environment
 
 fuzz:  ## Try 20000 bad images, 5000 bad questions, 1000 walks of time and more, about half an hour (ARGS as for test)
 	@VLM_FUZZ=full $(RUN) pytest --timeout 3600 $(PYTEST_ARGS) $(or $(ARGS),test/fuzz $(addprefix test/,engine/backends/rknpu/test_librknnrt.py \
-		engine/backends/rknpu/test_reuse.py node/test_annotated.py node/test_changes.py))
+		engine/backends/rknpu/test_reuse.py node/test_annotated.py node/test_changes.py node/test_located.py))
 
 faults:  ## Break what the node depends on, one thing at a time (ARGS="...": its options)
 	@$(RUN) python3 tools/robustness/faults.py $(ARGS)
@@ -119,6 +119,9 @@ goals:  ## Measure how fast goals are accepted and cancelled (ARGS="...": its op
 eval-typed:  ## Measure what the demo model decides for (ARGS="...": its options)
 	@$(RUN) python3 tools/demo_model/evaluate_typed.py $(ARGS)
 
+eval-locating:  ## Measure where the demo model says things are (ARGS="...": its options)
+	@$(RUN) python3 tools/demo_model/evaluate_locating.py $(ARGS)
+
 eval-npu:  ## Compare probabilities of the simulated NPU with the demo model's (ARGS="...": its options)
 	@$(RUN) python3 tools/demo_model/evaluate_npu.py $(ARGS)
 
@@ -128,6 +131,7 @@ eval-demo-model:  ## Measure the demo model's answers (ARGS="...": its options)
 train-demo-model: .venv-train/stamp  ## Train the demo model again, hours on a CPU (ARGS="...")
 	@.venv-train/bin/python tools/demo_model/train.py $(ARGS)
 	@.venv-train/bin/python tools/demo_model/train_dialogues.py
+	@.venv-train/bin/python tools/demo_model/train_locating.py
 
 .venv-train/stamp: tools/demo_model/requirements.txt
 	@echo 'Installing PyTorch into .venv-train (once) ...'

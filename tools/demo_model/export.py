@@ -34,13 +34,18 @@ def export(
 def export_language_model(language: LanguageModel, tokenizer: Tokenizer, folder: Path) -> None:
     """Write language_model.onnx and tokenizer.json."""
     save(tokenizer, folder / 'tokenizer.json')
+    export_graph(language, folder / 'language_model.onnx')
+
+
+def export_graph(language: LanguageModel, path: Path) -> None:
+    """Write a language model alone."""
     language.eval()
     tokens = torch.zeros(5, dtype=torch.int64)
     image, past = torch.zeros(IMAGE_TOKENS, DIM), torch.zeros(3, LAYERS, 2, DIM)
     torch.onnx.export(
         language,
         (tokens, image, past),
-        str(folder / 'language_model.onnx'),
+        str(path),
         dynamo=False,
         opset_version=17,
         input_names=['tokens', 'image', 'past'],

@@ -37,11 +37,13 @@ class Groups(NamedTuple):
     embeddings: (groups, frames * 64, 128) float16, those of the oldest frame first.
     targets: (groups, 64) int64, what happened at each image token of the newest frame, as index
         of `HAPPENINGS`.
+    aspects: (groups,) float64, height / width of the frames.
     """
 
     frames: list[Frames]
     embeddings: np.ndarray
     targets: np.ndarray
+    aspects: np.ndarray
 
 
 def make_groups(count: int, length: int, seed: int, encoder: Path) -> Groups:
@@ -50,17 +52,18 @@ def make_groups(count: int, length: int, seed: int, encoder: Path) -> Groups:
         jobs = ((seed, length, i, encoder) for i in range(count))
         results = pool.imap(_make_group, jobs, chunksize=16)
         made = list(track(results, f'Encoding groups of {length}', total=count))
-    frames, embeddings, targets = zip(*made, strict=True)
-    return Groups(list(frames), np.stack(embeddings), np.stack(targets))
+    frames, embeddings, targets, aspects = zip(*made, strict=True)
+    return Groups(list(frames), np.stack(embeddings), np.stack(targets), np.array(aspects))
 
 
-def _make_group(job: tuple[int, int, int, Path]) -> tuple[Frames, np.ndarray, np.ndarray]:
+def _make_group(job: tuple[int, int, int, Path]) -> tuple[Frames, np.ndarray, np.ndarray, float]:
     seed, length, index, path = job
     rng = np.random.default_rng((seed, length, index))
     frames = (random_scene(rng),) if length == 1 else random_sequence(rng, length)
     width, height = random_size(rng)
     embedding = encode(frames, path, width, height, float(rng.uniform(0.9, 1.1)))
-    return frames, embedding.astype(np.float16), _happenings(frames, height / width)
+    aspect = height / width
+    return frames, embedding.astype(np.float16), _happenings(frames, aspect), aspect
 
 
 def _happenings(frames: Frames, aspect: float) -> np.ndarray:

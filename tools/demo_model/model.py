@@ -117,12 +117,29 @@ def _rotate(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return torch.stack((a * cos - b * sin, a * sin + b * cos), -2).flatten(-3)
 
 
-class LanguageModel(nn.Module):
-    """Tokens and image embedding to the logits of the next token."""
+class Adapter(nn.Module):
+    """Adds to each image token what can be computed from it alone."""
 
-    def __init__(self, vocabulary: int, image_token: int) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(DIM, 4 * DIM)
+        self.down = nn.Linear(4 * DIM, DIM)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image + self.down(functional.gelu(self.up(image)))
+
+
+class LanguageModel(nn.Module):
+    """
+    Tokens and image embedding to the logits of the next token.
+
+    adapts: it has an adapter of its own to image tokens that were trained for another model.
+    """
+
+    def __init__(self, vocabulary: int, image_token: int, adapts: bool = False) -> None:
         super().__init__()
         self.image_token = image_token
+        self.adapter = Adapter() if adapts else nn.Identity()
         self.embed = nn.Embedding(vocabulary, DIM)
         nn.init.normal_(self.embed.weight, std=0.3)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
@@ -139,7 +156,7 @@ class LanguageModel(nn.Module):
         length) are all of them one after another. `positions` and `group` (batch, image tokens
         + length) keep them apart: group 0 is seen by all, another one by itself only.
         """
-        rows, x, frames = image.shape[1], self.embed(tokens), image
+        rows, x, frames = image.shape[1], self.embed(tokens), self.adapter(image)
         seen = (group[:, rows:, None] == group[:, None, :]) | (group[:, None, :] == 0)
         earlier = torch.ones(seen.shape[1:], dtype=torch.bool).tril(rows)
         mask = _added((seen & earlier)[:, None], image.dtype)
@@ -164,7 +181,7 @@ class LanguageModel(nn.Module):
         """
         is_image = (tokens == self.image_token).long()
         row = (is_image.cumsum(0) - 1).clamp(min=0)
-        x = torch.where(is_image[:, None] > 0, image[row], self.embed(tokens))[None]
+        x = torch.where(is_image[:, None] > 0, self.adapter(image[row]), self.embed(tokens))[None]
         start, length = past.shape[0], tokens.shape[0]
         position = torch.arange(start + length, device=tokens.device)
         turn = rotation(position[start:])
@@ -221,3 +238,34 @@ class ChangeAid(nn.Module):
         weight = torch.ones(guess.shape[-1])
         weight[0] = 0.05  # most tokens
         return functional.cross_entropy(guess.flatten(0, 1).float(), target.flatten(), weight)
+
+
+_WAVES = (256, 128, 64, 32, 16, 8)  # pixels
+
+
+def waves(pixels: Tensor) -> Tensor:
+    """
+    Write numbers of pixels as cosines and sines, (...) to (..., 12).
+
+    The scalar product of two such codes has its peak where both are of the same number, so that
+    one matrix turns a code into the scores of all bins.
+    """
+    angle = 2 * torch.pi * pixels[..., None] / torch.tensor(_WAVES)
+    return torch.cat((angle.cos(), angle.sin()), -1)
+
+
+class BoxAid(nn.Module):
+    """Reads off each image token which box an object has whose centre is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(DIM)
+        self.read = nn.Linear(DIM, 1 + 4 * 2 * len(_WAVES))
+
+    def loss(self, frames: Tensor, target: Tensor) -> Tensor:
+        """Compare with `target` (batch, 64, 4): the sides in pixels; -1 = no object is there."""
+        guess = self.read(self.norm(frames))
+        here = target[..., 0] >= 0
+        present = functional.binary_cross_entropy_with_logits(guess[..., 0], here.float())
+        wanted = waves(target[here]).flatten(-2)
+        return 4 * present + 3 * functional.mse_loss(guess[..., 1:][here], wanted)

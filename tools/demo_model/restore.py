@@ -15,9 +15,9 @@ from vlm_npu_ros.engine.backends.onnx.tokenizer import Tokenizer
 from vocabulary import tokenizer_of
 
 
-def restore(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
-    """Load the model, with random rows for tokens that only the tokenizer has."""
-    graph = onnx.load(folder / 'language_model.onnx').graph
+def restore(path: Path, tokenizer: Tokenizer) -> LanguageModel:
+    """Load a language model, with random rows for tokens that only the tokenizer has."""
+    graph = onnx.load(path).graph
     known = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
     # Matrices have no useful names in the graph; they are recognised by their order.
     matrices = [
@@ -25,7 +25,8 @@ def restore(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
         for node in graph.node
         if node.op_type == 'MatMul' and node.input[1] in known
     ]
-    language = LanguageModel(len(tokenizer), tokenizer.special['<image>'])
+    adapts = 'adapter.up.bias' in known
+    language = LanguageModel(len(tokenizer), tokenizer.special['<image>'], adapts)
     with torch.no_grad():
         for name, weight in language.named_parameters():
             array = known[name] if name in known else matrices.pop(0)

@@ -92,7 +92,7 @@ def _work(rank: int, meeting: str, groups: _Groups, args: argparse.Namespace) ->
         'gloo', init_method=meeting, rank=rank, world_size=args.workers
     )
     tokenizer = extended(Tokenizer.load(args.start / 'tokenizer.json'), training_texts())
-    language = restore(args.start, tokenizer)
+    language = restore(args.start / 'language_model.onnx', tokenizer)
     aid = ChangeAid(len(HAPPENINGS))
     batches = _FORK.Queue(4)
     feed = (batches, {n: each.frames for n, each in groups.items()}, tokenizer, rank, args)
