@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from chat import ChatModel
 from dialogues import FOLLOW_UP_KINDS, random_dialogue
+import evaluate_locating
 import evaluate_typed
 from frames import encode
+from made_scenes import scene_of, thing
 import numpy as np
 import pytest
 from sequences import random_sequence, random_sequence_question
@@ -18,10 +21,10 @@ from vlm_npu_ros.demo.questions import random_question
 from vlm_npu_ros.demo.scenes import random_scene, render, Scene
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
-from vlm_npu_ros.engine.placement import Region
+from vlm_npu_ros.engine.placement import Box, Placement, Region
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.share import share_dir
-from vlm_npu_ros.engine.types import GenerationRequest
+from vlm_npu_ros.engine.types import GenerationRequest, Turn
 
 
 @pytest.fixture(scope='module')
@@ -102,3 +105,22 @@ def test_four_frames_and_ten_turns_fit_into_its_context(start_chat: Callable) ->
 def test_it_decides_for_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('sys.argv', ['evaluate_typed.py', '--scenes', '50'])
     assert evaluate_typed.main() == 0
+
+
+def test_it_tells_where_things_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('sys.argv', ['evaluate_locating.py', '--scenes', '40'])
+    assert evaluate_locating.main() == 0
+
+
+def test_dialogues_and_places_leave_each_other_alone(engine: LocalEngine) -> None:
+    scene = scene_of(thing('red ball', 'left'), thing('blue cone', 'right', 'far'))
+    image = engine.encode(render(scene, 320, 240))
+    turns = tuple(Turn(f'{i}. what do you see?', 'I see a red ball.') for i in range(99))
+    talk = GenerationRequest('what do you see?', (image,))
+    said = engine.answer(talk)
+    place = GenerationRequest('the red ball', (image,), locate=Placement(Box(0, 0, 320, 240)))
+    *_, alone = engine.generate(place)
+    *_, later = engine.generate(replace(place, turns=turns))
+    assert alone.spots == later.spots and len(alone.spots) == 1
+    assert engine.tokens(place) == engine.tokens(replace(place, turns=turns)) < 80
+    assert engine.answer(talk) == said

@@ -10,6 +10,7 @@ from pathlib import Path
 import re
 
 from dialogues import FOLLOW_UP_KINDS
+from locating import BINS, LOCATING, locating_texts, random_place_question, square_box
 import numpy as np
 from sequences import SEQUENCE_KINDS
 from vlm_npu_ros.demo.questions import KINDS, random_question
@@ -38,12 +39,16 @@ def test_saved_tokenizer_is_the_same_and_readable(tmp_path: Path) -> None:
 
 
 def test_the_shipped_tokenizer_has_the_words_of_the_phrasings() -> None:
-    shipped = Tokenizer.load(share_dir() / 'resource' / 'demo_model' / 'tokenizer.json')
+    folder = share_dir() / 'resource' / 'demo_model'
+    shipped = Tokenizer.load(folder / 'tokenizer.json')
     assert set(TOKENIZER.pieces) <= set(shipped.pieces)
+    locating = Tokenizer.load(folder / 'locating_tokenizer.json')
+    assert locating.pieces[:len(shipped.pieces)] == shipped.pieces
+    assert {*tokenizer_of(locating_texts()).pieces, *BINS} <= set(locating.pieces)
 
 
 def test_held_out_phrasings_are_not_trained_on() -> None:
-    for kinds in (KINDS, SEQUENCE_KINDS, FOLLOW_UP_KINDS):
+    for kinds in (KINDS, SEQUENCE_KINDS, FOLLOW_UP_KINDS, LOCATING):
         trained = {phrasing for kind in kinds.values() for phrasing in kind.train}
         for kind in kinds.values():
             assert kind.held_out, kind.name
@@ -51,10 +56,11 @@ def test_held_out_phrasings_are_not_trained_on() -> None:
 
 
 def test_the_words_of_held_out_phrasings_are_trained_on() -> None:
-    for kind in (SEQUENCE_KINDS | FOLLOW_UP_KINDS).values():
+    known = {*TOKENIZER.pieces, *tokenizer_of(locating_texts()).pieces}
+    for kind in (SEQUENCE_KINDS | FOLLOW_UP_KINDS | LOCATING).values():
         for phrasing in kind.held_out:
             words = re.findall(r'\w\w+', re.sub(r'{\w+}', '', phrasing))
-            assert set(words) <= set(TOKENIZER.pieces), phrasing
+            assert set(words) <= known, phrasing
 
 
 def test_the_words_of_held_out_questions_are_whole_tokens() -> None:
@@ -75,3 +81,20 @@ def test_questions_and_answers_survive_the_tokenizer() -> None:
         question = random_question(random_scene(rng), rng, held_out=True)
         for text in (question.text, question.answer):
             assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+def test_boxes_are_told_in_pixels_of_the_square() -> None:
+    rng = np.random.default_rng(7)
+    boxes = 0
+    for _ in range(300):
+        scene, aspect = random_scene(rng), float(rng.choice((9 / 16, 3 / 4)))
+        question = random_place_question(scene, aspect, rng)
+        numbers = [int(n) for n in re.findall(r'<(\d+)>', question.answer)]
+        assert len(numbers) == 4 * len(question.about)
+        assert (question.answer == 'none') == (not question.about)
+        for thing, *told in zip(question.about, *(numbers[i::4] for i in range(4)), strict=True):
+            np.testing.assert_allclose(told, square_box(scene, thing, aspect), atol=0.5)
+            left, top, right, bottom = told
+            assert left < right and 64 * (1 - aspect) - 1 < top < bottom <= 64 * (1 + aspect) + 1
+            boxes += 1
+    assert boxes > 100

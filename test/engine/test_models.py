@@ -46,7 +46,8 @@ def test_shipped_profile_is_of_its_own_name(name: str) -> None:
 def test_onnx_profile_has_its_files(profile: ModelProfile) -> None:
     assert profile.folder
     assert profile.folder.is_relative_to(share_dir())
-    for file in (profile.encoder, profile.language_model, profile.tokenizer):
+    for file in (profile.encoder, profile.language_model, profile.tokenizer,
+                 profile.locator, profile.locator_tokenizer):
         assert (profile.folder / file).is_file()
 
 
@@ -74,6 +75,7 @@ def test_unknown_name_is_answered_with_the_known_ones(name: str) -> None:
 
 @pytest.mark.parametrize('changes', [
     {'tokenizer': None},
+    {'locator': 'where.onnx'},
     {'folder': None},
     {'contextt': '512'},
     {'folder': '3'},

@@ -95,7 +95,10 @@ DAMAGES = [empty, random, half, missing, folder, pipe, endless, unreadable]
 
 # --- backend onnx ---
 
-ONNX_FILES = ('demo.yaml', 'vision_encoder.onnx', 'language_model.onnx', 'tokenizer.json')
+ONNX_FILES = (
+    'demo.yaml', 'vision_encoder.onnx', 'language_model.onnx', 'tokenizer.json',
+    'locating_model.onnx', 'locating_tokenizer.json',
+)
 
 
 @pytest.fixture
