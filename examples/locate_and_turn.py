@@ -18,6 +18,8 @@ node = rclpy.create_node('locate_and_turn')
 velocity = node.create_publisher(Twist, 'cmd_vel', 10)
 with VlmClient() as vlm:
     vlm.wait_until_ready()
+    while not velocity.get_subscription_count():  # else the base misses the first turn
+        time.sleep(0.1)
     while places := vlm.locate(thing, not_before='now'):  # what it sees now that it stands
         if places[0].bearing is None:
             sys.exit('where is the calibration? Set the parameter camera.camera_info')

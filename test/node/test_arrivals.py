@@ -16,7 +16,10 @@ from vlm_npu_ros.node.frames import NANOSECONDS
 
 
 @pytest.fixture
-def simulated(context: rclpy.Context) -> Iterator[Simulation]:
+def simulated(
+    context: rclpy.Context, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Simulation]:
+    monkeypatch.setattr('vlm_npu_ros.node.arrivals._ON_ITS_WAY', 600.0)  # also on a busy machine
     with simulation(context) as simulated:
         yield simulated
 
