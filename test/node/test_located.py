@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import json
 import math
+import threading
 
 from builtin_interfaces.msg import Time
 from fuzz.fuzzing import FULL
@@ -229,6 +230,32 @@ def test_what_comes_later_than_its_frame_counts(context: rclpy.Context) -> None:
     space._take_info(lens)
     assert around.info == lens
     assert space.at(10**9 - 150 * 10**6, (64, 48)).info == lens
+    io.destroy_node()
+    main.destroy_node()
+
+
+def test_an_answer_waits_for_depth_that_is_on_its_way(
+    context: rclpy.Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('vlm_npu_ros.node.located._ON_ITS_WAY', 3600.0)
+    main = Node('main', context=context)
+    io = IoNode(main)
+    space = SpaceFeed(main, io, CameraSettings('camera', 'image', depth='d'))
+    space.at(10**9, (64, 48)).wait()  # no depth camera has been seen: it does not wait
+    messages = [
+        serialize_message(Image(header=Header(stamp=Time(sec=1, nanosec=nanosec))))
+        for nanosec in (0, 90_000_000)]
+    space._take_depth(messages[0])
+    space.at(10**9, (64, 48)).wait()  # it is there
+    around = space.at(109 * 10**7, (64, 48))
+    assert around.depth == messages[0]  # near enough, if no other comes
+    waiting = threading.Thread(target=around.wait)
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    space._take_depth(messages[1])
+    waiting.join(60)
+    assert not waiting.is_alive() and around.depth == messages[1]
     io.destroy_node()
     main.destroy_node()
 

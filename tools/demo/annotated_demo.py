@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 import sys
 
 from nodes import DemoFailedError, running
 import numpy as np
-from vlm_npu_ros.demo.scenes import object_box, random_scene, Scene
+from vlm_npu_ros.demo.scenes import random_scene, Scene
 
-_ASPECT = 3 / 4
 _LEAST = 3  # things in the scene
-_RATE = 20.0  # tokens a second of the scripted answer
 
 
 def main() -> int:
@@ -28,20 +25,10 @@ def main() -> int:
     )
     parser.add_argument('--things', default='all objects', help='(default: all objects)')
     parser.add_argument('--seed', type=int, default=4, help='of the scene (default: 4)')
-    parser.add_argument(
-        '--scripted', action='store_true',
-        help='let the backend scripted tell the true boxes instead of the demo model its own',
-    )
     options = parser.parse_args()
     scene = scene_of(options.seed)
-    parameters = {}
-    if options.scripted:
-        parameters = {
-            'backend': 'scripted', 'scripted.answers': [_true_answer(scene)],
-            'scripted.decode_rate': _RATE,
-        }
     try:
-        with running(print, **parameters) as driver:
+        with running(print) as driver:
             driver.wait_for_camera()
             driver.wait_for_vlm()
             answer, picture = driver.locate(options.things, driver.show(scene))
@@ -65,16 +52,6 @@ def scene_of(seed: int) -> Scene:
         scene = random_scene(rng)
         if len(scene.objects) >= _LEAST:
             return scene
-
-
-def _true_answer(scene: Scene) -> str:
-    """Return the boxes of all things as the backend scripted tells them, in thousandths."""
-    boxes = np.array([object_box(scene, thing, _ASPECT) for thing in scene.objects])
-    thousandths = np.rint(1000 * boxes / ([1, _ASPECT] * 2)).astype(int)
-    return json.dumps([
-        {'bbox_2d': box.tolist(), 'label': thing.name}
-        for box, thing in zip(thousandths, scene.objects, strict=True)
-    ])
 
 
 if __name__ == '__main__':

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import os
 import signal
 import threading
-from typing import Any
 
 from scene_driver import NoAnswerError, SceneDriver
 from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
@@ -25,15 +24,13 @@ class DemoFailedError(Exception):
 
 
 @contextmanager
-def running(say: Callable[[str], None], **parameters: Any) -> Iterator[SceneDriver]:
+def running(say: Callable[[str], None]) -> Iterator[SceneDriver]:
     """
     Start both, and yield a driver for them; both have ended on leaving.
 
         with running(print) as driver:
             driver.wait_for_camera()
             driver.wait_for_vlm()
-
-    parameters: of the vlm node, beside those of the demos.
 
     Takes over the handlers of SIGINT, SIGTERM and SIGHUP: what the driver waits for then ends with
     KeyboardInterrupt. Raises DemoFailedError.
@@ -53,7 +50,6 @@ def running(say: Callable[[str], None], **parameters: Any) -> Iterator[SceneDriv
         try:
             children.start(_NODE, 'vlm_npu_ros.node.vlm_node', {
                 'backend': 'onnx', 'model': 'demo', 'image_reliability': 'reliable', **SPACE,
-                **parameters,
             })
             children.start(_CAMERA, 'vlm_npu_ros.demo.scene_camera', {
                 'scene_period': 0.0, 'reliability': 'reliable',

@@ -135,6 +135,8 @@ class Ask:
 
     def add(self, chunk: Chunk) -> None:
         """Add a chunk of the answer; ignored after the end."""
+        if chunk.spots and self.frame:
+            self.frame.around.wait()
         with self._lock:
             if self.done:
                 return

@@ -82,6 +82,8 @@ class SpaceFeed:
             frame = _Frame(stamp, around)
             for depth in self._depths:
                 frame.match(*depth)
+            if self._depths and self._depths[-1][0] < stamp:
+                around.coming = threading.Event()  # a nearer one, or a later one at least
             self._frames.append(frame)
         return around
 
@@ -111,3 +113,5 @@ class _Frame:
     def match(self, stamp: int, depth: bytes) -> None:
         if abs(stamp - self.stamp) < self.apart:
             self.apart, self.around.depth = abs(stamp - self.stamp), depth
+        if self.around.coming and stamp >= self.stamp:
+            self.around.coming.set()
