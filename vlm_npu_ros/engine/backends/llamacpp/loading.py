@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 import re
 import secrets
+import time
 from typing import Any
 
 from vlm_npu_ros.engine.backends.backend import Models, require
@@ -26,6 +26,7 @@ from vlm_npu_ros.engine.settings import EngineSettings
 _CONTEXT = 4096  # tokens; those of many models would take gigabytes
 _PATIENCE = 3600.0  # seconds; questions, and the process, have limits of their own
 _ERRORS_ONLY = 1
+_LOG_PATIENCE = 1.0  # seconds
 _ERROR = re.compile(r'[\d.]+ E [\w ]+: (?:error: )?(.+)')  # a line of llama.cpp's log
 
 
@@ -86,10 +87,10 @@ def _started(settings: EngineSettings, options: LlamaCppSettings, name: str, key
         try:
             return xllamacpp.Server(params)
         except RuntimeError as error:
-            failure = error
+            failure, reason = error, _reason(lines)
     raise ModelFileError(
         f'llama.cpp cannot load {settings.language_model_path} with {settings.encoder_path}: '
-        f'{_reason(lines) or failure}',
+        f'{reason or failure}',
         'Are both of the same model, and is llama.cpp new enough for it (package xllamacpp)?',
     ) from failure
 
@@ -98,6 +99,11 @@ def _context(path: Path) -> int:
     return min(GgufFile.read(path).context or _CONTEXT, _CONTEXT)
 
 
-def _reason(lines: Iterable[str]) -> str:
-    """Find the first error that it printed."""
-    return next((found[1] for line in lines if (found := _ERROR.match(line))), '')
+def _reason(lines: list[str]) -> str:
+    """Find the first error that it prints, which a thread of its own does, and so perhaps late."""
+    ended = time.monotonic() + _LOG_PATIENCE
+    while True:
+        reason = next((found[1] for line in lines if (found := _ERROR.match(line))), '')
+        if reason or time.monotonic() > ended:
+            return reason
+        time.sleep(0.01)
