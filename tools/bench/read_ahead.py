@@ -64,7 +64,7 @@ def _model(model: Model, repeats: int) -> Iterator[Pair]:
                _SOONER.get(model.name))
     for what, ours, others in (
         ('is being read', ahead.within, today.within),
-        ('is being read, newer one wanted', ahead.newer, today.newer),
+        ('is being read, newer wanted', ahead.newer, today.newer),
     ):
         yield Pair(f'{model.name}: frame {what}, slowest', 'read_ahead: off', 'ms', (max(ours),),
                    (max(others),), ADDED, BAR)
@@ -113,7 +113,7 @@ def _share(model: Model, effort: Effort) -> Pair:
         for second in range(count):
             time.sleep(max(begun + second + draw.uniform(0.0, 0.5) - time.monotonic(), 0.0))
             found += _was_read(asker.by_action(question=_QUESTION))
-    name = f'{model.name}: questions that found their frame read'
+    name = f'{model.name}: questions that found it read'
     return Pair(name, 'one a second', '', (float(found),), (float(count),), SHARE, _FOUND)
 
 
