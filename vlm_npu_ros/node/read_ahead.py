@@ -17,7 +17,6 @@ from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import GenerationFigures, ImageEmbedding, same_images
 from vlm_npu_ros.node.frames import CachedFrame
 
-_NOTHING = None, math.inf  # is due
 _MOST_FAILURES = 3  # in a row; the next one would be no better, and questions suffer from them
 
 
@@ -125,11 +124,9 @@ class ReadAhead:
 
     def due(self) -> tuple[CachedFrame | None, float]:
         """Return the frame to read now, or the seconds until there may be one."""
-        frame = None if self._closed else self._newest(self._camera)
+        frame = None if self._closed or self.obstacle else self._newest(self._camera)
         if not frame or same_images(self._images, (frame.embedding,)) or not self._is_idle():
-            return _NOTHING
-        if self.obstacle:
-            return _NOTHING
+            return None, math.inf
         seconds = max(self._next, self._kept) - time.monotonic()
         return (None, seconds) if seconds > 0 else (frame, 0.0)
 
@@ -207,8 +204,7 @@ class ReadAhead:
 
     def rest(self) -> None:
         """Go on, because no question is open; from any thread."""
-        if self.due() != _NOTHING:  # waking a thread in vain delays the answer that is on its way
-            self._wake()
+        self._wake()
 
     def forget(self) -> None:
         """Take it that the model holds nothing any more, because its process is a new one."""
