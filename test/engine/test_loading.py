@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 import hashlib
 import json
 from pathlib import Path
@@ -90,6 +91,27 @@ def test_paths_replace_the_files_of_the_profile(folder: Path, write_encoder: Wri
     mine = str(folder / 'mine.yaml')
     engine = load_engine(EngineSettings(model=mine, encoder_path=str(other), threads=1))
     assert engine.encode(PICTURE).tokens == 9
+
+
+def test_language_model_of_ones_own_needs_no_locator(
+    folder: Path, write_language_model: Write
+) -> None:
+    profile, own = folder / 'mine.yaml', folder / 'own'
+    text = profile.read_text().removesuffix('}')
+    profile.write_text(
+        f'{text}, locator: places.onnx, locator_tokenizer: {FILES[2]}, '
+        'grounding: {prompt: "{object}"}}')
+    own.mkdir()
+    (own / FILES[2]).write_bytes((folder / FILES[2]).read_bytes())
+    path = write_language_model(own / 'other.onnx')
+    with pytest.raises(ModelFileError, match=r'places\.onnx'):  # the profile's own needs it
+        load_engine(settings(folder))
+    for places in (False, True):
+        if places:
+            write_language_model(own / 'places.onnx')
+        engine = load_engine(replace(settings(folder), language_model_path=str(path)))
+        assert bool(engine._language_model.grounding) == places
+        engine.close()
 
 
 @pytest.mark.parametrize('file', FILES)

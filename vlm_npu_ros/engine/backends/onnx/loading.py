@@ -31,9 +31,12 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     files = {
         'encoder': encoder_path, 'language_model': language_path, 'tokenizer': tokenizer_path,
     }
-    if profile.locator:
-        files['locator'] = profile.folder / profile.locator
-        files['locator_tokenizer'] = profile.folder / profile.locator_tokenizer
+    locator_path = language_path.parent / profile.locator
+    # A language model of one's own may have no locator beside it.
+    is_alone = not profile.locator or settings.language_model_path and not locator_path.exists()
+    if not is_alone:
+        files['locator'] = locator_path
+        files['locator_tokenizer'] = language_path.parent / profile.locator_tokenizer
     profile.sha256.check(progress, **files)
     progress(Loading('vision encoder', encoder_path))
     encoder = OnnxEncoder(encoder_path, settings.threads)
@@ -50,10 +53,12 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
             )
         return model
 
-    locator = None
-    if profile.locator:
+    locator, grounding = None, profile.grounding
+    if not is_alone:
         locator = language_model('locator', files['locator'], files['locator_tokenizer'])
+    elif profile.locator:
+        grounding = None
     return encoder, language_model(
         'language model', language_path, tokenizer_path, instructions=profile.instructions,
-        reads_ahead=settings.read_ahead, grounding=profile.grounding, locator=locator,
+        reads_ahead=settings.read_ahead, grounding=grounding, locator=locator,
     )
