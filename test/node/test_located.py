@@ -22,6 +22,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from vlm_npu_ros.demo.scene_camera import calibration as scene_calibration
 from vlm_npu_ros.demo.scenes import depth_map, object_box, random_scene, render
+from vlm_npu_ros.engine.backends.scripted import ScriptedEncoder
 from vlm_npu_ros.engine.types import Spot
 from vlm_npu_ros.msg import ErrorCode, Located
 from vlm_npu_ros.node.io_node import IoNode
@@ -125,6 +126,28 @@ def test_the_demo_model_tells_where_things_are_in_space(
             away = math.dist((point.x, point.y, point.z), true)
             close += away < 0.1 * math.hypot(*true)
     assert close >= 0.9 * asked, f'{close} of {asked}'
+
+
+def test_depth_of_a_frame_is_not_lost_while_it_is_encoded(
+    active_node: Callable[..., VlmNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = active_node(scripted__answers=[CUP], **SPACE)._feeds['camera']
+    encode = ScriptedEncoder.encode
+
+    def slowly(encoder: ScriptedEncoder, picture: np.ndarray) -> np.ndarray:
+        assert camera.arrivals.newest
+        for number in range(60):  # at 30 Hz; each farther than the one before
+            message = depth(np.full((48, 64), 2.0 + number))
+            sec, nanosec = divmod(camera.arrivals.newest.stamp + number * 10**9 // 30, 10**9)
+            message.header.stamp = Time(sec=sec, nanosec=nanosec)
+            camera.space._take_depth(serialize_message(message))
+        return encode(encoder, picture)
+
+    monkeypatch.setattr(ScriptedEncoder, 'encode', slowly)
+    camera.space._take_info(serialize_message(calibration()))
+    robot.publish()
+    (found,) = robot.ask(question='the cup', answer_type=LOCATE).located
+    assert found.has_point and found.point.point.z == pytest.approx(2.0)
 
 
 def test_without_depth_and_calibration_there_is_a_box(

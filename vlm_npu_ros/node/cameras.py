@@ -441,11 +441,12 @@ class FrameEncoder:
         self._changed()
         try:
             arrival, header, seen, placement, read = feed.take()
+            # Now: by the end of the encoding, its depth picture may be gone.
+            around = feed.space.at(arrival.stamp, feed.size)
             embedding = self._embedding(feed, seen)
             frame = CachedFrame(
                 feed.settings.name, header, arrival.stamp, embedding, arrival.run, arrival.behind,
-                placement, feed.region, around=feed.space.at(arrival.stamp, feed.size),
-                picture=read,
+                placement, feed.region, around=around, picture=read,
             )
             if self._clock.holds(frame):  # else the clock was set back meanwhile
                 feed.history.add(frame, self._limits())
