@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import array
 from collections.abc import Callable
+import threading
 
 import numpy as np
 import pytest
-from robot import Robot, wait_until
+from robot import PATIENCE, Robot, wait_until
 from vlm_npu_ros.demo.scenes import render, Scene, SceneObject
 from vlm_npu_ros.engine.errors import BackendCrashedError
+from vlm_npu_ros.engine.types import ImageEmbedding
 from vlm_npu_ros.msg import ErrorCode
 from vlm_npu_ros.node.vlm_node import VlmNode
 
@@ -68,3 +70,32 @@ def test_failing_encoder_ends_the_questions_that_wait_for_it_at_once(
             assert 'on strike' in response.error_msg
     frame = robot.publish()
     assert robot.ask(question='what?').header.stamp == frame.header.stamp
+
+
+def test_question_outlives_the_failure_of_a_frame_from_before_it(
+    active_node: MakeNode, robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the runtime crashes, its question ends, and the next one comes at once."""
+    node = active_node()
+    engine = node._engine
+    assert engine
+    begun, over = threading.Event(), threading.Event()
+    encode = engine.encode
+
+    def fail_once(picture: np.ndarray) -> ImageEmbedding:
+        if begun.is_set():
+            return encode(picture)
+        begun.set()
+        assert over.wait(PATIENCE)
+        raise BackendCrashedError('The accelerator is on strike')
+
+    monkeypatch.setattr(engine, 'encode', fail_once)
+    robot.publish()
+    assert begun.wait(PATIENCE)
+    answer = robot.ask_later(question='what?', not_before=robot.node.get_clock().now().to_msg())
+    wait_until(lambda: node._queue.depth == 1)
+    over.set()
+    frame = robot.publish()
+    response = answer()
+    assert response.success, response.error_msg
+    assert response.header.stamp == frame.header.stamp

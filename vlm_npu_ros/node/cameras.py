@@ -79,7 +79,7 @@ class Feed:
         self.lost = False  # the engine was restarted since the newest frame was encoded
         self.fault = ''  # why the last frame could not be read
         self.failure: VlmError | None = None  # why the last one could not be encoded
-        self.failed_at = 0.0  # time.monotonic()
+        self.failure_began = 0.0  # time.monotonic() when that encoding began
         self.encoding = False
         self.next_encoding = 0  # by the clock, nanoseconds
         self._newest: deque[tuple[Arrival, bytes]] = deque(maxlen=1)
@@ -436,6 +436,7 @@ class FrameEncoder:
             # From tick to tick, not from end to start, so that kept frames are evenly spaced.
             on_tick = 0 <= now - feed.next_encoding < tick
             feed.next_encoding = (feed.next_encoding if on_tick else now) + tick
+        began = time.monotonic()
         feed.encoding = True  # first, or a question could want the next one as well
         feed.wanted = False
         self._changed()
@@ -456,7 +457,7 @@ class FrameEncoder:
             feed.fault = str(error)
             self._complain(feed, feed.fault)
         except VlmError as error:
-            feed.failure, feed.failed_at = error, time.monotonic()
+            feed.failure, feed.failure_began = error, began
             self._complain(feed, str(error))
         except Exception as error:
             feed.counts.bad += 1

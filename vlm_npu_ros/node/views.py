@@ -115,7 +115,8 @@ class Views:
             if picture.failure:
                 return picture.failure
         for feed in feeds_of(options, self._feeds):
-            if feed.failure and feed.failed_at >= ask.times.asked:
+            # What was being encoded before the question came is not its frame: the next one is.
+            if feed.failure and feed.failure_began >= ask.times.asked:
                 return feed.failure
             error = obstacle(feed, options.freshness, self._clock, options.timeout)
             if error:
