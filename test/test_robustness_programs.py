@@ -135,8 +135,8 @@ def test_bars_of_faults(modules: Any, change: dict[str, Any], missed: list[str])
     faults = modules.faults
     outcome = faults.Outcome(
         name='kill', way='action', ended_by={'BACKEND_CRASHED': 1}, seconds=0.1,
-        next_is_right=True, recovery=1.0, load=0.5, lost=0, swapped=0, is_alive=True,
-        deaths=1, restarts=1,
+        next_is_right=True, next_ended_by='answer', recovery=1.0, load=0.5, lost=0, swapped=0,
+        is_alive=True, deaths=1, restarts=1,
     )
     assert list(faults._missed(faults.FAULTS['kill'], replace(outcome, **change))) == missed
 

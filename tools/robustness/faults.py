@@ -40,6 +40,7 @@ class Outcome:
     What a fault did to questions of one way.
 
     seconds: from the fault to the end of the last question that was hit.
+    next_ended_by: as Ask.ended_by has it.
     recovery: from then, or from the last death of the child, to the next right answer.
     load: of that, what loading may take; 0 if the child did not die.
     deaths: of the child. restarts: as the diagnostics tell, if they do.
@@ -50,6 +51,7 @@ class Outcome:
     ended_by: dict[str, int]
     seconds: float | None
     next_is_right: bool
+    next_ended_by: str
     recovery: float | None
     load: float
     lost: int
@@ -63,9 +65,9 @@ class Outcome:
     def of_nothing(cls, name: str, way: str, robot: Robot) -> Outcome:
         """Tell of a fault that could not be brought about."""
         return cls(
-            name=name, way=way, ended_by={}, seconds=None, next_is_right=False, recovery=None,
-            load=0.0, lost=0, swapped=0, is_alive=robot.is_alive, deaths=0, restarts=None,
-            missed=['not tried'],
+            name=name, way=way, ended_by={}, seconds=None, next_is_right=False,
+            next_ended_by='nothing', recovery=None, load=0.0, lost=0, swapped=0,
+            is_alive=robot.is_alive, deaths=0, restarts=None, missed=['not tried'],
         )
 
     @property
@@ -78,7 +80,7 @@ class Outcome:
             'asked by': self.way,
             'ended by': ', '.join(ends) or 'nobody waits',
             'after, s': _figure(self.seconds),
-            'next right': 'yes' if self.next_is_right else 'NO',
+            'next right': 'yes' if self.next_is_right else f'NO, {self.next_ended_by}',
             'recovery, s': _figure(self.recovery),
             'lost': str(self.lost),
             'swapped': str(self.swapped),
@@ -114,6 +116,7 @@ def examine(robot: Robot, name: str, way: str) -> Outcome:
         ended_by=dict(Counter(ask.ended_by for ask in hit.asks)),
         seconds=max(ends) - hit.struck if ends and hit.struck else None,
         next_is_right=next_is_right,
+        next_ended_by=following.ended_by,
         recovery=recovery,
         load=robot.load if deaths else 0.0,
         lost=verdicts.pop('lost', 0),
