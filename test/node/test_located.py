@@ -263,22 +263,26 @@ def test_an_answer_waits_for_depth_that_is_on_its_way(
     monkeypatch.setattr('vlm_npu_ros.node.located._ON_ITS_WAY', 3600.0)
     main = Node('main', context=context)
     io = IoNode(main)
-    space = SpaceFeed(main, io, CameraSettings('camera', 'image', depth='d'))
-    space.at(10**9, (64, 48)).wait()  # no depth camera has been seen: it does not wait
+    SpaceFeed(main, io, CameraSettings('camera', 'image')).at(0, (64, 48)).wait()  # none comes
+    space = SpaceFeed(main, io, CameraSettings('camera', 'image', depth='d', camera_info='i'))
     messages = [
         serialize_message(Image(header=Header(stamp=Time(sec=1, nanosec=nanosec))))
         for nanosec in (0, 90_000_000)]
+    lens = serialize_message(calibration())
+    first = space.at(10**9, (64, 48))
     space._take_depth(messages[0])
-    space.at(10**9, (64, 48)).wait()  # it is there
-    around = space.at(109 * 10**7, (64, 48))
-    assert around.depth == messages[0]  # near enough, if no other comes
-    waiting = threading.Thread(target=around.wait)
+    assert first.depth == messages[0] and not first.complete.is_set()
+    space._take_info(lens)
+    first.wait()
+    second = space.at(109 * 10**7, (64, 48))
+    assert second.depth == messages[0]  # near enough, if no other comes
+    waiting = threading.Thread(target=second.wait)
     waiting.start()
     waiting.join(0.1)
     assert waiting.is_alive()
     space._take_depth(messages[1])
     waiting.join(60)
-    assert not waiting.is_alive() and around.depth == messages[1]
+    assert not waiting.is_alive() and (second.depth, second.info) == (messages[1], lens)
     io.destroy_node()
     main.destroy_node()
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import math
 import threading
 
@@ -20,7 +20,7 @@ from vlm_npu_ros.msg import Located
 
 _METRES = {'16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001), '32FC1': ('f4', 1.0)}  # REP 118
 _FISHEYE = 'equidistant'
-_ON_ITS_WAY = 0.3  # seconds that a depth picture may come after the answer
+_ON_ITS_WAY = 1.0  # seconds that depth and calibration may come after the answer
 _COEFFICIENTS = (4, 5, 8, 12, 14)  # of distortion, as many as OpenCV knows
 
 
@@ -31,14 +31,15 @@ class Surroundings:
 
     They may come later than the frame. size: width and height of the frame in pixels.
     rectified: the picture is free of distortion already, so that the calibration's P counts.
-    coming: set when the nearest depth picture has come; None = it had, or none is likely to come.
+    complete: set when the nearest depth picture and the calibration are there, if there are topics
+    for them.
     """
 
     size: tuple[int, int] = (0, 0)
     depth: bytes = b''
     info: bytes = b''
     rectified: bool = False
-    coming: threading.Event | None = None
+    complete: threading.Event = field(default_factory=threading.Event)
 
     @property
     def nbytes(self) -> int:
@@ -46,9 +47,8 @@ class Surroundings:
         return len(self.depth) + len(self.info)
 
     def wait(self) -> None:
-        """Wait a moment for a depth picture that is on its way."""
-        if self.coming:
-            self.coming.wait(_ON_ITS_WAY)
+        """Wait a moment for what is on its way."""
+        self.complete.wait(_ON_ITS_WAY)
 
 
 def located(spots: tuple[Spot, ...], header: Header, around: Surroundings) -> list[Located]:

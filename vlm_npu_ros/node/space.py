@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 import re
 import threading
 
@@ -22,7 +22,7 @@ from vlm_npu_ros.node.located import Surroundings
 from vlm_npu_ros.node.parameters import CameraSettings
 
 _QUEUE = 5  # depth pictures that wait until they are received
-_KEPT = 30  # depth pictures, until the frame of their time is encoded
+_KEPT = 10  # depth pictures that may belong to a frame which is still to come
 _LATE = 8  # frames that a depth picture may still be for
 _APART = 100_000_000  # nanoseconds at most between a frame and its depth picture
 _RECTIFIED = re.compile(r'(?<![a-z])rect(ified)?(?![a-z])')  # image_rect_color, rect/image
@@ -77,13 +77,12 @@ class SpaceFeed:
 
         What comes later is added to that: a large depth picture can take longer than the frame.
         """
-        around = Surroundings(size, b'', self._info, self._rectified)
         with self._lock:
-            frame = _Frame(stamp, around)
+            around = Surroundings(size, b'', self._info, self._rectified)
+            frame = _Frame(
+                stamp, around, bool(self._depth_topic), bool(self._info_topic and not self._info))
             for depth in self._depths:
                 frame.match(*depth)
-            if self._depths and self._depths[-1][0] < stamp:
-                around.coming = threading.Event()  # a nearer one, or a later one at least
             self._frames.append(frame)
         return around
 
@@ -96,22 +95,37 @@ class SpaceFeed:
                 frame.match(*depth)
 
     def _take_info(self, message: bytes) -> None:
-        self._info = message
         with self._lock:
+            self._info = message
             for frame in self._frames:
-                frame.around.info = frame.around.info or message
+                frame.calibrate(message)
 
 
-@dataclass
 class _Frame:
-    """A frame that depth pictures may belong to; apart: from the nearest one, nanoseconds."""
+    """A frame that depth pictures may belong to, and what it still lacks."""
 
-    stamp: int
-    around: Surroundings
-    apart: int = _APART + 1
+    def __init__(
+        self, stamp: int, around: Surroundings, lacks_depth: bool, lacks_info: bool
+    ) -> None:
+        self._stamp, self._around = stamp, around
+        self._lacks_depth, self._lacks_info = lacks_depth, lacks_info
+        self._apart = _APART + 1  # nanoseconds from the nearest depth picture
+        self._settle()
 
     def match(self, stamp: int, depth: bytes) -> None:
-        if abs(stamp - self.stamp) < self.apart:
-            self.apart, self.around.depth = abs(stamp - self.stamp), depth
-        if self.around.coming and stamp >= self.stamp:
-            self.around.coming.set()
+        """Take a depth picture if it is the nearest one; after a later one none is."""
+        if abs(stamp - self._stamp) < self._apart:
+            self._apart, self._around.depth = abs(stamp - self._stamp), depth
+        if stamp >= self._stamp:
+            self._lacks_depth = False
+        self._settle()
+
+    def calibrate(self, info: bytes) -> None:
+        """Take the calibration if there is none yet."""
+        self._around.info = self._around.info or info
+        self._lacks_info = False
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self._lacks_depth and not self._lacks_info:
+            self._around.complete.set()
