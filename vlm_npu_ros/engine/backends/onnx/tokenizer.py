@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Sequence
+import functools
 import json
 import os
 from pathlib import Path
 
 from vlm_npu_ros.engine.errors import ModelFileError
 
+_REMEMBERED = 64  # texts: a question is counted and read, a dialogue for each of its questions
 _LARGEST_FILE = 1 << 26  # bytes; a model file, named by mistake, has gigabytes
 SPECIAL_TOKENS = ('<image>', '<user>', '<assistant>', '<eos>')
 _Decoder = codecs.getincrementaldecoder('utf-8')
@@ -34,6 +36,7 @@ class Tokenizer:
         self._ids = {word: first + i for i, word in enumerate(words)}
         self._bytes = [bytes([i]) for i in range(256)] + [b''] * len(SPECIAL_TOKENS) + words
         self._longest = max(map(len, words), default=1)
+        self._remembered = functools.lru_cache(_REMEMBERED)(self._encode)
 
     def __len__(self) -> int:
         return len(self._bytes)
@@ -53,6 +56,9 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Cut the text into tokens, the longest pieces first; lone surrogates become '?'."""
+        return list(self._remembered(text))
+
+    def _encode(self, text: str) -> tuple[int, ...]:
         data = text.encode('utf-8', 'replace')
         tokens, at = [], 0
         while at < len(data):
@@ -64,7 +70,7 @@ class Tokenizer:
                 token, length = data[at], 1
             tokens.append(token)
             at += length
-        return tokens
+        return tuple(tokens)
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Join tokens to text; special tokens add nothing."""
