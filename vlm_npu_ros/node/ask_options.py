@@ -121,7 +121,7 @@ def check_request(
                 request.system_prompt.strip() or parameters['system_prompt'].strip()),
             ask_back=parameters['ask_back'] and not request.never_ask_back,
             min_probability=_confidence(request.min_confidence) or parameters['min_confidence'],
-            backend=_backend(request.backend, parameters.backends),
+            backend=_backend(request.backend, parameters) if request.backend else '',
         ),
         cameras=chosen,
         freshness=Freshness(
@@ -179,8 +179,9 @@ def _pictures(request: Any, region: Region | None) -> tuple[Picture, ...]:
     return tuple(Picture(message, region) for message in messages)
 
 
-def _backend(wanted: str, known: Collection[str]) -> str:
-    if wanted and wanted not in known:
+def _backend(wanted: str, parameters: NodeParameters) -> str:
+    known = parameters.backends
+    if wanted not in known:
         quoted = reprlib.repr(wanted)
         raise RequestError(f'There is no backend {quoted}: choose one of {", ".join(known)}')
     return wanted
