@@ -119,7 +119,8 @@ def test_output_that_can_not_be_written_is_found_before_the_drive(
 
 @pytest.mark.parametrize('arguments', [
     [], ['--mission'], ['--mission', 'a', '--what'], ['--mission', 'a', '--node', ''],
-    ['--mission', 'a', '--node', 'my node'], ['--mission', 'a', '--image-topic', 'image/'],
+    ['--mission', 'a', '--node', 'my node'], ['--mission', 'a', '--node', '~/vlm'],
+    ['--mission', 'a', '--image-topic', 'image/'],
 ])
 def test_wrong_use(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -16,7 +16,8 @@ import rclpy
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.utilities import remove_ros_args
 from rclpy.validate_topic_name import validate_topic_name
-from vlm_npu_ros.client import NodeUnavailableError, VlmClient
+from vlm_npu_ros.client import VlmClient, VlmClientError
+from vlm_npu_ros.client.names import full_name
 from vlm_npu_ros.client.start import start_ros
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.nav.camera import MissionCamera
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _drive(mission, args)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (NodeUnavailableError, VlmError) as error:
+    except (VlmClientError, VlmError) as error:
         return _fail(str(error), FAULT)
     finally:
         rclpy.try_shutdown()
@@ -97,9 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         help='of report.json, report.html and the pictures (default: report)')
     add('--stop-on-failure', action='store_true',
         help='end at a waypoint that is not reached or a question that is not answered')
-    add('--node', type=_name, default='vlm',
+    add('--node', type=_node, default='vlm',
         help='the vlm node; with a namespace: robot1/vlm (default: vlm)')
-    add('--image-topic', type=_name_or_none, default='camera/image_raw', metavar='TOPIC',
+    add('--image-topic', type=_topic, default='camera/image_raw', metavar='TOPIC',
         help="of the node's camera, for pictures; '' = no pictures (default: camera/image_raw)")
     add('--image-transport', choices=('raw', 'compressed'), default='raw')
     add('--image-reliability', choices=('best_effort', 'reliable'), default='best_effort')
@@ -108,16 +109,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _name(text: str) -> str:
+def _node(text: str) -> str:
     try:
-        validate_topic_name(text)
+        return full_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _topic(text: str) -> str:
+    try:
+        if text:
+            validate_topic_name(text)
     except InvalidTopicNameException as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
-
-
-def _name_or_none(text: str) -> str:
-    return text and _name(text)
 
 
 def _drive(mission: Mission, args: argparse.Namespace) -> int:
