@@ -99,10 +99,12 @@ def test_an_answer_ends_where_it_is_told_to(client: openai.OpenAI) -> None:
 def test_an_enum_is_a_choice(client: openai.OpenAI) -> None:
     alone = {'type': 'json_schema', 'json_schema': {'name': 'a', 'schema': {
         'type': 'string', 'enum': ['yes', 'no', 'unclear']}}}
+    spaced = {'type': 'json_schema', 'json_schema': {'schema': {'enum': ['red', 'blue ']}}}
     for question, form, content, choice in (
         ('which colour?', CHOICE, '{"colour": "blue"}', 'blue'),
         ('is it red?', alone, '"yes"', 'yes'),
         ('what do you see?', alone, '"unclear"', 'unclear'),
+        ('which colour?', spaced, '"blue "', 'blue'),
     ):
         made = client.chat.completions.create(
             model='scripted', messages=asks(question, jpeg()), response_format=form)

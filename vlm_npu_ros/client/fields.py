@@ -110,11 +110,8 @@ def fill(request: Any, fields: AskFields) -> None:
     choices = fields.get('choices', ())
     if isinstance(choices, str):
         raise ValueError(f'choices must be a list of texts, not the text {choices!r}')
-    given = [name for name in _ANSWER_TYPES if fields.get(name) or fields.get(name) == {}]
-    if len(given) > 1:
-        raise ValueError(f'{" and ".join(given)} are both given')
-    for name in given:
-        request.answer_type = getattr(request, _ANSWER_TYPES[name])
+    if kind := answer_type(fields):
+        request.answer_type = getattr(request, _ANSWER_TYPES[kind])
     if fields.get('not_before') == 'now':
         request.not_before_now = True
         fields = {**fields, 'not_before': request.not_before}
@@ -236,6 +233,14 @@ def given(args: argparse.Namespace) -> AskFields:
     """Return the fields that were given on the command line."""
     fields: Any = {name: value for name, value in vars(args).items() if name in FIELDS}
     return fields
+
+
+def answer_type(fields: AskFields) -> str:
+    """Name the field that says of which type the answer is; '' = text; ValueError if two do."""
+    given = [name for name in _ANSWER_TYPES if fields.get(name) or fields.get(name) == {}]
+    if len(given) > 1:
+        raise ValueError(f'{" and ".join(given)} are both given')
+    return ''.join(given)
 
 
 def answer_types() -> tuple[str, ...]:

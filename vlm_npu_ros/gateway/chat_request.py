@@ -6,20 +6,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 import json
 from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BaseModel, Field
 from vlm_npu_ros.client.fields import AskFields
+from vlm_npu_ros.engine.choices.checking import MAX_CHOICES
 from vlm_npu_ros.engine.types import Sampling, Turn, UNCLEAR
 from vlm_npu_ros.gateway.failures import ApiError
 from vlm_npu_ros.gateway.source import Question, whole
 
 CAMERA = 'camera/'  # beginning of the names of models that look at a camera
 _MOST_PICTURES = 16
-_MOST_CHOICES = 64
 _PREFIXES = ('data:image/', 'data:application/octet-stream')
 
 
@@ -108,7 +107,8 @@ class Form:
             raise ApiError(
                 f'The answer decides for none of {", ".join(self.choices)}. Let the schema allow '
                 f'{UNCLEAR}, too', 502, 'unclear', 'response_format')
-        return json.dumps({self.key: choice} if self.key else choice, ensure_ascii=False)
+        asked = {' '.join(each.split()): each for each in self.choices}.get(choice, choice)
+        return json.dumps({self.key: asked} if self.key else asked, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _picture(url: str) -> bytes:
             'fetched', code='invalid_image_url', param='messages')
     try:
         return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError) as error:
+    except ValueError as error:
         raise ApiError(f'image_url is no base64: {error}', code='invalid_image_url',
                        param='messages') from None
 
@@ -216,7 +216,7 @@ def _choice_in(schema: dict[str, Any], key: str) -> Form | None:
     if not isinstance(options, list) or not all(isinstance(o, str) and o for o in options):
         return None
     choices = tuple(option for option in options if option != UNCLEAR)
-    if not 2 <= len(choices) <= _MOST_CHOICES or len(set(choices)) < len(choices):
-        raise ApiError(f'An enum must have 2 to {_MOST_CHOICES} different texts',
+    if not 2 <= len(choices) <= MAX_CHOICES or len(set(choices)) < len(choices):
+        raise ApiError(f'An enum must have 2 to {MAX_CHOICES} different texts',
                        param='response_format')
     return Form(choices, key, UNCLEAR in options)

@@ -16,6 +16,12 @@ from typing import Any
 import uuid
 
 from vlm_npu_ros.client.answer import Answer
+from vlm_npu_ros.client.fields import answer_type
+from vlm_npu_ros.engine.choices.checking import (
+    checked_choices,
+    checked_confidence,
+    checked_numbers,
+)
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
     BackendUnavailableError,
@@ -35,7 +41,6 @@ from vlm_npu_ros.engine.types import (
     FinishReason,
     GenerationRequest,
     ImageEmbedding,
-    NumberRange,
     YES_NO,
 )
 from vlm_npu_ros.gateway.source import answered, failed, Item, Items, Question, Source
@@ -138,21 +143,23 @@ class EngineSource(Source):
             raise RequestError(
                 f'max_new_tokens is {longest}, the context has {self._engine.context} tokens'
             )
-        schema = fields.get('json_schema')
+        try:
+            kind = answer_type(fields)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        number = checked_numbers(
+            fields.get('minimum', 0.0), fields.get('maximum', 0.0), fields.get('unit', ''),
+        ) if kind == 'number' else None
+        schema = fields['json_schema'] if kind == 'json_schema' else None
         if isinstance(schema, Mapping):
             schema = json.dumps(schema)
-        if schema is not None:
-            schema = checked_schema(schema)
-        number = None
-        if fields.get('number'):
-            low, high = fields.get('minimum', 0.0), fields.get('maximum', 0.0)
-            unit = fields.get('unit', '')
-            number = NumberRange(low, high, unit) if low or high else NumberRange(unit=unit)
+        choices = checked_choices(fields['choices']) if kind == 'choices' else ()
         return GenerationRequest(
             question.text,
             (), longest, question.sampling, question.turns, keep=True,
-            choices=YES_NO if fields.get('yes_no') else tuple(fields.get('choices', ())),
-            min_probability=fields.get('min_confidence', 0.0), number=number, schema=schema,
+            choices=YES_NO if kind == 'yes_no' else choices,
+            min_probability=checked_confidence(fields.get('min_confidence', 0.0)), number=number,
+            schema=None if schema is None else checked_schema(schema),
             system_prompt=fields.get('system_prompt', ''),
             ask_back=not fields.get('never_ask_back', False), backend=fields.get('backend', ''),
         )

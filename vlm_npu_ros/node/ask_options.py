@@ -12,6 +12,11 @@ from typing import Any
 
 from builtin_interfaces.msg import Duration, Time
 from sensor_msgs.msg import RegionOfInterest
+from vlm_npu_ros.engine.choices.checking import (
+    checked_choices,
+    checked_confidence,
+    checked_numbers,
+)
 from vlm_npu_ros.engine.conversation import commands
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
@@ -25,8 +30,6 @@ from vlm_npu_ros.srv import Ask
 
 MAX_QUESTION = 20_000  # characters; more than fits any context of these models
 MAX_ID = 100  # characters of a conversation_id
-MAX_CHOICES = 64
-MAX_CHOICE = 100  # characters
 MAX_PICTURES = 16
 MAX_PICTURE_BYTES = 64 << 20  # of all together
 MAX_ROLE = 4000  # characters of a system_prompt
@@ -120,7 +123,8 @@ def check_request(
             system_prompt=_role(
                 request.system_prompt.strip() or parameters['system_prompt'].strip()),
             ask_back=parameters['ask_back'] and not request.never_ask_back,
-            min_probability=_confidence(request.min_confidence) or parameters['min_confidence'],
+            min_probability=(
+                checked_confidence(request.min_confidence) or parameters['min_confidence']),
             backend=_backend(request.backend, parameters) if request.backend else '',
         ),
         cameras=chosen,
@@ -191,38 +195,17 @@ def _choices(request: Any) -> tuple[str, ...]:
     """Return the allowed answers, cleaned up; () = free text."""
     if request.answer_type == request.YES_NO:
         return YES_NO
-    if request.answer_type != request.CHOICE:
-        return ()
-    choices = tuple(' '.join(choice.split()) for choice in request.choices)
-    if not 2 <= len(choices) <= MAX_CHOICES:
-        raise RequestError(f'CHOICE needs 2 to {MAX_CHOICES} choices, not {len(choices)}')
-    known = {UNCLEAR}
-    for choice in choices:
-        if not any(map(str.isalnum, choice)) or len(choice) > MAX_CHOICE:
-            raise RequestError(
-                f'A choice must have a letter or a digit and at most {MAX_CHOICE} characters, '
-                f'not {reprlib.repr(choice)}'
-            )
-        if choice.casefold() in known:
-            raise RequestError(
-                f'{reprlib.repr(choice)} is given twice, or is {UNCLEAR!r}, which is always valid'
-            )
-        known.add(choice.casefold())
-    return choices
+    return checked_choices(request.choices) if request.answer_type == request.CHOICE else ()
 
 
 def _number(request: Any) -> NumberRange | None:
     """Return which numbers may be the answer; None = it is no question for one."""
-    low, high, unit = request.minimum, request.maximum, ' '.join(request.unit.split())
-    if request.answer_type != request.NUMBER:
-        if low or high or unit:
-            raise RequestError('unit, minimum or maximum is given, but answer_type is not NUMBER')
-        return None
-    if not low <= high:
-        raise RequestError(f'minimum {low} and maximum {high} are no range')
-    if len(unit) > MAX_CHOICE:
-        raise RequestError(f'unit has more than {MAX_CHOICE} characters')
-    return NumberRange(low, high, unit) if low or high else NumberRange(unit=unit)
+    low, high, unit = request.minimum, request.maximum, request.unit
+    if request.answer_type == request.NUMBER:
+        return checked_numbers(low, high, unit)
+    if low or high or unit.strip():
+        raise RequestError('unit, minimum or maximum is given, but answer_type is not NUMBER')
+    return None
 
 
 def _schema(request: Any) -> str | None:
@@ -239,12 +222,6 @@ def _role(system_prompt: str) -> str:
         raise RequestError(
             f'system_prompt has {len(system_prompt)} characters, at most {MAX_ROLE} are read')
     return system_prompt
-
-
-def _confidence(value: float) -> float:
-    if not 0 <= value <= 1:
-        raise RequestError(f'min_confidence must be from 0 to 1, not {value}')
-    return value
 
 
 def _frames(request: Any, parameters: NodeParameters, is_one: bool) -> tuple[int, int]:
