@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
@@ -54,7 +53,7 @@ class _Asked(BaseModel):
         """Return it; raise ApiError."""
         try:
             pictures = tuple(base64.b64decode(text, validate=True) for text in self.pictures)
-        except (binascii.Error, ValueError) as error:
+        except ValueError as error:
             raise ApiError(f'A picture is no base64: {error}', param='pictures') from None
         for name, value in self.fields.items():
             if name not in _TYPED or not _fits(value, _kind(FIELDS[name][0])):
