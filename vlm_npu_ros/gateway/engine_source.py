@@ -43,7 +43,7 @@ from vlm_npu_ros.engine.types import (
     ImageEmbedding,
     YES_NO,
 )
-from vlm_npu_ros.gateway.source import answered, failed, Item, Items, Question, Source
+from vlm_npu_ros.gateway.source import answered, failed, into, Item, Items, Question, Source
 
 _KEPT = 16  # encoded pictures: a dialogue sends them again with each question
 # Of AskFields; the others are about cameras and dialogues of a node.
@@ -109,7 +109,7 @@ class EngineSource(Source):
             return
         limit = question.fields.get('timeout') or self._timeout
         items: asyncio.Queue[Item] = asyncio.Queue()
-        put, cancelled = _across(items), Cancellation()
+        put, cancelled = into(items), Cancellation()
         self._open.add(cancelled)
         asked = time.monotonic()
         work = _Work(self._engine, self._backend, self._images, request, cancelled, asked)
@@ -264,14 +264,3 @@ def decoded(data: bytes) -> Any:
                 f'The picture is {facts.width}x{facts.height}: up to {MAX_PIXELS} pixels are '
                 'taken', 'Reduce it')
     return decode_image(data, photograph=True)
-
-
-def _across(items: asyncio.Queue[Item]) -> Callable[[Item], None]:
-    """Make a function that puts into the queue from another thread; late items are lost."""
-    loop = asyncio.get_running_loop()
-
-    def put(item: Item) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(items.put_nowait, item)
-
-    return put

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 import time
@@ -29,7 +29,16 @@ from vlm_npu_ros.engine.errors import (
     VlmError,
 )
 from vlm_npu_ros.gateway.node_view import NodeView
-from vlm_npu_ros.gateway.source import failed, Item, Items, Looks, Picture, Question, Source
+from vlm_npu_ros.gateway.source import (
+    failed,
+    into,
+    Item,
+    Items,
+    Looks,
+    Picture,
+    Question,
+    Source,
+)
 from vlm_npu_ros.nav.camera import MissionCamera
 
 _LOOKED_AT = 5.0  # seconds after which a camera that nobody looks at is left alone
@@ -114,7 +123,7 @@ class NodeSource(Source):
 
     async def ask(self, question: Question) -> Items:
         items: asyncio.Queue[Item] = asyncio.Queue()
-        put = _into(items)
+        put = into(items)
         try:
             fields = self._fields(question)
             future = self._client.ask_async(question.text, on_text=put, check=False, **fields)
@@ -183,7 +192,7 @@ class NodeSource(Source):
         for name, value in wish.items():
             setattr(goal, name, _duration(value) if name == 'period' else value)
         looks: asyncio.Queue[Any] = asyncio.Queue()
-        put = _into(looks)
+        put = into(looks)
         end = self._view.watch(
             goal, lambda look: put((False, look)), lambda result: put((True, result)))
         try:
@@ -199,7 +208,7 @@ class NodeSource(Source):
 
     async def transition(self, name: str) -> None:
         ends: asyncio.Queue[bool] = asyncio.Queue()
-        self._view.transition(name, _into(ends))
+        self._view.transition(name, into(ends))
         try:
             went_well = await asyncio.wait_for(ends.get(), _TRANSITION_SECONDS)
         except asyncio.TimeoutError:
@@ -234,17 +243,6 @@ class _Camera:
         """Unsubscribe."""
         self._looking.close()
         self._camera.close()
-
-
-def _into(items: asyncio.Queue[Any]) -> Callable[[Any], None]:
-    """Make a function that puts into the queue from another thread."""
-    loop = asyncio.get_running_loop()
-
-    def put(item: Any) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(items.put_nowait, item)
-
-    return put
 
 
 def _end_of(done: Any) -> Answer:

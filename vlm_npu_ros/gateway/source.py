@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -144,6 +144,17 @@ def answered(**values: Any) -> Answer:
         'age': None, 'frame_stamps': (), 'dropped_turns': 0, 'note': '', 'request_id': '',
         'finish_reason': 'eos', 'stats': {}, **values,
     })
+
+
+def into(items: asyncio.Queue[Any]) -> Callable[[Any], None]:
+    """Make a function that puts into the queue from another thread; late items are lost."""
+    loop = asyncio.get_running_loop()
+
+    def put(item: Any) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(items.put_nowait, item)
+
+    return put
 
 
 def whole(text: str) -> str:
