@@ -15,10 +15,9 @@ from vlm_npu_ros.client.fields import AskFields
 from vlm_npu_ros.engine.choices.checking import MAX_CHOICES
 from vlm_npu_ros.engine.types import Sampling, Turn, UNCLEAR
 from vlm_npu_ros.gateway.failures import ApiError
-from vlm_npu_ros.gateway.source import Question, whole
+from vlm_npu_ros.gateway.source import MOST_PICTURES, Question, whole
 
 CAMERA = 'camera/'  # beginning of the names of models that look at a camera
-_MOST_PICTURES = 16
 _PREFIXES = ('data:image/', 'data:application/octet-stream')
 
 
@@ -132,8 +131,8 @@ def asked_by(request: ChatRequest, camera: str) -> Asked:
     if not messages or messages[-1].role != 'user':
         raise ApiError('The last message must be of the user', param='messages')
     pictures = tuple(picture for message in messages for picture in message.pictures())
-    if len(pictures) > _MOST_PICTURES:
-        raise ApiError(f'{len(pictures)} pictures: at most {_MOST_PICTURES} are looked at',
+    if len(pictures) > MOST_PICTURES:
+        raise ApiError(f'{len(pictures)} pictures: at most {MOST_PICTURES} are looked at',
                        param='messages')
     form, schema = form_of(request.response_format)
     fields: AskFields = {'camera': camera} if camera else {}

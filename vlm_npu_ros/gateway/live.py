@@ -23,12 +23,11 @@ from vlm_npu_ros.client.fields import answer_types, FIELDS
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.gateway.desk import Desk
 from vlm_npu_ros.gateway.failures import ApiError
-from vlm_npu_ros.gateway.source import Question, whole
+from vlm_npu_ros.gateway.source import MOST_PICTURES, Question, whole
 
 _PAGE = Path(__file__).parent / 'page'
 _NEWS_SECONDS = 1.0  # that news may be late
 _SIGN_OF_LIFE = 10.0  # seconds
-_MOST_PICTURES = 16
 
 
 def _kind(kind: Any) -> str:
@@ -47,7 +46,7 @@ _TYPED = [name for name, (kind, _) in FIELDS.items() if _kind(kind) and name != 
 class _Asked(BaseModel):
     question: str
     fields: dict[str, Any] = {}
-    pictures: list[str] = Field(default=[], max_length=_MOST_PICTURES)
+    pictures: list[str] = Field(default=[], max_length=MOST_PICTURES)
 
     def read(self) -> Question:
         """Return it; raise ApiError."""

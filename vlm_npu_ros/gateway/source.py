@@ -19,6 +19,7 @@ from vlm_npu_ros.engine.types import Sampling, Turn
 Item = Union[str, Answer]  # pieces of text, then the answer
 Items = AsyncGenerator[Item, None]
 Looks = AsyncGenerator[dict[str, Any], None]
+MOST_PICTURES = 16  # of a question
 
 
 @dataclass(frozen=True)
