@@ -47,6 +47,11 @@ class VlmError(Exception):
         return f'{self.what}. {self.remedy}' if self.remedy else self.what
 
 
+def as_vlm_error(error: Exception) -> VlmError:
+    """Return an error of ours as it is, and any other one as the fault of this package."""
+    return error if isinstance(error, VlmError) else VlmError(f'{type(error).__name__}: {error}')
+
+
 class NoFrameError(VlmError):
     """The camera has delivered no frame, or none since the time asked for."""
 

@@ -24,6 +24,7 @@ from vlm_npu_ros.engine.choices.checking import (
 )
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
+    as_vlm_error,
     BackendUnavailableError,
     CancelledError,
     ImageError,
@@ -212,10 +213,8 @@ class _Work:
             for last in self._engine.write_out(fitted.request, self._cancelled):
                 self._take(last, put)
             return self._end(last, fitted.dropped_turns)
-        except VlmError as error:
-            return failed(error, text=self._text, stats=self._stats(None))
         except Exception as error:
-            return failed(VlmError(f'{type(error).__name__}: {error}'), stats=self._stats(None))
+            return failed(as_vlm_error(error), text=self._text, stats=self._stats(None))
 
     def _take(self, chunk: Chunk, put: Callable[[str], None]) -> None:
         self._text = chunk.text if chunk.retracts else self._text + chunk.text

@@ -16,6 +16,7 @@ from weakref import WeakSet
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
+    as_vlm_error,
     BusyError,
     InactiveError,
     VlmError,
@@ -288,9 +289,7 @@ class AskQueue:
                         break
             if ask.finish_reason and ask.finish_reason.is_whole:
                 self._answered(ask)
-        except VlmError as error:
-            ask.fail(error)
         except Exception as error:
-            ask.fail(VlmError(f'{type(error).__name__}: {error}'))
+            ask.fail(as_vlm_error(error))
         finally:
             self._ahead.end(figures, bool(ask.options.conversation_id), bool(view.turns))

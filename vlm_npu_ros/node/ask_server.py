@@ -17,7 +17,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from vlm_npu_ros.action import Ask as AskAction
-from vlm_npu_ros.engine.errors import CancelledError, VlmError
+from vlm_npu_ros.engine.errors import as_vlm_error, CancelledError, VlmError
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import FinishReason, Source
 from vlm_npu_ros.msg import GenerationStats, PartialAnswer, Sentence
@@ -148,10 +148,8 @@ class AskServer:
             with clients.watching(ask, goal_id), self._cancellable(goal, ask):
                 await ended.wait()
             self._fill(result, ask)
-        except VlmError as error:
-            _fill_error(result, error)
         except Exception as error:
-            _fill_error(result, VlmError(f'{type(error).__name__}: {error}'))
+            _fill_error(result, as_vlm_error(error))
 
     def _read_memory(self) -> None:
         now = time.monotonic()

@@ -20,7 +20,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.conversions import to_rgb
 from vlm_npu_ros.engine.durations import in_words
-from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.engine.errors import as_vlm_error, ImageError, VlmError
 from vlm_npu_ros.engine.images import turn
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.placement import Box, Placement, Region
@@ -452,17 +452,14 @@ class FrameEncoder:
             if self._clock.holds(frame):  # else the clock was set back meanwhile
                 feed.history.add(frame, self._limits())
             feed.fault, feed.failure = '', None
-        except ImageError as error:
-            feed.counts.bad += 1
-            feed.fault = str(error)
-            self._complain(feed, feed.fault)
-        except VlmError as error:
-            feed.failure, feed.failure_began = error, began
-            self._complain(feed, str(error))
         except Exception as error:
-            feed.counts.bad += 1
-            feed.fault = f'{type(error).__name__}: {error}'
-            self._complain(feed, feed.fault)
+            reason = str(as_vlm_error(error))
+            if isinstance(error, VlmError) and not isinstance(error, ImageError):
+                feed.failure, feed.failure_began = error, began
+            else:
+                feed.counts.bad += 1
+                feed.fault = reason
+            self._complain(feed, reason)
         finally:
             feed.encoding = False
             self._changed()

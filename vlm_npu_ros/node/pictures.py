@@ -11,7 +11,7 @@ import hashlib
 
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.engine.conversions import to_rgb
-from vlm_npu_ros.engine.errors import VlmError
+from vlm_npu_ros.engine.errors import as_vlm_error, VlmError
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.placement import Box, Placement, Region
 from vlm_npu_ros.engine.types import ImageEmbedding
@@ -76,10 +76,8 @@ class Pictures:
                 placement=placement, region=picture.region, content=content,
                 picture=functools.partial(to_rgb, message),
             )
-        except VlmError as error:
-            picture.failure = error
         except Exception as error:
-            picture.failure = VlmError(f'{type(error).__name__}: {error}')
+            picture.failure = as_vlm_error(error)
 
     def _encoded(
         self, message: Image | CompressedImage, region: Region | None

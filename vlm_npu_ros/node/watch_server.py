@@ -16,7 +16,7 @@ from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from vlm_npu_ros.action import Watch as WatchAction
-from vlm_npu_ros.engine.errors import CancelledError, RequestError, VlmError
+from vlm_npu_ros.engine.errors import as_vlm_error, CancelledError, RequestError, VlmError
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions, shared_fields
 from vlm_npu_ros.node.ask_server import fill_choice, finish, key_of
@@ -76,11 +76,8 @@ class WatchServer:
         with self._in_flight:
             try:
                 result = await self._watch(goal)
-            except VlmError as error:
-                result = _failed(WatchAction.Result(), error)
             except Exception as error:
-                unexpected = VlmError(f'{type(error).__name__}: {error}')
-                result = _failed(WatchAction.Result(), unexpected)
+                result = _failed(WatchAction.Result(), as_vlm_error(error))
             finish(goal, result)
         return result
 
