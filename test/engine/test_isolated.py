@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 import gc
@@ -35,7 +36,7 @@ from vlm_npu_ros.engine.errors import (
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.isolated import IsolatedEngine
 from vlm_npu_ros.engine.loading import load_engine
-from vlm_npu_ros.engine.process import StageLimits
+from vlm_npu_ros.engine.process import EngineProcess, StageLimits
 from vlm_npu_ros.engine.settings import EngineSettings
 from vlm_npu_ros.engine.types import GenerationRequest, Turn
 
@@ -141,6 +142,25 @@ def test_missing_file_fails_the_load_with_its_reason(start: Callable[..., Starte
     started = start(replace(ONNX, encoder_path='/nowhere.onnx'), load=False)
     with pytest.raises(ModelFileError, match='/nowhere.onnx'):
         started.engine.load()
+
+
+def test_file_that_cannot_be_looked_at_fails_the_load_with_its_reason(
+    start: Callable[..., Started]
+) -> None:
+    for name in (300 * 'x', 'no\0file'):
+        with pytest.raises(ModelFileError, match='no model file'):
+            start(replace(ONNX, encoder_path=name), load=False).engine.load()
+
+
+def test_picture_for_a_child_that_has_ended_tells_how_it_did() -> None:
+    process = EngineProcess(
+        EngineSettings('scripted'), StageLimits(), progress=lambda event: None,
+        log=lambda line: None, released=deque())
+    process.wait_until_ready()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait_until_ended()
+    with pytest.raises(BackendCrashedError, match='SIGKILL'):
+        process.encode(1, np.zeros((4, 4, 3), np.uint8))
 
 
 @pytest.mark.parametrize('fault, words', [
@@ -337,7 +357,7 @@ def test_child_ends_with_its_parent() -> None:
     program = (
         'from vlm_npu_ros.engine.isolated import IsolatedEngine\n'
         'from vlm_npu_ros.engine.loading import EngineSettings\n'
-        'from vlm_npu_ros.engine.process import StageLimits\n'
+        'from vlm_npu_ros.engine.process import EngineProcess, StageLimits\n'
         'engine = IsolatedEngine(EngineSettings(backend="scripted"), limits=StageLimits())\n'
         'engine.load()\n'
         'print(engine.pid, flush=True)\n'

@@ -9,8 +9,7 @@ prepare(job, keys), fit(job, request, shapes, limit), tokens(job, request, shape
 release(keys) and close().
 
 Messages from the child: progress(event), ready(model, context, picture size, read ahead) or
-failed(error),
-then taken(job), chunk(job, chunk), result(job, value) or error(job, error), and
+failed(error), then taken(job), chunk(job, chunk), result(job, value) or error(job, error), and
 alive(bytes, probabilities).
 """
 
@@ -25,7 +24,6 @@ import itertools
 import mmap
 from multiprocessing.connection import Connection
 import os
-from pathlib import Path
 import signal
 import socket
 import subprocess
@@ -69,8 +67,8 @@ class StageLimits:
 
     def load(self, settings: EngineSettings) -> float:
         """Seconds for loading these files."""
-        paths = filter(None, (settings.encoder_path, settings.language_model_path))
-        size = sum(Path(p).stat().st_size for p in paths if Path(p).is_file())
+        paths = (settings.encoder_path, settings.language_model_path)
+        size = sum(map(os.path.getsize, filter(os.path.isfile, paths)))
         return self.factor * (120 + size / 20e6)
 
     @property
@@ -205,10 +203,11 @@ class EngineProcess:
         """
         job = self._job('encoding', self._limits.encode, key=key)
         with self._picture_lock:
-            os.ftruncate(self._memory_file, max(picture.nbytes, 1))
-            with mmap.mmap(self._memory_file, picture.nbytes) as memory:
-                np.frombuffer(memory, np.uint8)[:] = picture.reshape(-1)
-            self._send('encode', job.number, key, picture.shape)
+            if not self._end:  # else the file may be closed, and its number that of another one
+                os.ftruncate(self._memory_file, max(picture.nbytes, 1))
+                with mmap.mmap(self._memory_file, picture.nbytes) as memory:
+                    np.frombuffer(memory, np.uint8)[:] = picture.reshape(-1)
+                self._send('encode', job.number, key, picture.shape)
             job.told.next()  # 'taken'
         return job
 
@@ -396,7 +395,8 @@ class EngineProcess:
                 job.told.end(copy(self._end))
             self._jobs.clear()
         self._connection.close()
-        os.close(self._memory_file)
+        with self._picture_lock:
+            os.close(self._memory_file)
 
 
 def _shapes(request: GenerationRequest) -> list[tuple[int, ...]]:
