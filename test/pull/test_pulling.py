@@ -178,7 +178,7 @@ def test_model_of_a_board_is_not_pulled_elsewhere(
     with pytest.raises(ModelFileError, match='cannot run') as caught:
         pulled('hf:test/qwen3-vl-2b', '')
     assert '--for' in caught.value.remedy and not hub.asked
-    with pytest.raises(ModelFileError, match='for rk3588, not for rk3576'):
+    with pytest.raises(ModelFileError, match='demo_encoder.rknn is for rk3588, not for rk3576'):
         pulled('hf:test/qwen3-vl-2b', '', chip='rk3576')
     with pytest.raises(ModelFileError):  # its name says Qwen3-VL, its shapes something else
         pulled('hf:test/qwen3-vl-2b', '', chip='rk3588')

@@ -261,7 +261,7 @@ def _inspected(
     if find(variant.backend).finds_profiles:
         rknn = RknnFile.try_read(paths[0])
         if rknn and rknn.platform and chip and rknn.platform != chip:
-            raise ModelFileError(f'{file.path} is for {rknn.platform}, not for {chip}')
+            raise ModelFileError(f'{encoder.path} is for {rknn.platform}, not for {chip}')
         chip = rknn.platform if rknn and rknn.platform else chip
         profile = wish.profile or variant.profile or _profile(repository.name, paths, rknn)
         if rknn:
