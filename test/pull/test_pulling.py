@@ -75,6 +75,12 @@ def test_changed_file_is_not_loaded(hub: Hub, reader: list[EngineSettings]) -> N
     assert not reader
 
 
+def test_renamed_folder_is_no_model(hub: Hub, reader: object) -> None:
+    folder = pulled().folder
+    folder.rename(folder.with_name('old'))
+    assert last_pulled() is None and all_pulled() == []
+
+
 def test_missing_model_says_the_command(models: Path, reader: object) -> None:
     for name, backend in ((NAME, 'reader'), ('smolvlm2-256m', 'rknpu')):
         with pytest.raises(ModelFileError, match='not on this machine') as caught:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 import os
 from pathlib import Path
@@ -117,8 +117,14 @@ def pull_command(name: str, backend: str = '') -> str:
 
 
 def all_pulled() -> list[Pulled]:
-    """Return all that is there, by name; folders whose pulled.yaml is damaged are left out."""
-    return list(_pulled(models_folder().glob(f'*/*/{MANIFEST}')))
+    """Return all that is there, by name; damaged pulled.yaml and renamed folders are left out."""
+    found = []
+    for path in sorted(models_folder().glob(f'*/*/{MANIFEST}')):
+        with suppress(OSError, ValueError):
+            pulled: Pulled = checked(Pulled, read_yaml(path))
+            if pulled.folder == path.parent:
+                found.append(pulled)
+    return found
 
 
 def find_pulled(name: str, backend: str = '', chip: str = '') -> Pulled | None:
@@ -141,14 +147,6 @@ def last_pulled() -> Pulled | None:
         return (pulled.folder / MANIFEST).stat().st_mtime
 
     return max(filter(_runs_here, all_pulled()), key=pulled_at, default=None)
-
-
-def _pulled(manifests: Iterator[Path]) -> Iterator[Pulled]:
-    for path in sorted(manifests):
-        try:
-            yield checked(Pulled, read_yaml(path))
-        except (OSError, ValueError):
-            continue
 
 
 def _runs_here(pulled: Pulled) -> bool:
