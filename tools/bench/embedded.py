@@ -124,7 +124,7 @@ def _torch_step(folder: Path, tokenizer: Tokenizer) -> Step:
     from restore import restore
     import torch
 
-    model = restore(folder, tokenizer).eval()
+    model = restore(folder / 'language_model.onnx', tokenizer).eval()
 
     @torch.no_grad()
     def step(
