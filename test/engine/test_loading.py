@@ -114,6 +114,12 @@ def test_language_model_of_ones_own_needs_no_locator(
         engine.close()
 
 
+def test_folder_that_cannot_be_looked_into_is_an_error_that_names_it() -> None:
+    path = f'{300 * "x"}/own.onnx'
+    with pytest.raises(ModelFileError, match=path):
+        load_engine(EngineSettings(language_model_path=path, threads=1))
+
+
 @pytest.mark.parametrize('file', FILES)
 @pytest.mark.parametrize('damage', ['missing', 'empty', 'random', 'cut', 'folder', 'text'])
 def test_bad_file_is_an_error_that_names_it(file: str, damage: str, folder: Path) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def load(settings: EngineSettings, progress: Progress) -> Models:
     }
     locator_path = language_path.parent / profile.locator
     # A language model of one's own may have no locator beside it.
-    is_alone = not profile.locator or settings.language_model_path and not locator_path.exists()
+    is_alone = not profile.locator or (
+        settings.language_model_path and not os.path.exists(locator_path))  # never an error
     if not is_alone:
         files['locator'] = locator_path
         files['locator_tokenizer'] = language_path.parent / profile.locator_tokenizer
