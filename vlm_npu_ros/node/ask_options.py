@@ -23,7 +23,7 @@ from vlm_npu_ros.engine.errors import NotSupportedError, RequestError
 from vlm_npu_ros.engine.json_answers import checked_schema
 from vlm_npu_ros.engine.placement import Region
 from vlm_npu_ros.engine.types import GenerationRequest, NumberRange, UNCLEAR, YES_NO
-from vlm_npu_ros.node.frames import Freshness, NANOSECONDS
+from vlm_npu_ros.node.frames import Freshness, NANOSECONDS, nanoseconds
 from vlm_npu_ros.node.parameters import NodeParameters
 from vlm_npu_ros.node.pictures import Picture
 from vlm_npu_ros.srv import Ask
@@ -260,7 +260,7 @@ def _refuse_contradictions(request: Any) -> None:
 
 
 def _nanoseconds(field: str, value: Duration | Time) -> int:
-    total = int(value.sec) * NANOSECONDS + int(value.nanosec)
+    total = nanoseconds(value)
     if total < 0 or value.nanosec >= NANOSECONDS:
         raise RequestError(f'{field} must not be negative, nor its nanosec {NANOSECONDS} or more')
     return total

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 import time
 from typing import Any
 
-from builtin_interfaces.msg import Duration
 import psutil
 from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
@@ -25,14 +24,13 @@ from vlm_npu_ros.node.ask import Ask, Piece
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.clock import StampClock
-from vlm_npu_ros.node.frames import NANOSECONDS
+from vlm_npu_ros.node.frames import duration
 from vlm_npu_ros.node.io_node import DEPTH, InFlight, IoNode, LAST_RESULTS
 from vlm_npu_ros.node.lifecycle import inactive_error
 from vlm_npu_ros.node.presence import Presence
 from vlm_npu_ros.node.sentences import SentencePublisher
 from vlm_npu_ros.srv import Ask as AskService
 
-_LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
 _MEMORY_PERIOD = 1.0  # seconds; reading it at each question takes longer than sending an answer
 _PROCESS = psutil.Process()
 
@@ -221,7 +219,7 @@ class AskServer:
             result.header = ask.frame.header
             # A picture of a request need not have a stamp.
             age = self._clock.now() - ask.frame.stamp if ask.frame.stamp else 0
-            result.frame_age = _duration(min(max(age, 0), _LONGEST))
+            result.frame_age = duration(age)
 
 
 def _feedback_to(goal: ServerGoalHandle | None) -> Callable[[Ask], None]:
@@ -270,10 +268,6 @@ def fill_choice(result: Any, ask: Ask) -> None:
     result.choice = ask.options.request.decided(verdict)
     result.number, result.confidence = verdict.number or 0.0, verdict.probability or 0.0
     result.decided_by = verdict.decided_by.value
-
-
-def _duration(nanoseconds: int) -> Duration:
-    return Duration(sec=nanoseconds // NANOSECONDS, nanosec=nanoseconds % NANOSECONDS)
 
 
 def statistics(ask: Ask, backend: str, engine: Engine, memory: int) -> GenerationStats:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 
-from builtin_interfaces.msg import Duration
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from vlm_npu_ros.engine.conversation import Conversation, Conversations
@@ -15,7 +14,7 @@ from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.engine.interface import Engine
 from vlm_npu_ros.engine.types import GenerationRequest
 from vlm_npu_ros.msg import Conversation as ConversationMessage
-from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS
+from vlm_npu_ros.node.frames import CachedFrame, duration, NANOSECONDS
 from vlm_npu_ros.srv import Conversations as ConversationsService
 
 
@@ -56,7 +55,7 @@ class ConversationServer:
             turns=len(kept.turns),
             tokens=self._tokens(GenerationRequest('', images, turns=kept.turns)),
             header=max(kept.frames, key=lambda frame: frame.stamp).header,
-            idle=Duration(sec=idle // NANOSECONDS, nanosec=idle % NANOSECONDS),
+            idle=duration(idle),
         )
 
     def _tokens(self, request: GenerationRequest) -> int:

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from builtin_interfaces.msg import Time
+from builtin_interfaces.msg import Duration, Time
 import numpy as np
 from std_msgs.msg import Header
 from vlm_npu_ros.engine.placement import Placement, Region
@@ -17,12 +17,19 @@ from vlm_npu_ros.engine.types import ImageEmbedding, Turn
 from vlm_npu_ros.node.located import Surroundings
 
 NANOSECONDS = 1_000_000_000
+_LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
 _OVERTAKEN = NANOSECONDS  # a frame that is further behind the newest one was not overtaken by it
 
 
-def nanoseconds(stamp: Time) -> int:
-    """Convert a stamp."""
+def nanoseconds(stamp: Duration | Time) -> int:
+    """Convert a message."""
     return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def duration(nanoseconds: int) -> Duration:
+    """Make a message; it cannot be negative, nor longer than such a message can hold."""
+    sec, nanosec = divmod(min(max(nanoseconds, 0), _LONGEST), NANOSECONDS)
+    return Duration(sec=sec, nanosec=nanosec)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from builtin_interfaces.msg import Duration, Time
+from builtin_interfaces.msg import Time
 from vlm_npu_ros.engine.types import YES_NO
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.clock import StampClock
-from vlm_npu_ros.node.frames import NANOSECONDS
-
-_LONGEST = 2**31 * NANOSECONDS - 1  # what a Duration can hold
+from vlm_npu_ros.node.frames import duration
 
 
 class Hysteresis:
@@ -67,5 +65,4 @@ def fill_look(message: Any, ask: Ask, clock: StampClock) -> None:
     message.answer, message.located = ask.answer, ask.located
     if ask.frame:
         message.header = ask.frame.header
-        age = min(max(clock.now() - ask.frame.stamp, 0), _LONGEST)
-        message.frame_age = Duration(sec=age // NANOSECONDS, nanosec=age % NANOSECONDS)
+        message.frame_age = duration(clock.now() - ask.frame.stamp)

@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 from vlm_npu_ros.node.camera_topic import CameraTopic
+from vlm_npu_ros.node.frames import nanoseconds
 from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.located import Surroundings
 from vlm_npu_ros.node.parameters import CameraSettings
@@ -88,7 +89,7 @@ class SpaceFeed:
 
     def _take_depth(self, message: bytes) -> None:
         stamp = deserialize_message(message, Header).stamp  # it begins with a header
-        depth = int(stamp.sec) * 10**9 + stamp.nanosec, message
+        depth = nanoseconds(stamp), message
         with self._lock:
             self._depths.append(depth)
             for frame in self._frames:
