@@ -132,9 +132,7 @@ def fill(request: Any, fields: AskFields) -> None:
 
 def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
     """Convert a value to the type of the field's zero, seconds to a time message."""
-    if isinstance(value, type(zero)) and hasattr(zero, 'sec'):
-        return value
-    if isinstance(value, type(zero)) and hasattr(zero, 'x_offset'):
+    if isinstance(value, type(zero)) and hasattr(zero, 'get_fields_and_field_types'):
         return value
     if name == 'roi':
         sides = ('x_offset', 'y_offset', 'width', 'height')
@@ -166,12 +164,17 @@ def _fitting(name: str, value: Any, zero: Any, most: float | None) -> Any:
     if most is not None and not 0 <= value <= most:  # NaN is not
         raise ValueError(f'{name} must be from 0 to {most}, not {value}')
     if hasattr(zero, 'sec'):
-        sec, nanosec = divmod(round(value * _NANOSECONDS), _NANOSECONDS)
-        return type(zero)(sec=sec, nanosec=nanosec)
+        return from_seconds(type(zero), value)
     try:
         return float(value) if isinstance(zero, float) else type(zero)(value)
     except OverflowError as error:
         raise ValueError(f'{name} is too large') from error
+
+
+def from_seconds(kind: Any, seconds: float) -> Any:
+    """Make a message of the type Duration or Time; `messages.to_seconds` reads it."""
+    sec, nanosec = divmod(round(seconds * _NANOSECONDS), _NANOSECONDS)
+    return kind(sec=sec, nanosec=nanosec)
 
 
 def _messages(pictures: Pictures) -> tuple[list[Any], list[Any]]:

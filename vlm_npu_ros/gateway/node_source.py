@@ -18,7 +18,7 @@ from rclpy.context import Context
 from sensor_msgs.msg import CompressedImage
 from vlm_npu_ros.action import Watch
 from vlm_npu_ros.client import Answer, AskError, VlmClient, VlmClientError
-from vlm_npu_ros.client.fields import fill
+from vlm_npu_ros.client.fields import fill, from_seconds
 from vlm_npu_ros.client.goal_ids import new_node_name
 from vlm_npu_ros.client.messages import plain
 from vlm_npu_ros.engine.errors import (
@@ -190,7 +190,7 @@ class NodeSource(Source):
         except (TypeError, ValueError) as error:
             raise RequestError(str(error)) from None
         for name, value in wish.items():
-            setattr(goal, name, _duration(value) if name == 'period' else value)
+            setattr(goal, name, from_seconds(Duration, value) if name == 'period' else value)
         looks: asyncio.Queue[Any] = asyncio.Queue()
         put = into(looks)
         end = self._view.watch(
@@ -254,8 +254,3 @@ def _end_of(done: Any) -> Answer:
     if isinstance(error, VlmClientError):
         return failed(BackendUnavailableError(str(error)))
     return failed(RequestError(str(error)))
-
-
-def _duration(seconds: float) -> Duration:
-    sec, nanosec = divmod(round(seconds * 1e9), 1_000_000_000)
-    return Duration(sec=sec, nanosec=nanosec)

@@ -20,6 +20,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PointStamped
 from std_msgs.msg import Header
 from vlm_npu_ros.client import Answer, AnswerFuture, AskFields, VlmClient, VlmClientError
+from vlm_npu_ros.client.fields import from_seconds
 from vlm_npu_ros.client.messages import make_goal
 from vlm_npu_ros.engine.types import UNCLEAR, YES_NO
 from vlm_npu_ros.nav.mission import make_pose
@@ -36,7 +37,6 @@ except ImportError as error:
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_NANOSECONDS = 1_000_000_000
 Clock = Callable[[], float | Time]
 _KEYS = (
     'answer', 'choice', 'number', 'confidence', 'decided_by', 'stamp', 'age', 'error_code',
@@ -184,8 +184,7 @@ class Find(_Asking):
             seen = 'has no point: is there a depth picture?' if answer.places else 'is not seen'
             return self._fail(answer, f'{self._question} {seen}')
         place, (x, y, z) = min(told, key=lambda found: math.hypot(*found[1]))
-        sec, nanosec = divmod(round((place.stamp or 0.0) * _NANOSECONDS), _NANOSECONDS)
-        header = Header(stamp=Time(sec=sec, nanosec=nanosec), frame_id=place.frame_id)
+        header = Header(stamp=from_seconds(Time, place.stamp or 0.0), frame_id=place.frame_id)
         try:
             base = self._to_base(PointStamped(header=header, point=Point(x=x, y=y, z=z)))
         except Exception as error:  # of tf2, which has one for each fault
