@@ -36,7 +36,8 @@ from vlm_npu_ros.engine.types import GenerationRequest, Sampling
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions
 from vlm_npu_ros.node.ask_queue import AskQueue
-from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
+from vlm_npu_ros.node.cameras import CameraFeed
+from vlm_npu_ros.node.frame_encoder import FrameEncoder
 from vlm_npu_ros.node.frames import Freshness, HistoryLimits, NANOSECONDS, View
 from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.parameters import CameraSettings

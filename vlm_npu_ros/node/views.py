@@ -14,9 +14,10 @@ from vlm_npu_ros.engine.errors import AnswerTimeoutError, VlmError
 from vlm_npu_ros.engine.types import Turn
 from vlm_npu_ros.node.ask import Ask
 from vlm_npu_ros.node.ask_options import AskOptions
-from vlm_npu_ros.node.cameras import CameraFeed, Feed, FrameEncoder
+from vlm_npu_ros.node.cameras import CameraFeed, Feed
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.complaints import complaint, obstacle
+from vlm_npu_ros.node.frame_encoder import FrameEncoder
 from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS, View
 
 

@@ -45,11 +45,12 @@ from vlm_npu_ros.node.ask_queue import AskQueue
 from vlm_npu_ros.node.ask_server import AskServer
 from vlm_npu_ros.node.battery import Battery
 from vlm_npu_ros.node.bond import start_bond
-from vlm_npu_ros.node.cameras import CameraFeed, FrameEncoder
+from vlm_npu_ros.node.cameras import CameraFeed
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.conversation_server import ConversationServer
 from vlm_npu_ros.node.diagnostics import Diagnostics
 from vlm_npu_ros.node.evaluations import Evaluations
+from vlm_npu_ros.node.frame_encoder import FrameEncoder
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, NANOSECONDS
 from vlm_npu_ros.node.io_node import IoNode, SpinThread
 from vlm_npu_ros.node.lifecycle import ManagedNode, transition
