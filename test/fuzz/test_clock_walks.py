@@ -40,7 +40,7 @@ from vlm_npu_ros.node.cameras import CameraFeed
 from vlm_npu_ros.node.frame_encoder import FrameEncoder
 from vlm_npu_ros.node.frames import Freshness, HistoryLimits, NANOSECONDS, View
 from vlm_npu_ros.node.io_node import IoNode
-from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.parameter_specs import CameraSettings
 from vlm_npu_ros.node.views import Views
 
 WALKS, AT_ONCE = (1000, 20) if FULL else (20, 20)

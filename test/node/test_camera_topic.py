@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vlm_npu_ros.node import camera_topic
 from vlm_npu_ros.node.camera_topic import CameraTopic
 from vlm_npu_ros.node.io_node import IoNode
-from vlm_npu_ros.node.parameters import CameraQos
+from vlm_npu_ros.node.parameter_specs import CameraQos
 
 TOPIC = '/yard/gate'
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -25,7 +25,7 @@ from vlm_npu_ros.node.cameras import CameraFeed
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.complaints import complaint, obstacle
 from vlm_npu_ros.node.frames import CachedFrame, Freshness, HistoryLimits, NANOSECONDS
-from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.parameter_specs import CameraSettings
 
 FRESH = Freshness(5 * NANOSECONDS)
 LIMITS = HistoryLimits(NANOSECONDS, 100 * NANOSECONDS, 1000)

@@ -27,7 +27,7 @@ from vlm_npu_ros.engine.types import Spot
 from vlm_npu_ros.msg import ErrorCode, Located
 from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.located import located, Surroundings
-from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.parameter_specs import CameraSettings
 from vlm_npu_ros.node.space import SpaceFeed
 from vlm_npu_ros.node.vlm_node import VlmNode
 from vlm_npu_ros.srv import Ask

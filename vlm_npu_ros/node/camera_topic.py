@@ -15,7 +15,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 from vlm_npu_ros.node.io_node import IoNode
-from vlm_npu_ros.node.parameters import CameraQos
+from vlm_npu_ros.node.parameter_specs import CameraQos
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError

@@ -28,7 +28,7 @@ from vlm_npu_ros.node.changes import Changes
 from vlm_npu_ros.node.clock import StampClock
 from vlm_npu_ros.node.frames import CachedFrame, History, NANOSECONDS, nanoseconds
 from vlm_npu_ros.node.io_node import IoNode
-from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.parameter_specs import CameraSettings
 from vlm_npu_ros.node.space import SpaceFeed
 
 _MOST_REGIONS = 8  # of a camera, whose embeddings are kept

@@ -20,7 +20,7 @@ from vlm_npu_ros.node.camera_topic import CameraTopic
 from vlm_npu_ros.node.frames import nanoseconds
 from vlm_npu_ros.node.io_node import IoNode
 from vlm_npu_ros.node.located import Surroundings
-from vlm_npu_ros.node.parameters import CameraSettings
+from vlm_npu_ros.node.parameter_specs import CameraSettings
 
 _QUEUE = 5  # depth pictures that wait until they are received
 _KEPT = 10  # depth pictures that may belong to a frame which is still to come

@@ -27,7 +27,7 @@ from vlm_npu_ros.node.frames import CachedFrame, NANOSECONDS
 from vlm_npu_ros.node.lifecycle import inactive_error
 from vlm_npu_ros.node.located import told
 from vlm_npu_ros.node.looks import fill_look, Hysteresis, outcome, said
-from vlm_npu_ros.node.parameters import StandingSettings
+from vlm_npu_ros.node.parameter_specs import StandingSettings
 from vlm_npu_ros.srv import Ask as AskService
 
 _LATCHED = QoSProfile(
