@@ -100,7 +100,7 @@ def main() -> int:
         try:
             recipe = Recipe(**json.loads(args.recipe.read_text()))
             say(json.dumps(convert(args.graph, recipe, args.pictures, args.output, say)))
-        except (ConversionError, VlmError, OSError) as error:
+        except (VlmError, OSError) as error:
             print(f'error: {error}', file=sys.stderr)
             return getattr(error, 'exit_code', 1)
     return 0

@@ -292,13 +292,9 @@ def _pnm(data: bytes) -> Facts:
 def exif_orientation(exif: bytes) -> int:
     """Return the orientation, 1..8, that Exif data tell; 1 if they tell none."""
     try:
-        return _valid(_tags(exif))
+        (orientation, *_) = _tags(exif).get(274, (1,))
     except (struct.error, IndexError):
         return 1
-
-
-def _valid(tags: dict[int, tuple[int, ...]]) -> int:
-    (orientation, *_) = tags.get(274, (1,))
     return orientation if 1 <= orientation <= 8 else 1
 
 

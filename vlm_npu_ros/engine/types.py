@@ -103,9 +103,9 @@ class DecidedBy(str, Enum):
 
     @property
     def told(self) -> str:
-        """Tell people."""
-        return {'probability': 'its probability', 'words': 'its first words'}.get(
-            self.value, self.value.replace('asked_back', 'asking back'))
+        """The same in words, for people."""
+        return {'probability': 'its probability', 'words': 'its first words',
+                'asked_back': 'asking back'}.get(self.value, '')
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ def _check_machine(wish: Wish, variant: Variant, files: list[RemoteFile], tell: 
         checks += backend.examine(settings, None)
     failed = [check for check in checks if check.level == 'fail']
     for check in failed:
-        tell(f'{check.name}: {check.found}. {check.remedy}')
+        tell(str(check))
     # What is only not installed yet can still be.
     hopeless = [check for check in failed if check.error is not BackendUnavailableError]
     if hopeless and not wish.force:

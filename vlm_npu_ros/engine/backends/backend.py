@@ -39,6 +39,9 @@ class Check:
     remedy: str = ''
     error: type[BackendError] = UnsupportedRuntimeError
 
+    def __str__(self) -> str:
+        return f'{self.name}: {self.found}. {self.remedy}'
+
 
 def require(checks: Iterable[Check], progress: Progress) -> None:
     """
@@ -49,11 +52,10 @@ def require(checks: Iterable[Check], progress: Progress) -> None:
     checks = list(checks)
     for check in checks:
         if check.level == 'warn':
-            progress(Caution(f'{check.name}: {check.found}. {check.remedy}'))
+            progress(Caution(str(check)))
     failures = [check for check in checks if check.level == 'fail']
     if failures:
-        lines = [f'{check.name}: {check.found}. {check.remedy}' for check in failures]
-        raise failures[0].error('; '.join(lines))
+        raise failures[0].error('; '.join(map(str, failures)))
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class GgufFile:
                     return _read(path, data)
         except (OSError, ValueError) as error:
             raise ModelFileError(f'{path} cannot be read: {error}') from error
-        except (struct.error, UnicodeDecodeError, OverflowError, _DamagedError) as error:
+        except (struct.error, OverflowError, _DamagedError) as error:
             raise ModelFileError(
                 f'{path} is cut short or damaged: {error}',
                 'Copy or download it again and compare the sizes',

@@ -20,6 +20,9 @@ from vlm_npu_ros.engine.model_files.rkllm import check_rkllm, toolkit_of
 from vlm_npu_ros.engine.model_files.rknn import RknnFile
 from vlm_npu_ros.engine.models import AUTO, known_models, load_profile
 
+_WITHOUT_CACHE = (
+    'size of the file; the key-value cache, which grows with the context, comes on top')
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -107,18 +110,15 @@ def _rkllm(path: Path) -> Inspected:
     size = check_rkllm(path)
     models, matched = _models_by_name(path)
     # The format is not published, so nothing that the file says can be trusted to be read right.
-    return Inspected(path, 'rkllm', size, models, matched, _memory(
-        size, 'size of the file; the key-value cache, which grows with the context, comes on top',
-        models,
-    ), {'shapes': None, 'toolkit': toolkit_of(path)})
+    facts = {'shapes': None, 'toolkit': toolkit_of(path)}
+    return Inspected(
+        path, 'rkllm', size, models, matched, _memory(size, _WITHOUT_CACHE, models), facts)
 
 
 def _gguf(path: Path) -> Inspected:
     size, file = path.stat().st_size, GgufFile.read(path)
     names = ('general.name', 'general.quantized_by', 'general.license')
-    return Inspected(path, 'gguf', size, (), '', Memory(
-        size, 'size of the file; the key-value cache, which grows with the context, comes on top',
-    ), {
+    return Inspected(path, 'gguf', size, (), '', Memory(size, _WITHOUT_CACHE), {
         'encoder': file.is_encoder, 'architecture': file.architecture, 'context': file.context,
         'parameters': file.parameters, **{n.split('.')[1]: file.facts.get(n) for n in names},
     })
