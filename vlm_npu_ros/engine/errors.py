@@ -47,9 +47,9 @@ class VlmError(Exception):
         return f'{self.what}. {self.remedy}' if self.remedy else self.what
 
 
-def as_vlm_error(error: Exception) -> VlmError:
-    """Return an error of ours as it is, and any other one as the fault of this package."""
-    return error if isinstance(error, VlmError) else VlmError(f'{type(error).__name__}: {error}')
+def as_vlm_error(error: Exception, kind: type[VlmError] = VlmError) -> VlmError:
+    """Return an error of ours as it is, and any other one as one of this kind."""
+    return error if isinstance(error, VlmError) else kind(f'{type(error).__name__}: {error}')
 
 
 class NoFrameError(VlmError):

@@ -23,7 +23,7 @@ import time
 from typing import Any
 from urllib.parse import unquote
 
-from vlm_npu_ros.engine.backends.base import LanguageModel
+from vlm_npu_ros.engine.backends.base import Answer, LanguageModel
 from vlm_npu_ros.engine.errors import (
     AnswerFormError,
     ContextError,
@@ -53,8 +53,6 @@ _NAMES = {'$id', '$schema'}  # what they name may be fetched, or read by other r
 _FENCE = re.compile(r'```[\w-]*\n?(.*?)```', re.DOTALL)
 _BRACKET = re.compile(r'[\[\]{}]')
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')  # brackets in it are text
-
-Answer = Callable[[GenerationRequest, Cancellation], Iterator[Chunk]]
 
 
 class _MisfitError(Exception):
@@ -86,8 +84,7 @@ def answer_json(
     answer: writes what the model answers to a request, without its thoughts.
     """
     schema = _read_schema(request.schema or '')
-    # A dialogue that cannot be taken up again must not be displaced by the second question.
-    may_repeat = request.ask_back and (model.takes_up_dialogues or not request.keep)
+    may_repeat = request.ask_back and model.may_displace(request)
     first = replace(request, keep=request.keep or may_repeat)
     said, last = yield from _collected(answer(first, stop))
     try:

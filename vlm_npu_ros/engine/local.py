@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 import functools
@@ -15,7 +15,7 @@ import threading
 import time
 
 import numpy as np
-from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
+from vlm_npu_ros.engine.backends.base import Answer, LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.choices.deciding import decide
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
@@ -205,7 +205,7 @@ class LocalEngine(Engine):
                 yield Chunk('', FinishReason.CANCELLED)
                 return
             thing, request = request.question, self._instructed(request)
-            write: Callable[[GenerationRequest, Cancellation], Iterator[Chunk]] = self._answer
+            write: Answer = self._answer
             if request.schema is not None:
                 write = functools.partial(answer_json, self._language_model, self._answer)
             elif request.is_typed:

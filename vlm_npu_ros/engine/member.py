@@ -13,6 +13,7 @@ from vlm_npu_ros.engine.breaker import Breaker, BreakerState
 from vlm_npu_ros.engine.durations import in_words
 from vlm_npu_ros.engine.errors import (
     AnswerTimeoutError,
+    as_vlm_error,
     BackendCrashedError,
     BackendError,
     BackendUnavailableError,
@@ -80,9 +81,11 @@ class Member:
                 engine.close()
             engine.load()
         except Exception as error:
-            failure = _typed(error)
+            failure = as_vlm_error(error, BackendCrashedError)
             self.breaker.fail(str(failure), at_once=True)
-            raise failure from failure.__cause__
+            if failure is error:
+                raise
+            raise failure from error
         self.engine, self._starting = engine, None
         self.breaker.succeed()
         if self._closed:
@@ -207,11 +210,3 @@ class Member:
 def _shared(image: ImageEmbedding) -> SharedEmbedding:
     assert isinstance(image, SharedEmbedding)
     return image
-
-
-def _typed(error: Exception) -> VlmError:
-    if isinstance(error, VlmError):
-        return error
-    failure = BackendCrashedError(f'{type(error).__name__}: {error}')
-    failure.__cause__ = error
-    return failure

@@ -25,7 +25,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from vlm_npu_ros.engine.errors import BackendCrashedError, VlmError
+from vlm_npu_ros.engine.errors import as_vlm_error, BackendCrashedError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
@@ -162,10 +162,8 @@ class Worker:
         try:
             settings = replace(settings, own_process=True)
             self._engine = load_engine(settings, lambda event: self._send('progress', event))
-        except VlmError as error:
-            self._send('failed', error)
         except Exception as error:
-            self._send('failed', BackendCrashedError(f'{type(error).__name__}: {error}'))
+            self._send('failed', as_vlm_error(error, BackendCrashedError))
         else:
             engine = self._engine
             facts = engine.model_name, engine.context, engine.picture_size, engine.read_ahead
@@ -185,10 +183,8 @@ class Worker:
     def _answer(self, job: int, work: Callable[[], object]) -> None:
         try:
             self._send('result', job, work())
-        except VlmError as error:
-            self._send('error', job, error)
         except Exception as error:
-            self._send('error', job, BackendCrashedError(f'{type(error).__name__}: {error}'))
+            self._send('error', job, as_vlm_error(error, BackendCrashedError))
         finally:
             self._cancelled.pop(job, None)
 

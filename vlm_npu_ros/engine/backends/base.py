@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from vlm_npu_ros.engine.choices.instructions import Instructions
@@ -21,6 +21,9 @@ from vlm_npu_ros.engine.types import (
     NOTHING_READ,
     ReadAhead,
 )
+
+# Writes an answer, as `LanguageModel.generate` does.
+Answer = Callable[[GenerationRequest, Cancellation], Iterator[Chunk]]
 
 
 class VisionEncoder(ABC):
@@ -97,6 +100,10 @@ class LanguageModel(ABC):
     @abstractmethod
     def tokens(self, request: GenerationRequest) -> int:
         """Count the tokens of images, turns and question, not of the answer; an upper bound."""
+
+    def may_displace(self, request: GenerationRequest) -> bool:
+        """Tell whether the dialogue of a request ends with it, or can be taken up again."""
+        return self.takes_up_dialogues or not request.keep
 
     def learn(self, request: GenerationRequest, room: int, cancelled: Cancellation) -> None:
         """

@@ -10,10 +10,10 @@ decide, where it tells them, else these first words; if not, the model is asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from vlm_npu_ros.engine.backends.base import LanguageModel
+from vlm_npu_ros.engine.backends.base import Answer, LanguageModel
 from vlm_npu_ros.engine.choices.instructions import choice_of_letter
 from vlm_npu_ros.engine.choices.reader import AnswerReader, Decision
 from vlm_npu_ros.engine.errors import ContextError, EmptyAnswerError, NotSupportedError
@@ -27,8 +27,6 @@ from vlm_npu_ros.engine.types import (
     Turn,
     Verdict,
 )
-
-Answer = Callable[[GenerationRequest, Cancellation], Iterator[Chunk]]
 
 _REPLY = 12  # tokens of the reply to a question asked back: a letter or a number
 _ENOUGH = 0.5  # probability of all choices where an answer does not begin with one of them
@@ -129,9 +127,8 @@ def _checked(
 
 
 def _asks_back(model: LanguageModel, request: GenerationRequest) -> bool:
-    # A dialogue that cannot be taken up again must not be displaced by the question asked back.
-    stays = model.takes_up_dialogues or not request.keep
-    return bool(request.ask_back and model.instructions.ask_back and stays)
+    return bool(
+        request.ask_back and model.instructions.ask_back and model.may_displace(request))
 
 
 def _ask_back(

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
-from vlm_npu_ros.engine.backends.base import LanguageModel, VisionEncoder
+from vlm_npu_ros.engine.backends.base import Answer, LanguageModel, VisionEncoder
 from vlm_npu_ros.engine.errors import NotSupportedError
 from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.locating.grounding import Grounding
@@ -16,8 +16,6 @@ from vlm_npu_ros.engine.locating.reading import read
 from vlm_npu_ros.engine.models import known_models, load_profile
 from vlm_npu_ros.engine.placement import Placement
 from vlm_npu_ros.engine.types import Chunk, Corners, FinishReason, GenerationRequest, Spot
-
-Answer = Callable[[GenerationRequest, Cancellation], Iterator[Chunk]]
 
 _INSIDE = 0.5  # of a box must be in the picture, not in what is around it
 

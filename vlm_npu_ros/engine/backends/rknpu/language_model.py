@@ -234,8 +234,7 @@ class RkllmLanguageModel(LanguageModel):
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
     ) -> tuple[float, ...] | None:
         if self.scorer.way is not Way.ANSWER:  # but a run that displaces the dialogue
-            is_lost = request.turns or request.keep and not self.takes_up_dialogues
-            if is_lost or not self._can_begin(said):
+            if request.turns or not (self.may_displace(request) and self._can_begin(said)):
                 return None
         answer = self._answer
         is_plain = self.scorer.way is Way.ANSWER and not answer.has_logits
@@ -309,9 +308,8 @@ class RkllmLanguageModel(LanguageModel):
 
     def _has_logits(self, request: GenerationRequest) -> bool:
         """Tell whether the answer is to be written with its logits, which keeps no dialogue."""
-        is_kept = request.keep and not self.takes_up_dialogues
-        is_wanted = request.is_typed and request.sampling.temperature <= 0 and not is_kept
-        return is_wanted and self.scorer.way is Way.ANSWER
+        is_wanted = request.is_typed and request.sampling.temperature <= 0
+        return is_wanted and self.may_displace(request) and self.scorer.way is Way.ANSWER
 
     def run_apart(
         self, request: GenerationRequest, mode: int, said: str = '',
