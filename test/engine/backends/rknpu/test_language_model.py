@@ -606,7 +606,8 @@ def test_callback_never_raises(load: Load) -> None:
 
 def test_end_before_the_first_token_is_an_error() -> None:
     answer = Answer(8, ())
-    answer.add(Result(RUN_FINISH, b'', 0, None))
+    assert not [*answer.pieces(
+        [Result(RUN_FINISH, b'', 0, None)], Cancellation(), Cancellation())]
     with pytest.raises(BackendCrashedError, match='before its first token'):
         answer.last(64, cancelled=False)
 
@@ -623,6 +624,6 @@ def test_tokens_are_penalised_as_the_profile_says(
 
 
 def test_no_sound_is_given_to_the_runtime(load: Load, image: ImageEmbedding) -> None:
-    given, _ = load('1.3.1')._inputs.read(b'<image>x', (image,))
+    given = load('1.3.1')._inputs.read(b'<image>x', (image,))
     audio = given.multimodal_input.audio
     assert not any(bytes(audio))

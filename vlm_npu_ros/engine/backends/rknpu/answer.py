@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable, Iterator
 import time
 
 from vlm_npu_ros.engine.backends.rknpu import abi as rkllm
@@ -13,6 +14,7 @@ from vlm_npu_ros.engine.backends.rknpu.handle import Figures, Result
 from vlm_npu_ros.engine.backends.rknpu.limits import RepetitionGuard, StopStrings
 from vlm_npu_ros.engine.backends.rknpu.scorer import Step
 from vlm_npu_ros.engine.errors import BackendCrashedError
+from vlm_npu_ros.engine.generation import Cancellation
 from vlm_npu_ros.engine.types import Chunk, FinishReason, GenerationFigures
 
 
@@ -50,8 +52,27 @@ class Answer:
         """Whether it has not gone on after its first token, and nothing says that it has ended."""
         return self.tokens < 2 and not self._finished and self.reason is None
 
-    def add(self, result: Result) -> str:
-        """Take a result and give the text that it completes; set `reason` if it is the end."""
+    def pieces(
+        self, results: Iterable[Result], cancelled: Cancellation, stop: Cancellation
+    ) -> Iterator[str]:
+        """
+        Yield the text that results complete, and set `reason` and `stop` where it must end.
+
+        With logits, the first token is held back until the runtime is seen to go on.
+        """
+        pending = ''
+        for result in results:
+            piece, pending = pending + self._add(result), ''
+            if cancelled.is_set() and self.reason is None:
+                self.reason = FinishReason.CANCELLED
+            elif self.has_logits and self.is_cut:
+                pending = piece
+            elif piece:
+                yield piece
+            if self.reason is not None:
+                stop.set()
+
+    def _add(self, result: Result) -> str:
         if result.state == rkllm.RUN_ERROR:
             raise BackendCrashedError(
                 f'The runtime reported an error after {self.tokens} tokens, see its log'

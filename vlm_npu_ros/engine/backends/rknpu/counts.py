@@ -14,7 +14,7 @@ from vlm_npu_ros.engine.models import ChatTemplate, ImageTags
 from vlm_npu_ros.engine.types import GenerationRequest, Turn
 
 _REMEMBERED = 256  # texts
-_ONE_TOKEN = 'a'  # in any tokenizer
+ONE_TOKEN = 'a'  # in any tokenizer
 
 
 class TokenCounts:
@@ -60,7 +60,7 @@ class TokenCounts:
     def learn(self, request: GenerationRequest, room: int, cancelled: Cancellation) -> None:
         """Have counted what is not known, the longest first, until the request fits in `room`."""
         if self.tokens(request) > room and not self._is_framing_known:
-            framing = self._read(_ONE_TOKEN, cancelled) - 1
+            framing = self._read(ONE_TOKEN, cancelled) - 1
             if cancelled.is_set():
                 return
             self._framing, self._is_framing_known = framing, True

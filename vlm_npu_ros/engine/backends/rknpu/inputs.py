@@ -87,14 +87,14 @@ class Inputs:
 
     def read(
         self, text: bytes, images: tuple[ImageEmbedding, ...] = (), video: bool = False
-    ) -> tuple[Any, Any]:
-        """Make an RKLLMInput, and what it points to."""
+    ) -> Any:
+        """Make an RKLLMInput."""
         rkllm_input = self._abi.structs['RKLLMInput']()
         if self._abi.has_figures:
             rkllm_input.role, rkllm_input.enable_thinking = b'user', False
         if not images:
             rkllm_input.input_type, rkllm_input.prompt_input = rkllm.INPUT_PROMPT, text
-            return rkllm_input, text
+            return rkllm_input
         embedding = self._stacked(images, video)
         pointer_ = embedding.ctypes.data_as(POINTER(c_float))
         rkllm_input.input_type = rkllm.INPUT_MULTIMODAL
@@ -104,7 +104,8 @@ class Inputs:
             self._fill_video(multimodal.video, pointer_, images)
         else:
             self._fill_images(multimodal, pointer_, images)
-        return rkllm_input, (text, embedding)
+        rkllm_input.kept = embedding  # ctypes keeps the text itself
+        return rkllm_input
 
     def _fill_images(
         self, multimodal: Any, embedding: Any, images: tuple[ImageEmbedding, ...]

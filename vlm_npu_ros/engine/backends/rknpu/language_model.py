@@ -15,7 +15,7 @@ import numpy as np
 from vlm_npu_ros.engine.backends.base import LanguageModel
 from vlm_npu_ros.engine.backends.rknpu import abi as rkllm
 from vlm_npu_ros.engine.backends.rknpu.answer import Answer
-from vlm_npu_ros.engine.backends.rknpu.counts import TokenCounts
+from vlm_npu_ros.engine.backends.rknpu.counts import ONE_TOKEN, TokenCounts
 from vlm_npu_ros.engine.backends.rknpu.first_tokens import FirstTokens
 from vlm_npu_ros.engine.backends.rknpu.handle import Result, RkllmHandle
 from vlm_npu_ros.engine.backends.rknpu.inputs import Inputs
@@ -41,7 +41,6 @@ from vlm_npu_ros.engine.progress import Progress
 from vlm_npu_ros.engine.trials import has_failed, trial
 from vlm_npu_ros.engine.types import (
     Chunk,
-    FinishReason,
     GenerationFigures,
     GenerationRequest,
     ImageEmbedding,
@@ -52,7 +51,6 @@ from vlm_npu_ros.engine.types import (
     Turn,
 )
 
-_ONE_TOKEN = 'a'  # in any tokenizer
 _PROOF_TOKENS = 4  # of each answer
 
 
@@ -146,7 +144,7 @@ class RkllmLanguageModel(LanguageModel):
     ) -> GenerationFigures:
         if self._reuse.holds(images):
             return NOTHING_READ
-        request = GenerationRequest(_ONE_TOKEN, images, 1, self._sampling)
+        request = GenerationRequest(ONE_TOKEN, images, 1, self._sampling)
         if self.tokens(request) >= self.context:
             return NOTHING_READ
         *_, last = self.generate(request, cancelled)
@@ -176,47 +174,46 @@ class RkllmLanguageModel(LanguageModel):
     ) -> Iterator[Chunk]:
         images = () if goes_on else request.images
         turns = () if goes_on else request.turns
-        rkllm_input, kept = self._inputs.read(
+        rkllm_input = self._inputs.read(
             self._text(request, images, turns), images, request.video)
-        has_logits, pending = mode == rkllm.INFER_LOGITS, ''
+        has_logits = mode == rkllm.INFER_LOGITS
         # Without a history, the runtime forgets what was said before, too.
         keeps = (request.keep or goes_on) and not (self._rereads or has_logits)
         infer = self._inputs.run(request, mode, keeps)
         if not (goes_on or is_held):
             self._forget(mode)
         answer = self._answer = Answer(request.max_new_tokens, self._stop, has_logits)
-        self._clean, self._held = False, None
-        self._reuse.keep(())
+        self._hold_only(())
         stop = Cancellation(cancelled)
         patience = self.scorer.patience if has_logits else None
-        results = self._handle.run(rkllm_input, infer, stop, patience)
+        trying = self.scorer.trying(Way.ANSWER) if has_logits else contextlib.nullcontext()
         try:
-            with contextlib.ExitStack() as stack:
-                if has_logits:
-                    stack.enter_context(self.scorer.trying(Way.ANSWER))
-                stack.enter_context(contextlib.closing(results))
-                for result in results:
-                    piece, pending = pending + answer.add(result), ''
-                    if cancelled.is_set() and answer.reason is None:
-                        answer.reason = FinishReason.CANCELLED
-                    elif has_logits and answer.is_cut:
-                        pending = piece  # until the runtime is seen to go on
-                    elif piece:
-                        yield Chunk(piece)
-                    if answer.reason is not None:
-                        stop.set()
+            with trying, contextlib.closing(
+                self._handle.run(rkllm_input, infer, stop, patience)
+            ) as results:
+                for piece in answer.pieces(results, cancelled, stop):
+                    yield Chunk(piece)
             if has_logits and answer.is_cut and not cancelled.is_set():
                 raise BackendCrashedError(f'the answer ended after {answer.tokens} tokens')
         except BackendCrashedError as error:
             if has_logits and answer.is_cut:
                 raise RowError(str(error)) from error
             raise
-        del kept
-        self._read = answer.read
         if answer.tokens and not keeps:
             self._reuse.keep(request.images)
-        image_tokens = sum(image.tokens for image in images)
-        held = 0
+        image_tokens = 0 if goes_on else request.image_tokens
+        last = self._last(request, answer, image_tokens, is_held, cancelled)
+        if keeps and answer.is_whole:
+            turn = Turn(request.question, answer.text + last.text)
+            self._held = request.images, (*request.turns, turn)
+        yield last
+
+    def _last(
+        self, request: GenerationRequest, answer: Answer, image_tokens: int, is_held: bool,
+        cancelled: Cancellation,
+    ) -> Chunk:
+        """Make the last chunk, and learn from the runtime's count; is_held: it had the images."""
+        self._read, held = answer.read, 0
         if is_held and answer.tokens and self._reuse.check(
                 answer.read, image_tokens, self.tokens(request) - image_tokens):
             held, image_tokens = image_tokens, 0
@@ -225,10 +222,12 @@ class RkllmLanguageModel(LanguageModel):
             last = replace(last, figures=replace(last.figures, read_ahead_tokens=held))
         if answer.text + last.text:
             self._counts.put(answer.text + last.text, answer.tokens)
-        if keeps and answer.is_whole:
-            turn = Turn(request.question, answer.text + last.text)
-            self._held = request.images, (*request.turns, turn)
-        yield last
+        return last
+
+    def _hold_only(self, images: tuple[ImageEmbedding, ...], clean: bool = False) -> None:
+        """Note what the runtime holds from now on: no dialogue that could go on, but images."""
+        self._clean, self._held = clean, None
+        self._reuse.keep(images)
 
     def score(
         self, request: GenerationRequest, said: str, endings: tuple[str, ...]
@@ -329,12 +328,11 @@ class RkllmLanguageModel(LanguageModel):
         text = self._text(request, request.images, request.turns)
         if not self._abi.has_chat_template:
             text += said.encode('utf-8', 'replace')
-        rkllm_input, kept = self._inputs.read(text, request.images, request.video)
+        rkllm_input = self._inputs.read(text, request.images, request.video)
         infer, stop = self._inputs.run(request, mode), Cancellation()
         if fresh or not self._reuse.holds(request.images):
             self._handle.clear(keep_system=False)
-        self._clean, self._held = False, None
-        self._reuse.keep(request.images)
+        self._hold_only(request.images)
         told: list[Result] = []
         started = ended = time.perf_counter()
         with self._handle.begun(said), contextlib.closing(
@@ -348,7 +346,6 @@ class RkllmLanguageModel(LanguageModel):
                     ended = time.perf_counter()
                 if len(told) == request.max_new_tokens:
                     stop.set()
-        del kept
         return told, ended - started
 
     def tokens(self, request: GenerationRequest) -> int:
@@ -365,8 +362,7 @@ class RkllmLanguageModel(LanguageModel):
         if role != self._role and template and self._abi.has_chat_template:
             self._handle.frame(template)
             self._handle.clear(keep_system=False)
-            self._clean, self._held = True, None
-            self._reuse.keep(())
+            self._hold_only((), clean=True)
         self._role = role
 
     def learn(self, request: GenerationRequest, room: int, cancelled: Cancellation) -> None:
@@ -384,9 +380,9 @@ class RkllmLanguageModel(LanguageModel):
         """Let the runtime read a text alone; give the number of tokens with all framing."""
         self._play('')
         self._handle.clear(keep_system=False)
-        self._clean, self._held = False, None
+        self._hold_only(())
         alone = GenerationRequest(text, (), 1, self._sampling)
-        rkllm_input, kept = self._inputs.read(text.encode('utf-8', 'replace'))
+        rkllm_input = self._inputs.read(text.encode('utf-8', 'replace'))
         read, stop = 0, Cancellation(cancelled)
         with contextlib.closing(
             self._handle.run(rkllm_input, self._inputs.run(alone), stop)
@@ -396,8 +392,6 @@ class RkllmLanguageModel(LanguageModel):
                     raise BackendCrashedError('The runtime cannot count tokens, see its log')
                 read = result.figures.prefill_tokens if result.figures else read
                 stop.set()  # its first token is one too many
-        del kept
-        self._reuse.keep(())
         return read
 
     def _goes_on(self, request: GenerationRequest) -> bool:
@@ -437,7 +431,7 @@ class RkllmLanguageModel(LanguageModel):
         if not self._clean:
             # Behind a system prompt that is kept, 1.2.3 crashes where it is to tell logits.
             self._handle.clear(keep_system=mode == rkllm.INFER_GENERATE)
-            self._clean, self._held = True, None
+            self._hold_only((), clean=True)
 
     def close(self) -> None:
         self._handle.close()
