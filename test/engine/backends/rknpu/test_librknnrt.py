@@ -338,7 +338,8 @@ def test_many_encodings_leave_nothing_behind(kind: str, load: Open) -> None:
             process.memory_info().rss, process.num_fds(), process.num_threads(),
         ))
     memory, files, threads = zip(*found, strict=True)
-    assert len(set(files)) == len(set(threads)) == 1
+    # What earlier tests have left may end meanwhile.
+    assert files[-1] <= files[0] and threads[-1] <= threads[0]
     # Of the last three parts; an output that is kept each time would take 307 for each encoding.
     assert memory[-1] - memory[1] < 50 * ENCODINGS + 300_000
 
