@@ -15,7 +15,7 @@ from vlm_npu_ros.engine.loading import load_engine
 from vlm_npu_ros.engine.local import LocalEngine
 from vlm_npu_ros.engine.settings import EngineSettings
 
-QUICK = {'connect_timeout': 2.0, 'first_token_timeout': 10.0, 'token_timeout': 5.0, 'retries': 0}
+QUICK = dict.fromkeys(('connect_timeout', 'first_token_timeout', 'token_timeout'), 10.0)
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def make_engine(server: ChatServer, lines: list[str]) -> Iterator[Callable[..., 
     engines: list[LocalEngine] = []
 
     def make(context: int = 0, read_ahead: bool = False, **settings: Any) -> LocalEngine:
-        values = {'base_url': server.url, **QUICK, **settings}
+        values = {'base_url': server.url, 'retries': 0, **QUICK, **settings}
         options = EngineSettings(
             'openai', options=OpenAISettings(**values), context=context, read_ahead=read_ahead,
         )

@@ -173,7 +173,7 @@ def test_thoughts_are_shown_and_are_no_part_of_the_answer(server: ChatServer) ->
                 continue
             assert response.answer == 'A dog. It sleeps.'
             assert response.stats.thought_tokens > 0
-            wait_until(lambda: bool(sentences) and sentences[-1].done and pieces[-1].done)
+            wait_until(lambda: all(told and told[-1].done for told in (sentences, pieces)))
             assert [s.text for s in sentences if s.text] == ['A dog.', 'It sleeps.']
             assert 'cat? Yes.' in ''.join(piece.thought for piece in pieces)
             assert ''.join(piece.delta for piece in pieces) == response.answer

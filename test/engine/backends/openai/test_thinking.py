@@ -96,12 +96,12 @@ def test_thoughts_are_a_sign_of_life(make_engine: MakeEngine, server: ChatServer
         exchange.begin()
         for _ in range(6):
             exchange.event({'reasoning': 'hm '})
-            time.sleep(0.2)
+            time.sleep(0.4)
         exchange.say('a cone')
         end(exchange)
 
     server.answer = answer
-    assert make_engine(first_token_timeout=0.8, token_timeout=0.8).answer(FREE) == 'a cone'
+    assert make_engine(first_token_timeout=2.0, token_timeout=2.0).answer(FREE) == 'a cone'
 
 
 @pytest.mark.parametrize(
