@@ -114,13 +114,16 @@ def test_what_is_read_ahead_is_not_read_again(engine: LocalEngine) -> None:
 
 @timing
 def test_cancel(engine: LocalEngine) -> None:
-    generation = engine.generate(question(engine.encode(scene(6)), max_new_tokens=1500))
-    next(generation)
-    started = time.monotonic()
-    generation.cancel()
-    *_, last = generation
-    assert time.monotonic() - started < within(0.05)
-    assert last.finish_reason is FinishReason.CANCELLED
+    image, seconds = engine.encode(scene(6)), []
+    for _ in range(5):
+        generation = engine.generate(question(image, max_new_tokens=1500))
+        next(generation)
+        started = time.monotonic()
+        generation.cancel()
+        *_, last = generation
+        seconds.append(time.monotonic() - started)
+        assert last.finish_reason is FinishReason.CANCELLED
+    assert np.median(seconds) < within(0.05)
     assert engine.answer(question())  # the next one is answered
 
 

@@ -109,14 +109,17 @@ def test_dialogue_is_read_and_only_what_is_new_of_it(engine: LocalEngine) -> Non
 
 @timing
 def test_cancel(engine: LocalEngine) -> None:
-    generation = engine.generate(replace(QUESTION, max_new_tokens=900))
-    next(generation)
-    generation.cancel()
-    cancelled = time.monotonic()
-    *_, last = generation
-    assert time.monotonic() - cancelled < within(0.05)
-    assert last.finish_reason is FinishReason.CANCELLED
-    assert generation.join(30)
+    seconds = []
+    for _ in range(5):
+        generation = engine.generate(replace(QUESTION, max_new_tokens=900))
+        next(generation)
+        generation.cancel()
+        cancelled = time.monotonic()
+        *_, last = generation
+        seconds.append(time.monotonic() - cancelled)
+        assert last.finish_reason is FinishReason.CANCELLED
+        assert generation.join(30)
+    assert np.median(seconds) < within(0.05)
     assert engine.answer(QUESTION)  # the next one is answered
 
 
