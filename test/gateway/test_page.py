@@ -33,7 +33,7 @@ BROWSER = shutil.which('chromium') or shutil.which('google-chrome')
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason='there is no browser: apt-get install chromium')
 CUP = json.dumps([{'bbox_2d': [250, 250, 500, 750], 'label': 'cup'}])
-LONG = 'one two three ' * 12
+LONG = 'one two three ' * 40  # 4 s
 expect.set_options(timeout=1000 * PATIENCE)
 
 
@@ -93,10 +93,18 @@ def stand() -> Iterator[Stand]:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=['--no-sandbox'])
         started.callback(browser.close)
         made = Stand(node, robot, browser, answers)
-        with socket.create_server(('127.0.0.1', 0)) as free:
-            made.port = free.getsockname()[1]
+        made.port = started.enter_context(reserved_port())
         with made.serve():
             yield made
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """Give a port that nobody else gets while our servers come and go there."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(('127.0.0.1', 0))
+        yield holder.getsockname()[1]
 
 
 def publish(robot: Robot, stop: threading.Event) -> None:
@@ -257,9 +265,8 @@ def test_pages_of_other_sites_cannot_ask(stand: Stand) -> None:
 
 def test_it_comes_back_after_the_gateway_has_restarted(stand: Stand) -> None:
     other = Stand(stand.node, stand.robot, stand.browser, stand.answers)
-    with socket.create_server(('127.0.0.1', 0)) as free:
-        other.port = free.getsockname()[1]
     with contextlib.ExitStack() as opened:
+        other.port = opened.enter_context(reserved_port())
         with other.serve():
             page = opened.enter_context(other.open())
         expect(page.locator('#trouble')).to_be_visible()
