@@ -108,11 +108,14 @@ def test_metrics_tell_of_the_node(stand: Any) -> None:
     wait_until(lambda: len(source.state()['parts']) > 1)
     with client(url) as ai:
         ai.models.list()
-    page = urllib.request.urlopen(f'{url}/metrics').read().decode()
+
+    def page() -> str:
+        return str(urllib.request.urlopen(f'{url}/metrics').read().decode())
+
     for line in ('vlm_questions_total{end="eos"}', 'vlm_first_token_seconds_bucket',
                  'vlm_queue{part="engine"} 0.0', 'vlm_ready 1.0', 'vlm_open_questions 0.0',
                  'vlm_encoded_per_second{part="camera camera"}'):
-        assert line in page, line
+        wait_until(lambda line=line: line in page())  # the node tells it now and then
 
 
 def test_a_page_sets_the_fields_of_a_question_alone(stand: Any) -> None:
