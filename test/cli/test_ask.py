@@ -81,8 +81,9 @@ def test_dialogue(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_several_frames_of_a_window(capsys: pytest.CaptureFixture[str]) -> None:
     with asked_node(encode_rate=100.0) as (_, robot), VlmClient() as client:
+        started = time.monotonic()
         for age in (4.0, 2.0, 0.0):
-            frame = robot.publish(age=age)
+            frame = robot.publish(age=age + time.monotonic() - started)
             client.ask('seen?', not_before=frame.header.stamp)
         window = ['ask', 'what happened?', '--window', '4', '--num-frames']
         assert main([*window, '3']) == 0
@@ -98,7 +99,7 @@ def test_several_frames_of_a_window(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (['what?', '--camera', 'rear'], 5, 'rear'),
         (['what?', '--new-tokens', '99999'], 5, 'context'),
-        (['what?', '--max-age', '1e-9', '--timeout', '0.2'], 4, 'ms old'),
+        (['what?', '--max-age', '1e-9', '--timeout', '0.2'], 4, ' old'),
         (['what?', '--not-before', 'now', '--timeout', '0.2'], 4, 'image_raw'),
         (['count', '--timeout', '0.5'], 7, '500 ms'),
         (['what?', '--timeout', '-1'], 2, 'timeout'),
@@ -159,7 +160,7 @@ def test_ctrl_c_cancels_the_question() -> None:
             [sys.executable, SCRIPT, 'count'], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as child:
             assert child.stdout and child.stderr
-            assert os.read(child.stdout.fileno(), 100) == b'one'
+            assert os.read(child.stdout.fileno(), 100).startswith(b'one')
             interrupted = time.monotonic()
             child.send_signal(signal.SIGINT)
             assert child.wait(30) == 130
