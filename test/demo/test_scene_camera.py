@@ -20,6 +20,7 @@ from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot import wait_until
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from vlm_npu_ros.client.messages import to_seconds
@@ -80,7 +81,9 @@ class Viewer:
              if to_seconds(m.header.stamp) >= to_seconds(truth.stamp)), None))
 
     def set_scene(self, text: str) -> None:
-        self.wait_for(lambda: self.images and self._set_scene.get_subscription_count() > 0)
+        # The truth, too: of two, only the last would come.
+        self.wait_for(lambda: self.truths and self.images)
+        wait_until(lambda: self._set_scene.get_subscription_count() > 0)
         self._set_scene.publish(String(data=text))
 
 
