@@ -17,6 +17,6 @@ def within(seconds: float) -> float:
     """
     Widen a bar unless it is measured; the test is to be marked with `timing`.
 
-    What must not be waited for has to take more than ten times as long as the bar.
+    What must not be waited for has to take more than ten times as long as the bar, and 2 s.
     """
-    return seconds if _STRICT else 10 * seconds
+    return seconds if _STRICT else max(10 * seconds, 2.0)

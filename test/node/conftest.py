@@ -45,9 +45,10 @@ def make_node(context: rclpy.Context) -> Iterator[Callable[..., VlmNode]]:
 
 @pytest.fixture
 def active_node(make_node: Callable[..., VlmNode]) -> Callable[..., VlmNode]:
+    """Give a function that starts the node and makes it active; no frame is soon too old."""
 
     def make(**parameters: Any) -> VlmNode:
-        node = make_node(**parameters)
+        node = make_node(**{'max_age': 60.0, **parameters})
         start(node)
         return node
 

@@ -91,9 +91,9 @@ def test_the_picture_is_the_frame_of_the_answer_while_the_camera_moves_on(
     wait_until(lambda: node._queue._running is not None)
     feed = node._feeds['camera']
     received = feed.counts.received
-    for _ in range(3):
+    for count in range(1, 4):
         newest = robot.publish(BLUE)
-    wait_until(lambda: feed.counts.received == received + 3)
+        wait_until(lambda count=count: feed.counts.received == received + count)
     held.set()
     assert answer().header == frame.header
     box = Mark('cup', (80, 60, 80, 120))
@@ -156,7 +156,7 @@ def test_nothing_is_drawn_or_kept_while_nobody_looks(
         return rgb
 
     monkeypatch.setattr(annotations, 'annotated', draw)
-    node = active_node(scripted__answers=['red'], encode_rate=100.0)
+    node = active_node(scripted__answers=['red'], encode_rate=100.0, history_seconds=600.0)
     robot.publish(RED)
     for name in ('a', 'b'):
         assert robot.ask(question='unseen', conversation_id=name).success

@@ -198,7 +198,7 @@ def test_timeout_of_a_service_question_is_kept(robot: Robot, troubled: Troubled)
 
 
 def test_feedback_tells_the_position_in_the_queue(active_node: MakeNode, robot: Robot) -> None:
-    active_node(scripted__answers=['one two three'], scripted__decode_rate=0.5)
+    active_node(scripted__answers=['one two three'], scripted__decode_rate=0.01)
     robot.publish()
     running = threading.Event()
     first = robot.send_goal(lambda m: m.feedback.partial_answer and running.set(), question='a')

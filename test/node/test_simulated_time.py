@@ -97,7 +97,9 @@ def test_frame_in_the_encoder_when_the_clock_is_set_back(
         )  # frames are encoded for it
         wait_until(lambda: feed.encoding)
         there.set_back(2.5)
-        wait_until(lambda: feed.frame is None)
+        wait_until(lambda: (
+            feed.frame is None or feed.frame.header.frame_id == str(there.run)
+        ))
         response = robot.ask(question='what?')
         assert response.success and response.header.frame_id == str(there.run)
         asked()
@@ -115,16 +117,18 @@ def test_ten_times_as_fast(
     assert trigger.wait_for_service(PATIENCE)
     verdicts: list[bool] = []
 
-    def ask() -> bool:
+    def ask() -> None:
         verdicts.append(wait_for(trigger.call_async(Trigger.Request())).success)
-        return verdicts[-1]
 
-    wait_until(ask)
-    since, verdicts[:] = there.time, []
-    while there.time < since + 20:
-        ask()
-    assert sum(verdicts) > 0.6 * len(verdicts)  # by real time, 3 of 10
-    # By real time, there is never more than one; on a busy machine, some are missing now and then.
+    def is_mostly_clear() -> bool:
+        since, verdicts[:] = there.time, []
+        while there.time < since + 20:
+            ask()
+        return sum(verdicts) > 0.6 * len(verdicts)  # by real time, 3 of 10
+
+    # On a busy machine, some are missing now and then.
+    wait_until(is_mostly_clear)
+    # By real time, there is never more than one.
     wait_until(lambda: len(robot.ask(
         question='what?', num_frames=4, window=Duration(sec=6)).frame_stamps) == 4)
 

@@ -28,7 +28,7 @@ from vlm_npu_ros.node.vlm_node import VlmNode
 from vlm_npu_ros.srv import Ask as AskService
 
 MakeNode = Callable[..., VlmNode]
-SLOW = {'scripted__answers': ['one two three four five six'], 'scripted__decode_rate': 0.5}
+SLOW = {'scripted__answers': ['one two three four five six'], 'scripted__decode_rate': 0.05}
 
 
 def test_answers_by_service_about_the_newest_frame(active_node: MakeNode, robot: Robot) -> None:
@@ -78,7 +78,7 @@ def test_partial_answers_make_up_the_answer(active_node: MakeNode, robot: Robot)
 
 def test_action_gives_feedback_and_result(active_node: MakeNode, robot: Robot) -> None:
     # Slowly: rclpy's client drops feedback that it handles after the message of the goal's end.
-    active_node(scripted__answers=['one two'], scripted__decode_rate=10.0)
+    active_node(scripted__answers=['one two'], scripted__decode_rate=1.0)
     robot.publish()
     feedback: list[tuple[str, str]] = []
     goal = robot.send_goal(
@@ -241,7 +241,8 @@ def test_typed_answer_ends_sooner_than_text(active_node: MakeNode, robot: Robot)
     text = robot.ask(question='is the path clear?')
     typed = robot.ask(question='is the path clear?', answer_type=1)
     assert (text.answer, typed.choice) == (said, 'yes')
-    assert text.stats.total_seconds >= 3 * typed.stats.total_seconds
+    assert text.stats.new_tokens >= 3 * typed.stats.new_tokens
+    assert text.stats.total_seconds > typed.stats.total_seconds
 
 
 def test_sentences_are_published_as_they_end(active_node: MakeNode, robot: Robot) -> None:
@@ -268,13 +269,14 @@ def test_no_frame_yet(active_node: MakeNode, robot: Robot) -> None:
 
 
 def test_stale_frame_names_camera_and_age_and_heals(active_node: MakeNode, robot: Robot) -> None:
-    active_node()
+    node = active_node()
     robot.publish(age=100.0)
+    wait_until(lambda: node._feeds['camera'].frame is not None)
     short = Duration(nanosec=500_000_000)
     response = robot.ask(question='what?', timeout=short)
     assert response.error_code == ErrorCode.STALE_FRAME
     assert "'camera'" in response.error_msg and '100.' in response.error_msg
-    assert robot.ask(question='what?', timeout=short, max_age=Duration(sec=200)).success
+    assert robot.ask(question='what?', max_age=Duration(sec=200)).success
     robot.publish()
     assert robot.ask(question='what?').success
 
@@ -325,7 +327,7 @@ def test_cancel_ends_the_goal_at_once(active_node: MakeNode, robot: Robot) -> No
     started = time.monotonic()
     robot.cancel(goal)
     outcome = robot.result_of(goal)()
-    assert time.monotonic() - started < within(1.5)  # the next word would take 2 s
+    assert time.monotonic() - started < within(1.5)  # the next word would take 20 s
     assert outcome.status == GoalStatus.STATUS_CANCELED
     assert outcome.result.error_code == ErrorCode.CANCELLED
     assert outcome.result.finish_reason == 'cancelled'
@@ -336,7 +338,7 @@ def test_cancel_ends_the_goal_at_once(active_node: MakeNode, robot: Robot) -> No
 def test_timeout_ends_the_answer_and_frees_the_engine(active_node: MakeNode, robot: Robot) -> None:
     active_node(**SLOW)
     robot.publish()
-    response = robot.ask(question='count', timeout=Duration(nanosec=500_000_000))
+    response = robot.ask(question='count', timeout=Duration(sec=2))
     assert response.error_code == ErrorCode.TIMEOUT
     assert response.finish_reason == 'timeout'
     assert response.answer == 'one'
