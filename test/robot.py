@@ -22,7 +22,7 @@ from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.msg import PartialAnswer
 from vlm_npu_ros.srv import Ask as AskService
 
-PATIENCE = 30.0  # seconds; only a broken test waits this long
+PATIENCE = 90.0  # seconds; only a broken test waits this long
 _REMOVALS = 1000  # of interfaces, each just when the executor looks at it: more than any test has
 
 

@@ -29,7 +29,7 @@ from vlm_npu_ros.action import Ask as AskAction
 from vlm_npu_ros.msg import ErrorCode, PartialAnswer
 from vlm_npu_ros.srv import Ask as AskService
 
-PATIENCE = 60.0  # seconds; only a broken test waits this long
+PATIENCE = 120.0  # seconds; only a broken test waits this long
 
 
 class Asker:
@@ -159,7 +159,7 @@ def test_camera_that_stops_and_comes_back(asker: Asker) -> None:
             assert asker.ask(question='what do you see?').success
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # 20 s where nothing else runs
 def test_hundred_questions_at_full_hd_and_30_hz(asker: Asker) -> None:
     full_hd = {'width': 1920, 'height': 1080, 'rate': 30.0, 'reliability': 'reliable'}
     camera = process('vlm_npu_ros.demo.scene_camera', **full_hd)

@@ -166,6 +166,6 @@ def test_nothing_is_lost(pieces: list[str]) -> None:
 @pytest.mark.parametrize('unit', ['.', '。', '”', ' ', 'x', 'etc. ', 'No. ', '1. ', '」。'])
 def test_time_grows_with_the_length_only(unit: str) -> None:
     text = unit * (300_000 // len(unit))
-    started = time.perf_counter()
+    started = time.thread_time()
     split(text)
-    assert time.perf_counter() - started < 15  # quadratic: many minutes
+    assert time.thread_time() - started < 15  # quadratic: many minutes
