@@ -1,7 +1,7 @@
 # Copyright 2026 vlm_npu_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
 
-"""Control tags of language models, which no text of a user may hold."""
+"""What no text of a user may hold: control tags of language models, halves of characters."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def user_text(question: str) -> str:
     not a tag any more. A zero byte would end the text.
     """
     return _TAG_START.sub(r'\g<0> ', question.replace('\0', ' '))
+
+
+def whole(text: str) -> str:
+    """Replace halves of characters, which JSON can hold and no model or message can."""
+    return text.encode(errors='replace').decode()

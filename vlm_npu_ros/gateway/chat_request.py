@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BaseModel, Field
 from vlm_npu_ros.client.fields import AskFields
 from vlm_npu_ros.engine.choices.checking import MAX_CHOICES
+from vlm_npu_ros.engine.control_tags import whole
 from vlm_npu_ros.engine.types import Sampling, Turn, UNCLEAR
 from vlm_npu_ros.gateway.failures import ApiError
-from vlm_npu_ros.gateway.source import MOST_PICTURES, Question, whole
+from vlm_npu_ros.gateway.source import MOST_PICTURES, Question
 
 CAMERA = 'camera/'  # beginning of the names of models that look at a camera
 _PREFIXES = ('data:image/', 'data:application/octet-stream')

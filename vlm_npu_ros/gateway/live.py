@@ -20,10 +20,11 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import AfterValidator, BaseModel, Field
 from vlm_npu_ros.client.answer import Answer
 from vlm_npu_ros.client.fields import answer_types, FIELDS
+from vlm_npu_ros.engine.control_tags import whole
 from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.gateway.desk import Desk
 from vlm_npu_ros.gateway.failures import ApiError
-from vlm_npu_ros.gateway.source import MOST_PICTURES, Question, whole
+from vlm_npu_ros.gateway.source import MOST_PICTURES, Question
 
 _PAGE = Path(__file__).parent / 'page'
 _NEWS_SECONDS = 1.0  # that news may be late

@@ -156,8 +156,3 @@ def into(items: asyncio.Queue[Any]) -> Callable[[Any], None]:
             loop.call_soon_threadsafe(items.put_nowait, item)
 
     return put
-
-
-def whole(text: str) -> str:
-    """Replace halves of characters, which JSON can hold and no model or message can."""
-    return text.encode(errors='replace').decode()

@@ -16,8 +16,8 @@ from typing import Any
 
 import openai
 from vlm_npu_ros.engine.backends.openai.complaints import Complaint, is_page, read_complaint
-from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.settings import OpenAISettings
+from vlm_npu_ros.engine.control_tags import whole
 from vlm_npu_ros.engine.errors import (
     BackendCrashedError,
     BackendUnavailableError,

@@ -9,6 +9,7 @@ import base64
 import json
 from typing import Any
 
+from vlm_npu_ros.engine.control_tags import whole
 from vlm_npu_ros.engine.types import GenerationRequest, ImageEmbedding, UNCLEAR
 
 _TOP = 20  # alternatives of each token: the most that the protocol has
@@ -82,11 +83,6 @@ def _messages(request: GenerationRequest, shown: int) -> list[dict[str, Any]]:
     if request.system_prompt:
         messages.insert(0, {'role': 'system', 'content': whole(request.system_prompt)})
     return messages
-
-
-def whole(text: str) -> str:
-    """Replace lone surrogates, which can be sent neither to a server nor by ROS."""
-    return text.encode(errors='replace').decode()
 
 
 def _picture(image: ImageEmbedding) -> dict[str, Any]:

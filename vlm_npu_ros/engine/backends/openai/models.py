@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS
+from vlm_npu_ros.engine.control_tags import whole
 
 OWN = 'vlm_npu_ros'  # owner of the models of the gateway
 _NAMES = ('id', 'name', 'model', 'key')

@@ -11,8 +11,8 @@ import math
 import re
 from typing import Any
 
-from vlm_npu_ros.engine.backends.openai.messages import whole
 from vlm_npu_ros.engine.backends.openai.settings import MOST_TOKENS
+from vlm_npu_ros.engine.control_tags import whole
 from vlm_npu_ros.engine.types import FinishReason
 
 _REASONS = {'stop': FinishReason.EOS, 'length': FinishReason.LENGTH}
