@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from pairs import ADDED, COST, Pair
 from picture import GREEN, GREY, INK, png, RED
+from vlm_npu_ros.engine.drawing import written
 
 _PAPER, _RIM = (255, 255, 255), (214, 218, 224)
-_FONT = cv2.FONT_HERSHEY_DUPLEX
 _LINE = 30  # pixels a row
 _MARGIN = 30
 _TOP = 100
@@ -32,16 +32,16 @@ def picture(results: Mapping[str, Sequence[Pair]]) -> bytes:
     rows = sum(len(pairs) + 1.6 for pairs in judged.values())
     height = round(_TOP + _LINE * rows + _MARGIN)
     canvas = np.full((height, _RIGHT + 2 * _MARGIN, 3), _PAPER, np.uint8)
-    _text(canvas, 'Ours against the reference, in the same run', _MARGIN, 44, 0.9)
+    written(canvas, 'Ours against the reference, in the same run', _MARGIN, 44, 0.9, INK)
     for name, x in _COLUMNS.items():
-        _text(canvas, name, x, _TOP - 20, 0.5, GREY)
+        written(canvas, name, x, _TOP - 20, 0.5, GREY)
     middle = (_LEFT + _RIGHT) // 2
-    _text(canvas, 'bar', middle - 12, _TOP - 20, 0.5, GREY)
+    written(canvas, 'bar', middle - 12, _TOP - 20, 0.5, GREY)
     cv2.line(canvas, (middle, _TOP - 10), (middle, height - _MARGIN), GREY, 1)
     y = float(_TOP)
     for title, pairs in judged.items():
         y += 1.6 * _LINE
-        _text(canvas, title, _MARGIN, round(y - 0.4 * _LINE), 0.6)
+        written(canvas, title, _MARGIN, round(y - 0.4 * _LINE), 0.6, INK)
         for pair in pairs:
             y += _LINE
             _row(canvas, pair, round(y - 0.4 * _LINE))
@@ -51,7 +51,7 @@ def picture(results: Mapping[str, Sequence[Pair]]) -> bytes:
 def _row(canvas: np.ndarray, pair: Pair, y: int) -> None:
     colour = GREEN if pair.passed else RED
     for name, x in _COLUMNS.items():
-        _text(canvas, pair.row()[name], x, y, 0.48, colour if name == 'compared' else INK)
+        written(canvas, pair.row()[name], x, y, 0.48, colour if name == 'compared' else INK)
     length = round((_RIGHT - _LEFT) / 2 * min(_used(pair), 2.0))
     cv2.rectangle(canvas, (_LEFT, y - 12), (_RIGHT, y + 4), _RIM, 1)
     cv2.rectangle(canvas, (_LEFT, y - 12), (_LEFT + length, y + 4), colour, -1)
@@ -63,10 +63,3 @@ def _used(pair: Pair) -> float:
     if pair.compared in (COST, ADDED):
         return max(pair.figure / pair.bar, 0.0)
     return pair.bar / pair.figure
-
-
-def _text(
-    canvas: np.ndarray, text: str, x: int, y: int, scale: float,
-    colour: tuple[int, int, int] = INK,
-) -> None:
-    cv2.putText(canvas, text, (x, y), _FONT, scale, colour, 1, cv2.LINE_AA)

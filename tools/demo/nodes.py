@@ -12,7 +12,7 @@ import signal
 import threading
 
 from scene_driver import NoAnswerError, SceneDriver
-from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
+from vlm_npu_ros.demo.children import ChildDiedError, Children, keep_to_this_machine
 
 # What the scene camera tells about the space that it sees.
 SPACE = {'camera.depth': 'camera/depth', 'camera.camera_info': 'camera/camera_info'}
@@ -21,6 +21,15 @@ _NODE, _CAMERA = 'vlm_node', 'scene_camera'
 
 class DemoFailedError(Exception):
     """A process died or did not answer; the text has the last lines of its log."""
+
+
+def prepare() -> threading.Event:
+    """Keep to this machine; return what SIGINT, SIGTERM and SIGHUP set from now on."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopped.set())
+    keep_to_this_machine()
+    return stopped
 
 
 @contextmanager
@@ -35,11 +44,7 @@ def running(say: Callable[[str], None]) -> Iterator[SceneDriver]:
     Takes over the handlers of SIGINT, SIGTERM and SIGHUP: what the driver waits for then ends with
     KeyboardInterrupt. Raises DemoFailedError.
     """
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.set())
-    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    stopped = prepare()
     say(f'Starting {_NODE} and {_CAMERA} on ROS_DOMAIN_ID {os.environ["ROS_DOMAIN_ID"]}')
     with Children(os.environ) as children:
         def check() -> None:

@@ -11,14 +11,13 @@ import json
 import os
 from pathlib import Path
 import shutil
-import signal
 import sys
 import threading
 from typing import Any, TYPE_CHECKING
 import urllib.request
 
-from nodes import SPACE
-from vlm_npu_ros.demo.children import ChildDiedError, Children, free_domain
+from nodes import prepare, SPACE
+from vlm_npu_ros.demo.children import ChildDiedError, Children
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -46,11 +45,7 @@ def main() -> int:
     parser.add_argument('--recording', type=Path, metavar='FILE',
                         help='save a short APNG or GIF of the page likewise, and end')
     options = parser.parse_args()
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.set())
-    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    stopped = prepare()
     address = f'http://127.0.0.1:{options.port}/'
     try:
         with Children(os.environ) as children:

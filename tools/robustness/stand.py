@@ -21,7 +21,7 @@ sys.path.insert(0, str(_TEST))
 
 from simulated import runtime, weights  # noqa: E402
 from simulated.board import board_tree  # noqa: E402
-from vlm_npu_ros.demo.children import free_domain  # noqa: E402
+from vlm_npu_ros.demo.children import keep_to_this_machine  # noqa: E402
 
 _RUNTIME = '1.2.3'
 
@@ -94,5 +94,4 @@ class Stand:
 def prepare() -> None:
     """Keep to this machine, in a free ROS domain unless one is set; clean up on SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    keep_to_this_machine()

@@ -38,7 +38,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from vlm_npu_ros.client import VlmClient
-from vlm_npu_ros.demo.children import Children, free_domain
+from vlm_npu_ros.demo.children import Children, keep_to_this_machine
 from vlm_npu_ros.engine.backends.scripted import ScriptedLanguageModel, ScriptedTimings
 from vlm_npu_ros.node.vlm_node import VlmNode
 
@@ -58,8 +58,7 @@ def main() -> int:
     parser.add_argument('--pages', type=int, default=20, help='that are open (default: 20)')
     parser.add_argument('--seconds', type=float, default=120.0, help='(default: 120)')
     options = parser.parse_args()
-    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    keep_to_this_machine()
     answers = {_question(i): _answer(i) for i in range(options.clients)}
     with socket.create_server(('127.0.0.1', 0)) as free:
         port = free.getsockname()[1]

@@ -62,7 +62,7 @@ def _run_head(args: argparse.Namespace) -> int:
     template = load_profile(args.model).template if args.model else None
     path = write_head(
         args.model_dir.absolute(), args.rkllm.absolute(), template.postfix if template else '',
-        args.word, args.python, lambda line: print(line, file=sys.stderr, flush=True),
+        args.word, args.python, llm_command.say,
     )
     print(path)
     return 0
@@ -115,7 +115,7 @@ def _split(text: str) -> tuple[str, int]:
 def run(args: argparse.Namespace) -> int:
     """Convert and print what was made; raise ConversionError or another VlmError."""
     job = VisionJob(**{field.name: getattr(args, field.name) for field in fields(VisionJob)})
-    figures = convert_vision(job, lambda line: print(line, file=sys.stderr, flush=True))
+    figures = convert_vision(job, llm_command.say)
     if args.json:
         print(json.dumps(figures, indent=2))
         return 0

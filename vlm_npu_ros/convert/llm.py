@@ -343,6 +343,4 @@ def framed_texts(path: Path, template: ChatTemplate | None) -> list[dict[str, st
 
 
 def _framed(question: str, template: ChatTemplate | None) -> str:
-    if template is None:
-        return question
-    return template.system + template.prefix + question + template.postfix
+    return template.framed(question) if template else question

@@ -83,9 +83,9 @@ def run(args: argparse.Namespace) -> int:
     if not conversion.output.parent.is_dir():
         raise UsageError(f'{conversion.output.parent} is not a folder')
     checkpoint = read_checkpoint(conversion)
-    _say(f'{checkpoint.model_type}, {checkpoint.parameters / 1e9:.2f} billion parameters: '
-         f'rkllm-toolkit takes about {needed_memory(checkpoint) / 1e9:.1f} GB of memory, and as '
-         'much on the disk that it is installed on')
+    say(f'{checkpoint.model_type}, {checkpoint.parameters / 1e9:.2f} billion parameters: '
+        f'rkllm-toolkit takes about {needed_memory(checkpoint) / 1e9:.1f} GB of memory, and as '
+        'much on the disk that it is installed on')
     if args.dry_run:
         print(json.dumps(job(conversion, checkpoint), indent=2))
     if args.emit_script:
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         check_memory(checkpoint)
     if args.dry_run:
         return 0
-    figures = convert(conversion, _say)
+    figures = convert(conversion, say)
     print(
         f'{args.output}: {conversion.profile.name} for {args.platform}, {args.dtype}, context '
         f'{args.context}; {figures["bytes"] / 1e6:.1f} MB, rkllm-toolkit '
@@ -107,11 +107,12 @@ def run(args: argparse.Namespace) -> int:
 def _emit(conversion: LlmConversion, args: argparse.Namespace) -> int:
     if args.dry_run:
         return 0
-    emit(conversion, args.emit_script, _say)
+    emit(conversion, args.emit_script, say)
     print(f'Copy {args.emit_script} to a machine with rkllm-toolkit and the model, and run there, '
           f'in that folder: python {SCRIPT} {JOB} MODEL_DIR')
     return 0
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell of progress."""
     print(line, file=sys.stderr, flush=True)

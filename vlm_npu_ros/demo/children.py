@@ -108,6 +108,12 @@ def _signalled(number: int) -> str:
     return f'was killed by {signal.Signals(number).name}'
 
 
+def keep_to_this_machine() -> None:
+    """Let ROS, here and in children, use a free domain of this machine, unless one is set."""
+    os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+
+
 def free_domain() -> int:
     """Find a ROS domain whose discovery port is not in use on this machine."""
     candidates = random.sample(_DOMAINS, len(_DOMAINS))

@@ -58,6 +58,10 @@ class ChatTemplate:
     postfix: str
     turn_end: str = ''
 
+    def framed(self, question: str) -> str:
+        """Write a question as a whole prompt."""
+        return self.system + self.prefix + question + self.postfix
+
     def with_role(self, role: str) -> ChatTemplate | None:
         """Put a text in the place of the system message's; None = there is no such message."""
         found = _SYSTEM.fullmatch(self.system)

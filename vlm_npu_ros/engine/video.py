@@ -17,7 +17,7 @@ from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.opencv import quiet, turned
 from vlm_npu_ros.engine.sources import opened, SECONDS, shown, Source
 
-# Frames of a stream that goes on for ever are so far apart.
+# Frames of a stream without an end are so far apart.
 STREAM_INTERVAL = 1.0  # s
 # How long before a point of time a search for it begins, if one from it itself led beyond it. An
 # index is rarely sparser; and a file whose sound is longer than its pictures ends so much earlier.

@@ -37,5 +37,5 @@ def prompt(
         text += user_text(turn.answer) + template.turn_end + template.prefix
     text += user_text(question)
     if framed_here is not None:
-        text = framed_here.system + framed_here.prefix + text + framed_here.postfix
+        text = framed_here.framed(text)
     return text.encode('utf-8', 'replace')
