@@ -97,36 +97,16 @@ def check_request(
     region = _region(request.roi)
     pictures = _pictures(request, region)
     chosen = _cameras(request.camera, cameras) if request.camera or not pictures else ()
-    choices = _choices(request)
-    longest = parameters['max_new_tokens']
-    number = _number(request)
-    if choices or number:
-        longest = min(longest, _TYPED_TOKENS)
-    locates = request.answer_type == request.LOCATE
-    if locates:
-        longest = max(longest, _PLACE_TOKENS)
+    for_model = _for_model(request, parameters, question)
     num_frames, window = _frames(request, parameters, len(chosen) == 1 and not pictures)
+    locates = request.answer_type == request.LOCATE
     if locates and num_frames + len(chosen) + len(pictures) > 2:
         raise RequestError('LOCATE looks at one frame or picture: ask about them one by one')
     max_age = _nanoseconds('max_age', request.max_age)
     timeout = _nanoseconds('timeout', request.timeout)
     looks_again = request.new_conversation or found & {'clear', 'image'}
     return AskOptions(
-        GenerationRequest(
-            question,
-            images=(),
-            max_new_tokens=request.max_new_tokens or longest,
-            keep=bool(request.conversation_id),
-            choices=choices,
-            number=number,
-            schema=_schema(request),
-            system_prompt=_role(
-                request.system_prompt.strip() or parameters['system_prompt'].strip()),
-            ask_back=parameters['ask_back'] and not request.never_ask_back,
-            min_probability=(
-                checked_confidence(request.min_confidence) or parameters['min_confidence']),
-            backend=_backend(request.backend, parameters) if request.backend else '',
-        ),
+        for_model,
         cameras=chosen,
         freshness=Freshness(
             max_age=max_age or round(parameters['max_age'] * NANOSECONDS),
@@ -143,6 +123,30 @@ def check_request(
         conversation_id=request.conversation_id,
         goes_on=bool(request.conversation_id) and not looks_again,
         locates=locates,
+    )
+
+
+def _for_model(request: Any, parameters: NodeParameters, question: str) -> GenerationRequest:
+    """Make of it what the model is asked."""
+    choices, number = _choices(request), _number(request)
+    longest = parameters['max_new_tokens']
+    if choices or number:
+        longest = min(longest, _TYPED_TOKENS)
+    if request.answer_type == request.LOCATE:
+        longest = max(longest, _PLACE_TOKENS)
+    return GenerationRequest(
+        question,
+        images=(),
+        max_new_tokens=request.max_new_tokens or longest,
+        keep=bool(request.conversation_id),
+        choices=choices,
+        number=number,
+        schema=_schema(request),
+        system_prompt=_role(request.system_prompt.strip() or parameters['system_prompt'].strip()),
+        ask_back=parameters['ask_back'] and not request.never_ask_back,
+        min_probability=(
+            checked_confidence(request.min_confidence) or parameters['min_confidence']),
+        backend=_backend(request.backend, parameters) if request.backend else '',
     )
 
 

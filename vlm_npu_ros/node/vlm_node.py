@@ -224,17 +224,9 @@ class VlmNode(ManagedNode):
         self._refuse_while_ending()
         assert self._engine and self._server and self._watches and self._standing
         assert self._battery and self._annotations
-        active, battery, annotations = self._active, self._battery, self._annotations
+        active, annotations = self._active, self._annotations
         self._engine.resume()
-        ahead = ReadAhead(
-            self._engine,
-            next(iter(self._feeds)),
-            self._askable,
-            settings=lambda: self.parameters.reading_ahead,
-            is_idle=lambda: self._queue is not None and self._queue.is_idle,
-            shortage=lambda: battery.shortage,
-            log=self.get_logger().warning,
-        )
+        ahead = self._reading_ahead(self._engine, self._battery)
         self._encoder = FrameEncoder(
             self,
             self._feeds,
@@ -274,23 +266,36 @@ class VlmNode(ManagedNode):
         for asker in (self._watches, self._standing):
             active.callback(asker.use, None)
             asker.use(evaluations)
-        diagnostics = Diagnostics(
-            self,
-            self.parameters.backends,
-            self._stamp_clock,
-            self._engine,
-            self._queue,
-            ahead,
-            self._feeds.values(),
-            max_age=lambda: self.parameters['max_age'],
-            dialogues=lambda: len(self._conversations.newest_first()),
-        )
-        active.callback(diagnostics.close)
+        active.callback(self._diagnostics(self._engine, self._queue, ahead).close)
         for feed in self._feeds.values():
             self.get_logger().info(f'Camera {feed.settings.name}: {feed.topic}')
         bond = start_bond(self)
         if bond:
             active.callback(bond.close)
+
+    def _reading_ahead(self, engine: Engine, battery: Battery) -> ReadAhead:
+        return ReadAhead(
+            engine,
+            next(iter(self._feeds)),
+            self._askable,
+            settings=lambda: self.parameters.reading_ahead,
+            is_idle=lambda: self._queue is not None and self._queue.is_idle,
+            shortage=lambda: battery.shortage,
+            log=self.get_logger().warning,
+        )
+
+    def _diagnostics(self, engine: Engine, queue: AskQueue, ahead: ReadAhead) -> Diagnostics:
+        return Diagnostics(
+            self,
+            self.parameters.backends,
+            self._stamp_clock,
+            engine,
+            queue,
+            ahead,
+            self._feeds.values(),
+            max_age=lambda: self.parameters['max_age'],
+            dialogues=lambda: len(self._conversations.newest_first()),
+        )
 
     @transition(TransitionCallbackReturn.ERROR)
     def on_deactivate(self) -> None:
