@@ -5,18 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 import os
 from pathlib import Path
+import signal
 import sys
+import threading
 
 import rclpy
 from rclpy.context import Context
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from vlm_npu_ros.engine.errors import VlmError
 
 _NO_LOG_FILES = '--disable-external-lib-logs'  # an argument of ROS
+_SPIN = 0.2  # seconds between checks whether to end
 
 
 def start_ros(args: list[str] | None = None, context: Context | None = None) -> None:
@@ -53,6 +60,32 @@ def explained() -> Iterator[None]:
         said = str(error).partition('\n')[0].partition(', at /')[0]  # not where in rcl's source
         kind = type(error).__name__  # such as UnknownROSArgsError, which says nothing else
         raise VlmError(f'ROS does not start: {kind}: {said}') from error
+
+
+def run_node(make: Callable[[], Node], name: str) -> int:
+    """
+    Spin a node until SIGINT or SIGTERM; return the exit code of its program.
+
+    name: by which errors are logged.
+    """
+    stop = threading.Event()
+    try:
+        start_ros()
+        with explained():
+            node = make()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=_SPIN)
+        node.destroy_node()
+    except (ParameterException, ValueError, VlmError) as error:
+        get_logger(name).fatal(str(error))
+        return 1
+    finally:
+        rclpy.try_shutdown()
+    return 0
 
 
 def _log_fault() -> str:

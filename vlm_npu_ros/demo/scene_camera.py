@@ -6,25 +6,19 @@
 from __future__ import annotations
 
 import array
-import signal
 import sys
-import threading
 from typing import Any
 
 import cv2
 import numpy as np
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header, String
-from vlm_npu_ros.client.start import explained, start_ros
+from vlm_npu_ros.client.start import run_node
 from vlm_npu_ros.demo.scenes import depth_map, random_scene, render, Scene
 from vlm_npu_ros.demo.truth import scene_from_json, Truth
-from vlm_npu_ros.engine.errors import VlmError
 from vlm_npu_ros.node.camera_messages import jpeg_image, raw_image
 
 FRAME_ID = 'camera_optical_frame'
@@ -167,23 +161,7 @@ def _depth(scene: Scene, size: tuple[int, int], header: Header) -> Image:
 
 def main() -> int:
     """Publish until SIGINT or SIGTERM."""
-    stop = threading.Event()
-    try:
-        start_ros()
-        with explained():
-            camera = SceneCamera()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        executor = SingleThreadedExecutor()
-        executor.add_node(camera)
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=0.2)
-    except (ParameterException, ValueError, VlmError) as error:
-        rclpy.logging.get_logger('scene_camera').fatal(str(error))
-        return 1
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_node(SceneCamera, 'scene_camera')
 
 
 if __name__ == '__main__':

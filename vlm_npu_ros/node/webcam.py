@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
@@ -13,17 +12,13 @@ from typing import Any
 
 import numpy as np
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vlm_npu_ros.client.start import explained, start_ros
+from vlm_npu_ros.client.start import run_node
 from vlm_npu_ros.engine.camera_device import CameraDevice
-from vlm_npu_ros.engine.errors import ImageError, VlmError
+from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.options import Option
 from vlm_npu_ros.node.camera_messages import jpeg_image, raw_image
 
@@ -133,24 +128,7 @@ class Webcam(Node):
 
 def main() -> int:
     """Publish until SIGINT or SIGTERM."""
-    stop = threading.Event()
-    try:
-        start_ros()
-        with explained():
-            webcam = Webcam()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        executor = SingleThreadedExecutor()
-        executor.add_node(webcam)
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=0.2)
-        webcam.destroy_node()
-    except (ParameterException, ValueError, VlmError) as error:
-        get_logger('webcam').fatal(str(error))
-        return 1
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_node(Webcam, 'webcam')
 
 
 if __name__ == '__main__':
