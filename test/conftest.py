@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 import gc
 import os
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 import vlm_npu_ros
 
 if TYPE_CHECKING:
+    from clocks import Simulation
     import rclpy
+    from robot import Robot
 
 # Where the tests run in the background, Ctrl-C is ignored, and what they start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -42,6 +45,31 @@ def context() -> Iterator[rclpy.Context]:
     rclpy.init(context=context)
     yield context
     context.try_shutdown()
+
+
+@pytest.fixture
+def robot(context: rclpy.Context) -> Iterator[Robot]:
+    from rclpy.executors import SingleThreadedExecutor
+    from robot import Robot, Spinner
+
+    robot = Robot(context)
+    spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))
+    yield robot
+    spinner.close()
+
+
+@pytest.fixture
+def simulated(context: rclpy.Context) -> Iterator[Simulation]:
+    from clocks import simulation
+
+    with simulation(context) as simulated:
+        yield simulated
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor() as threads:
+        yield threads
 
 
 @pytest.fixture(scope='session')

@@ -72,12 +72,6 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     engine.close()
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as threads:
-        yield threads
-
-
 def asking(engine: Engine, limit: int = 100) -> GenerationRequest:
     """Make a request; with a limit of 1 it is answered at once, else never in time."""
     return GenerationRequest('is it free?', (engine.encode(PICTURE),), limit)

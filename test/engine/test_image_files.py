@@ -10,19 +10,12 @@ import zlib
 import cv2
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_pictures import chunk, ramp, segment
 import numpy as np
 import pytest
 from vlm_npu_ros.engine import image_files
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.image_files import decode_image
-
-
-def ramp(width: int, height: int) -> np.ndarray:
-    """Return an image whose red rises from left to right and whose green from top to bottom."""
-    rgb = np.zeros((height, width, 3), np.uint8)
-    rgb[:, :, 0] = np.linspace(0, 255, width)
-    rgb[:, :, 1] = np.linspace(0, 255, height)[:, np.newaxis]
-    return rgb
 
 
 def png(samples: np.ndarray, colour_type: int) -> bytes:
@@ -37,10 +30,6 @@ def png(samples: np.ndarray, colour_type: int) -> bytes:
         + chunk(b'IDAT', zlib.compress(pixels))
         + chunk(b'IEND', b'')
     )
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
 
 def jpeg(rgb: np.ndarray) -> bytes:
@@ -89,10 +78,6 @@ def test_decode_turns_a_photograph_only_when_asked() -> None:
     np.testing.assert_array_equal(decode_image(exif_rotated(jpeg(rgb))), upright)
     np.testing.assert_array_equal(
         decode_image(exif_rotated(jpeg(rgb)), photograph=True), np.rot90(upright, -1))
-
-
-def segment(marker: int, data: bytes) -> bytes:
-    return struct.pack('>BBH', 0xff, marker, len(data) + 2) + data
 
 
 def test_a_photograph_is_turned_wherever_its_tag_stands() -> None:

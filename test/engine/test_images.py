@@ -4,18 +4,11 @@
 from __future__ import annotations
 
 import cv2
+from made_pictures import ramp
 import numpy as np
 import pytest
 from vlm_npu_ros.engine.errors import ImageError
 from vlm_npu_ros.engine.images import letterbox, normalise, resize, turn
-
-
-def ramp(width: int, height: int) -> np.ndarray:
-    """Return an image whose red rises from left to right and whose green from top to bottom."""
-    rgb = np.zeros((height, width, 3), np.uint8)
-    rgb[:, :, 0] = np.linspace(0, 255, width)
-    rgb[:, :, 1] = np.linspace(0, 255, height)[:, np.newaxis]
-    return rgb
 
 
 def padded_then_resized(rgb: np.ndarray, size: int) -> np.ndarray:

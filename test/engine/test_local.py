@@ -120,12 +120,6 @@ class FakeLanguageModel(LanguageModel):
         self.closed = True
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as threads:
-        yield threads
-
-
 def within_patience(futures: list[Future]) -> list[object]:
     return [future.result(PATIENCE) for future in futures]
 

@@ -16,6 +16,7 @@ from fuzz.fuzzing import examples, FULL, Outcomes, Peak, ROOM
 from fuzz.pictures import ANY_TEXT, RANDOM, take
 from hypothesis import given
 from hypothesis import strategies as st
+from made_pictures import chunk, segment
 import numpy as np
 import pytest
 from sensor_msgs.msg import CompressedImage
@@ -32,10 +33,6 @@ def peak_of_decoding(pixels: int) -> float:
 def encoded(extension: str, *flags: int, channels: int = 3, dtype: type = np.uint8) -> bytes:
     picture = np.random.default_rng(1).integers(0, 255, (21, 34, channels)).astype(dtype)
     return cv2.imencode(extension, picture, flags)[1].tobytes()
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
 
 def head(width: int, height: int) -> bytes:
@@ -145,9 +142,6 @@ def squeezed_zeros(mib: int) -> bytes:
 
 def scan_bomb(side: int, scans: int) -> bytes:
     """Return a progressive JPEG whose scans each say, in a few bytes, that nothing changes."""
-    def segment(marker: int, data: bytes) -> bytes:
-        return struct.pack('>BBH', 0xff, marker, len(data) + 2) + data
-
     blocks = (side // 8) ** 2
     bits = ('0' + 14 * '1') * -(-blocks // 32767)  # the next 32767 blocks are as they were
     bits += '1' * (-len(bits) % 8)

@@ -13,21 +13,12 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
-from robot import PATIENCE, Robot, Spinner
+from robot import PATIENCE, Robot
 from sensor_msgs.msg import CompressedImage
 from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.nav.camera import MissionCamera
 
 WIDE = np.full((200, 1000, 3), (200, 30, 10), np.uint8)
-
-
-@pytest.fixture
-def robot(context: rclpy.Context) -> Iterator[Robot]:
-    robot = Robot(context)
-    spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))
-    yield robot
-    spinner.close()
 
 
 def stamp_of(message: Any) -> float:

@@ -11,18 +11,10 @@ from typing import Any
 from asked_node import start
 import pytest
 import rclpy
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor
 from rclpy.parameter import Parameter
-from robot import Robot, Spinner
+from robot import Spinner
 from vlm_npu_ros.node.vlm_node import VlmNode
-
-
-@pytest.fixture
-def robot(context: rclpy.Context) -> Iterator[Robot]:
-    robot = Robot(context)
-    spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))
-    yield robot
-    spinner.close()
 
 
 @pytest.fixture

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 import math
 import threading
 import time
 
-from clocks import Simulation, simulation
+from clocks import Simulation
 import pytest
 import rclpy
 from rclpy.node import Node
@@ -27,12 +26,6 @@ class Frame:
     stamp: int
     run: int
     behind: int = 0
-
-
-@pytest.fixture
-def simulated(context: rclpy.Context) -> Iterator[Simulation]:
-    with simulation(context) as simulated:
-        yield simulated
 
 
 def frame(clock: StampClock, seconds: float, goes_back: bool = False) -> Frame:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 import time
 from typing import Any
 
-from clocks import Simulation, simulation
+from clocks import Simulation
 import numpy as np
 import pytest
 import rclpy
@@ -59,12 +59,6 @@ class Camera:
 
     def told_at_once(self, freshness: Freshness = FRESH, timeout: float = 60.0) -> str:
         return str(obstacle(self.feed, freshness, self.clock, timeout) or '')
-
-
-@pytest.fixture
-def simulated(context: rclpy.Context) -> Iterator[Simulation]:
-    with simulation(context) as simulated:
-        yield simulated
 
 
 @pytest.fixture

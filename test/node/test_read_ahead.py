@@ -156,12 +156,6 @@ class Bench:
 
 
 @pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor() as threads:
-        yield threads
-
-
-@pytest.fixture
 def bench(pool: ThreadPoolExecutor) -> Iterator[Bench]:
     bench = Bench(pool)
     yield bench

@@ -103,7 +103,7 @@ class DecidedBy(str, Enum):
 
     @property
     def told(self) -> str:
-        """The same in words, for people."""
+        """Say it in words, for people."""
         return {'probability': 'its probability', 'words': 'its first words',
                 'asked_back': 'asking back'}.get(self.value, '')
 

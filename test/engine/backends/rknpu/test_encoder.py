@@ -10,6 +10,7 @@ from pathlib import Path
 import re
 import sys
 
+from made_pictures import noise
 import numpy as np
 import onnxruntime
 import pytest
@@ -51,10 +52,6 @@ def profile(image: ImageFormat | None = TINY, **changes: object) -> ModelProfile
     if image is not None:
         image = replace(image, **changes)
     return replace(load_profile('demo'), image=image)
-
-
-def noise(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 def run_onnx(name: str, picture: np.ndarray, image: ImageFormat) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Any
 
+from made_pictures import noise
 import numpy as np
 import psutil
 import pytest
@@ -120,10 +121,6 @@ def load(npu: Npu) -> Iterator[Open]:
 def profile(image: ImageFormat | None = TINY) -> ModelProfile:
     demo = load_profile('demo')
     return demo if image is None else replace(demo, image=image)
-
-
-def noise(seed: int, height: int = 48, width: int = 64) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
 @pytest.mark.parametrize('path, image', [
