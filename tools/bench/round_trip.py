@@ -11,8 +11,8 @@ from functools import partial
 from pairs import alternate, COST, Effort, Pair
 from running import Answer, Asker, AT_ONCE, CAMERA, NODE, running, SMALL
 
-# That of the service leaves room for a machine that is not steady: runs of the same tree differ by a
-# tenth. As much takes the look at the graph by which no half discovered client loses its answer.
+# That of the service leaves room for a machine that is not steady: runs of one tree differ by a
+# tenth. The look at the graph, by which no half discovered client loses its answer, takes as much.
 BARS = {'service': 1.75, 'action': 1.5}
 STARTS = 6  # how the threads of a program come to lie on the cores is worth a third of a round
 
