@@ -197,7 +197,7 @@ class _Work:
         self._engine, self._backend, self._images = engine, backend, images
         self._request, self._cancelled, self._asked = request, cancelled, asked
         self._text = ''
-        self._times = {'queue_seconds': time.monotonic() - asked}
+        self._times: dict[str, float] = {}
 
     def run(self, pictures: tuple[bytes, ...], put: Callable[[str], None]) -> Answer:
         """Answer; never raises."""

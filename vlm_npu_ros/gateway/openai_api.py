@@ -18,7 +18,7 @@ import uuid
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from vlm_npu_ros.client.answer import Answer
-from vlm_npu_ros.gateway.chat_request import Asked, asked_by, CAMERA, ChatRequest, Form
+from vlm_npu_ros.gateway.chat_request import Asked, asked_by, CAMERA, ChatRequest
 from vlm_npu_ros.gateway.connection import while_connected
 from vlm_npu_ros.gateway.desk import Desk
 from vlm_npu_ros.gateway.failures import ApiError, of_answer
@@ -116,10 +116,7 @@ class _Completion:
         self._created = int(time.time())
         self._stops = Stops(body.stops)
         self._pieces = 0
-
-    @property
-    def _form(self) -> Form | None:
-        return self._asked.form
+        self._form = asked.form
 
     async def whole(self) -> JSONResponse:
         """Answer when all of it is there."""

@@ -248,7 +248,8 @@ class Evaluations:
         """
         if evaluation.ask or now < evaluation.due or steady < evaluation.retry:
             return False
-        return now >= self._wanting(evaluation) or self._has_new(evaluation)
+        has_new = min(self._stamps(evaluation)) > evaluation.last
+        return has_new or now >= self._wanting(evaluation)
 
     def _wanting(self, evaluation: _Evaluation) -> float:
         """Return when to request a frame, nanoseconds."""
@@ -273,9 +274,6 @@ class Evaluations:
         """Return the stamps of the newest frames of its cameras; 0 = no frame."""
         frames = [feed.frame for feed in feeds_of(evaluation.options, self._feeds)]
         return [frame.stamp if frame else 0 for frame in frames]
-
-    def _has_new(self, evaluation: _Evaluation) -> bool:
-        return min(self._stamps(evaluation)) > evaluation.last
 
     def _went_back(self, evaluation: _Evaluation) -> bool:
         """Return whether a recording began anew: the newest frames are older than the last."""

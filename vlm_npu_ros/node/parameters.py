@@ -97,12 +97,8 @@ class NodeParameters:
     @property
     def backends(self) -> tuple[str, ...]:
         """List the backends in order of preference; ValueError or VlmError if one is wrong."""
-        return self._checked('backends') or (self._backend(),)
-
-    def _backend(self) -> str:
-        """Find what runs the models if only one backend does."""
-        return backend_of(EngineSettings(
-            self['backend'], self['model'], self['encoder_path'], self['language_model_path']))
+        return self._checked('backends') or (backend_of(EngineSettings(
+            self['backend'], self['model'], self['encoder_path'], self['language_model_path'])),)
 
     def isolated(self, name: str) -> bool:
         """Tell whether a backend gets a process of its own; raise ValueError if it cannot."""
