@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+import errno
 import gc
 import os
 from pathlib import Path
@@ -249,6 +250,22 @@ def test_failing_restart_is_tried_again(
     assert reasons[3] == ''
     assert started.engine.restarts == 3
     assert ask(started.engine, picture, question) == right
+
+
+def test_restart_without_memory_for_a_process_is_tried_again(
+    start: Callable[..., Started], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = start(SLOW)
+    popen = subprocess.Popen
+
+    def refused(*arguments: object, **options: object) -> None:
+        monkeypatch.setattr(subprocess, 'Popen', popen)
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(subprocess, 'Popen', refused)
+    os.kill(started.engine.pid, signal.SIGKILL)
+    reasons = [started.changes.get(timeout=30) for _ in range(3)]
+    assert 'SIGKILL' in reasons[0] and 'memory' in reasons[1] and reasons[2] == ''
 
 
 def test_stopped_child_is_noticed_and_replaced(start: Callable[..., Started]) -> None:

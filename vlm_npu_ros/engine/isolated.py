@@ -17,6 +17,7 @@ import weakref
 
 import numpy as np
 from vlm_npu_ros.engine.errors import (
+    as_vlm_error,
     BackendCrashedError,
     CancelledError,
     ImageError,
@@ -288,9 +289,9 @@ class IsolatedEngine(Engine):
                     self.restarts += 1
                     process = self._loaded()
                     break
-                except VlmError as error:
+                except Exception as error:  # there may be no memory for a process
                     failures += 1
-                    self._lost(error)
+                    self._lost(as_vlm_error(error, BackendCrashedError))
             if self._closed:
                 return
             self._use(process)

@@ -151,18 +151,15 @@ class EngineProcess:
         self._heard = self._alive = time.monotonic()
         self._memory_file = os.memfd_create('pictures')
         ours, theirs = socket.socketpair()
-        with theirs:
-            inherited = theirs.fileno(), self._memory_file
-            self._child = subprocess.Popen(
-                [sys.executable, '-u', '-m', 'vlm_npu_ros.engine.worker', *map(str, inherited)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=inherited,
-                env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
-                start_new_session=True,  # the parent handles Ctrl-C
-            )
         self._connection = Connection(ours.detach())
+        try:
+            self._child = _started(theirs.fileno(), self._memory_file)
+        except OSError:
+            self._connection.close()
+            os.close(self._memory_file)
+            raise
+        finally:
+            theirs.close()
         self._logger = threading.Thread(target=self._forward, name='engine log', daemon=True)
         self._logger.start()
         self._receiver = threading.Thread(target=self._receive, name='engine', daemon=True)
@@ -397,6 +394,18 @@ class EngineProcess:
         self._connection.close()
         with self._picture_lock:
             os.close(self._memory_file)
+
+
+def _started(*inherited: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, '-u', '-m', 'vlm_npu_ros.engine.worker', *map(str, inherited)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=inherited,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,  # the parent handles Ctrl-C
+    )
 
 
 def _shapes(request: GenerationRequest) -> list[tuple[int, ...]]:
