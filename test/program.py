@@ -11,12 +11,16 @@ import subprocess
 import sys
 
 
+def in_own_domain() -> dict[str, str]:
+    """Give an environment with a ROS domain that none of the in-process tests is in."""
+    return {**os.environ, 'ROS_DOMAIN_ID': str(int(os.environ['ROS_DOMAIN_ID']) + 20)}
+
+
 def run(program: Path, *arguments: str, patience: float) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, in a ROS domain that is not that of the in-process tests."""
+    """Run a program to its end, in a ROS domain of its own."""
     command = [sys.executable, str(program), *arguments]
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(int(os.environ['ROS_DOMAIN_ID']) + 20)}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=in_own_domain()
     ) as running:
         try:
             out, log = running.communicate(timeout=patience)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 from geometry_msgs.msg import Twist
+from program import in_own_domain
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -25,6 +26,7 @@ from vlm_npu_ros.demo.children import Children
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / 'examples'
 PATIENCE = 100.0  # seconds; only a broken test waits this long
+pytestmark = pytest.mark.timeout(300)  # some run one program after the other
 # What each says, with any view of the demo.
 SAID = {
     'ask.py': r'I see .*\n\(\d+\.\d s ago\)\n(drive \(yes\)|stop \((no|unclear)\))\n',
@@ -37,7 +39,7 @@ SAID = {
 @pytest.fixture(scope='module')
 def environment() -> Iterator[dict[str, str]]:
     """Run the demo's node and camera in a ROS domain of their own."""
-    environment = {**os.environ, 'ROS_DOMAIN_ID': str(int(os.environ['ROS_DOMAIN_ID']) + 20)}
+    environment = in_own_domain()
     with Children(environment) as children:
         children.start('vlm_node', 'vlm_npu_ros.node.vlm_node', {
             'backend': 'onnx', 'model': 'demo', 'image_reliability': 'reliable',

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-import os
 from pathlib import Path
 import signal
 import socket
@@ -16,6 +15,7 @@ import sys
 import camera_demo
 import cv2
 import numpy as np
+from program import in_own_domain
 import psutil
 import pytest
 from vlm_npu_ros.demo import children
@@ -30,20 +30,21 @@ class Program:
     """The demo, running in a folder of its own."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
         self.process = subprocess.Popen(
             [sys.executable, PROGRAM, *arguments],
-            cwd=folder, env=environment, text=True,
+            cwd=folder, env=in_own_domain(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
         assert self.process.stdout
         self.output = self.process.stdout
 
     def read_until(self, words: str) -> str:
+        told = ''
         for line in self.output:
             if words in line:
                 return line
-        raise AssertionError(f'the demo ended without {words!r}')
+            told += line
+        raise AssertionError(f'the demo ended without {words!r}: {told}')
 
     def started(self) -> dict[str, psutil.Process]:
         children = psutil.Process(self.process.pid).children(recursive=True)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import json
-import os
 from pathlib import Path
 import signal
 import subprocess
 import sys
 
 from patrol_demo import _verdict, places
+from program import in_own_domain
 import psutil
 import pytest
 from vlm_npu_ros.demo.scenes import COLOURS
@@ -26,9 +26,8 @@ PATIENCE = 100.0  # seconds; only a broken test waits this long
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    environment = {k: v for k, v in os.environ.items() if k != 'ROS_DOMAIN_ID'}
     with subprocess.Popen(
-        [sys.executable, PROGRAM], cwd=tmp_path, env=environment,
+        [sys.executable, PROGRAM], cwd=tmp_path, env=in_own_domain(),
         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as program:
         yield program
