@@ -29,6 +29,8 @@ from vlm_npu_ros.srv import Ask as AskService
 WAYS = ('service', 'action')
 _DISCOVERY = 120.0  # seconds, on a busy machine
 _SILENCE = 60.0  # seconds, of what comes every second
+_AGAIN = 1.0  # seconds until a call is made again
+_NO_TRANSITION = 255
 _POLL = 0.005  # seconds between looks at what another thread takes
 _DEPTH = QoSProfile(depth=1000)
 CODES = {getattr(ErrorCode, n): n for n in dir(ErrorCode) if n.isupper() and n != 'SLOT_TYPES'}
@@ -234,15 +236,33 @@ class Overseer(Peer):
 
     def change_state(self, transition: int, patience: float = 300.0) -> float:
         """Let the node make a transition, and measure its seconds; raise NodeError if it fails."""
-        if not self.wait(self._change.service_is_ready, _DISCOVERY):
-            raise NodeError('The node was not found')
-        request = ChangeState.Request()
-        request.transition.id = transition
+        self._find_node()
         started = time.monotonic()
-        call = self._change.call_async(request)
+        call = self._call(transition)
         if not self.wait(call.done, patience) or not call.result().success:
             raise NodeError(f'The transition {transition} failed')
         return time.monotonic() - started
+
+    def _call(self, transition: int) -> Future:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self._change.call_async(request)
+
+    def _find_node(self) -> None:
+        """
+        Wait until the node answers.
+
+        Fast DDS drops responses to a client that it has not discovered yet: that one asks again,
+        here for what no node does.
+        """
+        if not self.wait(self._change.service_is_ready, _DISCOVERY):
+            raise NodeError('The node was not found')
+        calls: list[Future] = []
+        while not any(call.done() for call in calls):
+            if len(calls) * _AGAIN > _DISCOVERY:
+                raise NodeError('The node does not answer')
+            calls.append(self._call(_NO_TRANSITION))
+            self.wait(calls[-1].done, _AGAIN)
 
     def next_diagnostics(self) -> dict[str, str]:
         """Wait for the next diagnostics of node and camera; raise NodeError if none come."""

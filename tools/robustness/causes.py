@@ -53,7 +53,7 @@ def once(name: str, value: object = 1, **more: object) -> Callable[[Robot, str],
 
 def killed(robot: Robot, way: str) -> Hit:
     """Kill the child while it writes."""
-    robot.faults.write(SIMRKLLM_DECODE_RATE=_SLOW)
+    robot.faults.write(SIMRKLLM_DECODE_RATE=_VERY_SLOW)
     return _killed_when(robot, way, lambda: True)
 
 

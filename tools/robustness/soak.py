@@ -61,6 +61,7 @@ _PATIENCE = 20.0  # seconds that a client waits that does not lose patience
 _LOST = 15.0  # seconds after its timeout at which a question without an end is lost
 _CRASHED = 20.0  # seconds in which a crash must have come
 _OUT_OF_TIME = ('NO_FRAME', 'STALE_FRAME', 'TIMEOUT')
+_LOOK = 0.05  # seconds between looks
 _SAMPLES = 200  # of each run
 _WARM = 0.25  # share of the run, a minute at most
 _WINDOW = 0.2  # of the rest
@@ -101,7 +102,7 @@ class Asker:
 
 class Saboteur:
     """
-    Lets the engine crash every `period` seconds, in all ways in random order.
+    Lets the engine crash every `period` seconds until `stop` is set, in all ways in random order.
 
     done: which crashes there were. failed: those that did not happen.
     """
@@ -121,10 +122,7 @@ class Saboteur:
         for kind in itertools.cycle(map(str, kinds)):
             if self._stop.wait(self._period):
                 return
-            if self._crash(kind):
-                self.done.append(kind)
-            elif not self._stop.is_set():
-                self.failed.append(kind)
+            (self.done if self._crash(kind) else self.failed).append(kind)
 
     def _crash(self, kind: str) -> bool:
         before = len(self._watch.deaths)
@@ -133,9 +131,8 @@ class Saboteur:
         if not CRASHES[kind] and child:
             os.kill(child, signal.SIGKILL)
         deadline = time.monotonic() + _CRASHED
-        while len(self._watch.deaths) == before:
-            if time.monotonic() > deadline or self._stop.wait(0.05):
-                break
+        while len(self._watch.deaths) == before and time.monotonic() < deadline:
+            time.sleep(_LOOK)
         self._faults.write(**RATES)
         return len(self._watch.deaths) > before
 
@@ -270,10 +267,10 @@ def soak(seconds: float, crash_period: float) -> Run:
     oracle = Oracle(*SIZE)
     with Stand() as stand, soaked(stand, oracle) as (node, overseer, children):
         stand.faults.write(**RATES)
-        stop, samples = threading.Event(), []
+        calm, stop, samples = threading.Event(), threading.Event(), []
         watch = ChildWatch(node)
         askers = [Asker(WAYS[i % len(WAYS)], i, stop) for i in range(CLIENTS)]
-        saboteur = Saboteur(stand.faults, node, watch, crash_period, stop)
+        saboteur = Saboteur(stand.faults, node, watch, crash_period, calm)
         started = time.monotonic()
         with ThreadPoolExecutor(CLIENTS + 1) as pool:
             running = [pool.submit(thing.run) for thing in (*askers, saboteur)]
@@ -282,9 +279,14 @@ def soak(seconds: float, crash_period: float) -> Run:
                     children.check()
                     samples.append(sample(node))
                     time.sleep(seconds / _SAMPLES)
+                calm.set()
+                running[-1].result()
+                _wait_for_an_answer(askers, watch.deaths)
+                children.check()
             except (ChildDiedError, OSError, psutil.Error) as error:
                 raise NodeError(str(error)) from error
             finally:
+                calm.set()
                 stop.set()
         watch.close()
         for future in running:
@@ -302,6 +304,16 @@ def soak(seconds: float, crash_period: float) -> Run:
             frame_rates=overseer.frame_rates,
             samples=samples,
         )
+
+
+def _wait_for_an_answer(askers: list[Asker], deaths: list[float]) -> None:
+    """Wait until a question was answered after the last crash; not forever."""
+    deadline = time.monotonic() + _CRASHED
+    while time.monotonic() < deadline and not any(
+        ask.ended and ask.ended > max(deaths, default=0.0) and ask.ended_by == 'answer'
+        for asker in askers for ask in list(asker.asks)
+    ):
+        time.sleep(_LOOK)
 
 
 def _is_out_of_order(ask: Ask, overseer: Overseer) -> bool:

@@ -194,9 +194,14 @@ class Load:
                 self._weigh(),
             )
 
+    def _goes_on(self, what: str) -> bool:
+        """Tell whether it is not over yet; on a busy machine, nothing may have come by then."""
+        late = time.monotonic() - self._end
+        return late < 0 or (not self.counts[what] and late < _PATIENCE)
+
     async def _ask(self, http: httpx.AsyncClient, client: int) -> None:
         chat = f'{self._url}/v1/chat/completions'
-        while time.monotonic() < self._end:
+        while self._goes_on('answers'):
             said, whole = '', False
             try:
                 async with http.stream('POST', chat, json=_body(client)) as response:
@@ -212,7 +217,7 @@ class Load:
 
     async def _look(self, http: httpx.AsyncClient) -> None:
         stamp = '0'
-        while time.monotonic() < self._end:
+        while self._goes_on('pictures'):
             begun = time.monotonic()
             response = await http.get(
                 f'{self._url}/api/cameras/camera/picture', params={'after': stamp})
@@ -227,7 +232,7 @@ class Load:
         async with http.stream('GET', f'{self._url}/api/events') as response:
             async for line in response.aiter_lines():
                 self.counts['news'] += line.startswith('data: ')
-                if time.monotonic() > self._end:
+                if not self._goes_on('news'):
                     return
 
     async def _weigh(self) -> None:
