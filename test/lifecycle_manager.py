@@ -12,6 +12,7 @@ import time
 from typing import Any
 import uuid
 
+from bars import within
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 import rclpy
@@ -163,6 +164,23 @@ class LifecycleManager:
         request = ChangeState.Request(transition=Transition(id=transition, label=label))
         return self._change.call_async(request)
 
+    def find(self) -> None:
+        """
+        Wait until the node of another process answers.
+
+        Fast DDS drops responses to a client that it has not discovered yet: that one asks again,
+        here for what no node does.
+        """
+        for client, request in (
+            (self._change, ChangeState.Request(transition=Transition(id=255))),
+            (self._get, GetState.Request()),
+        ):
+            assert client.wait_for_service(PATIENCE)
+            answered = threading.Event()
+            while not answered.is_set():
+                client.call_async(request).add_done_callback(lambda _, a=answered: a.set())
+                answered.wait(1.0)
+
     def get_state(self) -> int:
         assert self._get.wait_for_service(PATIENCE)
         return wait_for(self._get.call_async(GetState.Request())).current_state.id
@@ -186,7 +204,7 @@ class LifecycleManager:
         """Begin our side of the bond; return whether it is formed as soon as the manager wants."""
         started = time.monotonic()
         self.bond = self._call(ManagerBond, self.node, self._name, self._bond_timeout)
-        formed = self.bond.wait_until(BondState.ALIVE, BOND_TIMEOUT / 2)
+        formed = self.bond.wait_until(BondState.ALIVE, within(BOND_TIMEOUT / 2))
         self.formed = time.monotonic() - started
         return formed
 
