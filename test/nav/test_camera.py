@@ -68,6 +68,22 @@ def test_frames_count_while_it_looks_only(robot: Robot, camera: MissionCamera) -
         assert found(camera, first, 0.0) is None
 
 
+def test_a_frame_that_was_waited_for_does_not_count(
+    robot: Robot, camera: MissionCamera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Quick(threading.Condition):
+        """Who waited looks before the camera's thread goes on."""
+
+        def notify_all(self) -> None:
+            super().notify_all()
+            camera._looks = True
+
+    monkeypatch.setattr(camera, '_changed', Quick())
+    early = robot.publish()
+    assert camera.wait_for_frame(PATIENCE)
+    assert found(camera, robot.publish()) and found(camera, early, 0.0) is None
+
+
 def test_a_frame_that_can_not_be_read_is_told(
     robot: Robot, camera: MissionCamera, capfd: pytest.CaptureFixture[str]
 ) -> None:

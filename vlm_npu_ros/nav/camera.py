@@ -115,11 +115,12 @@ class MissionCamera(BackgroundNode):
             return (*found, self._pictures[found]) if found and found[0] != after else None
 
     def _on_message(self, data: bytes) -> None:
+        looks = self._looks  # first: who waits for this frame may then look for the next one
         if not self._comes:
             with self._changed:
                 self._comes = True
                 self._changed.notify_all()
-        if not self._looks:
+        if not looks:
             return
         message = deserialize_message(data, self._type)
         try:
