@@ -28,13 +28,16 @@ def asked_node(autostart: bool = True, **parameters: Any) -> Iterator[tuple[VlmN
     """
     Run the node with these parameters (__ is a dot) and a robot in a context of their own.
 
-    Frames stay fresh: a client may have to be discovered first, which takes seconds.
+    Frames stay fresh, because a client may have to be discovered first, which takes seconds; and
+    none is lost because its publisher was not discovered yet.
     """
     context = rclpy.Context()
     rclpy.init(context=context)
     robot = Robot(context)
     robot_spinner = Spinner(robot.node, SingleThreadedExecutor(context=context))
-    values = {'backend': 'scripted', 'max_age': 600.0, **parameters}
+    values = {
+        'backend': 'scripted', 'max_age': 600.0, 'image_reliability': 'reliable', **parameters,
+    }
     overrides = [Parameter(name.replace('__', '.'), value=v) for name, v in values.items()]
     node = VlmNode(context=context, parameter_overrides=overrides)
     spinner = Spinner(node, MultiThreadedExecutor(4, context=context))

@@ -39,17 +39,17 @@ from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.msg import ErrorCode
 
 WORDS = 'one two three four five six'
-SLOW = {'scripted__answers': [WORDS], 'scripted__decode_rate': 0.5}
+SLOW = {'scripted__answers': [WORDS], 'scripted__decode_rate': 0.05}
 
 
 @pytest.fixture
 def client() -> Iterator[VlmClient]:
-    with VlmClient() as client:
+    with VlmClient(discovery_timeout=PATIENCE) as client:
         yield client
 
 
 def ask_slowly(client: VlmClient) -> AnswerFuture:
-    """Ask; return when the first word is there, the next one would take 2 s."""
+    """Ask; return when the first word is there, the next one would take 20 s."""
     begun = threading.Event()
     future = client.ask_async('count', on_text=lambda _: begun.set())
     assert begun.wait(PATIENCE)
@@ -137,7 +137,7 @@ def test_cancel_ends_the_question_with_what_there_is(client: VlmClient) -> None:
         assert future.cancel()
         with pytest.raises(AskError) as raised:
             future.result(PATIENCE)
-        assert time.monotonic() - started < within(1.5)  # the next word would take 2 s
+        assert time.monotonic() - started < within(1.5)  # the next word would take 20 s
         assert raised.value.code == ErrorCode.CANCELLED
         assert raised.value.answer.text == 'one'
         assert not future.cancel()
@@ -148,7 +148,7 @@ def test_cancel_before_the_node_is_found(client: VlmClient) -> None:
     future = client.ask_async('what?')
     assert future.cancel()
     with pytest.raises(AskError, match='before it was sent'):
-        future.result(1.0)
+        future.result(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_cancel_before_the_node_is_found(client: VlmClient) -> None:
         ('what?', {'max_new_tokens': 99_999}, ErrorCode.CONTEXT_EXCEEDED, 'context'),
         ('count', {'timeout': 0.5}, ErrorCode.TIMEOUT, '500 ms'),
         ('what?', {'not_before': 2e9, 'timeout': 0.2}, ErrorCode.NO_FRAME, 'image_raw'),
-        ('what?', {'max_age': 1e-9, 'timeout': 0.2}, ErrorCode.STALE_FRAME, 'ms old'),
+        ('what?', {'max_age': 1e-9, 'timeout': 0.2}, ErrorCode.STALE_FRAME, ' old'),
     ],
 )
 def test_node_refuses_with_a_typed_error(
@@ -379,7 +379,7 @@ def test_dropped_responses_are_asked_for_again(client: VlmClient, accepts: bool)
     context.try_shutdown()
 
 
-@pytest.mark.parametrize('timeout', [3.0, 0.0])
+@pytest.mark.parametrize('timeout', [6.0, 0.0])  # both together below the lease of 20 s
 def test_node_that_is_killed_while_it_answers(
     monkeypatch: pytest.MonkeyPatch, timeout: float
 ) -> None:
@@ -391,7 +391,7 @@ def test_node_that_is_killed_while_it_answers(
     with (
         subprocess.Popen(command) as node,
         subprocess.Popen(camera_command) as camera,
-        VlmClient(discovery_timeout=3.0) as client,
+        VlmClient(discovery_timeout=6.0) as client,
     ):
         try:
             client.wait_until_ready()

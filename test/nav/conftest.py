@@ -11,13 +11,14 @@ from pathlib import Path
 from built_package import provide
 import pytest
 import rclpy
+from robot import PATIENCE
 from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
 
 
 @pytest.fixture
 def vlm(context: rclpy.Context) -> Iterator[VlmClient]:
-    with VlmClient(context=context) as vlm:
+    with VlmClient(context=context, discovery_timeout=PATIENCE) as vlm:
         yield vlm
 
 

@@ -30,6 +30,7 @@ from vlm_npu_ros.client import VlmClient
 from vlm_npu_ros.nav.camera import MissionCamera
 from vlm_npu_ros.nav.patrol.patrol import Patrol
 
+pytestmark = pytest.mark.timeout(300)  # messages may have to be built first
 WALL, MOON = 5.0, 99.0  # x of poses: a drive there fails, or takes forever
 RESULTS = {
     GoalStatus.STATUS_SUCCEEDED: TaskResult.SUCCEEDED,

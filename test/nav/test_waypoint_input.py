@@ -27,8 +27,8 @@ from vlm_npu_ros.client.messages import to_seconds
 from vlm_npu_ros.demo.scenes import render
 from vlm_npu_ros.nav.waypoint_input import WaypointInput
 
+pytestmark = pytest.mark.timeout(300)  # messages may have to be built first
 STEP = 0.05  # seconds, a third of a drive
-INPUT_SECONDS = 10.0  # of InputAtWaypoint, its default
 
 
 class Follower:
@@ -74,7 +74,7 @@ class Follower:
             self._status.publish(GoalStatusArray(status_list=self._goals))
             self._drive.wait(STEP)
 
-    def process_at_waypoint(self, patience: float = INPUT_SECONDS) -> bool:
+    def process_at_waypoint(self, patience: float = PATIENCE) -> bool:
         """Do what InputAtWaypoint does; return whether there was an input in time."""
         self._input.clear()
         return self._input.wait(patience)
@@ -92,12 +92,13 @@ def follower(context: rclpy.Context, nav2_msgs: None) -> Iterator[Follower]:
 
 
 @pytest.fixture
-def start(context: rclpy.Context, follower: Follower) -> Iterator[Callable[..., None]]:
+def start(context: rclpy.Context, follower: Follower) -> Iterator[Callable[..., WaypointInput]]:
     started: list[WaypointInput] = []
 
-    def start(look: Callable[[int, Time], None]) -> None:
+    def start(look: Callable[[int, Time], None]) -> WaypointInput:
         started.append(WaypointInput(look, context=context))
         follower.wait_for_listener()
+        return started[-1]
 
     yield start
     for waypoint_input in started:
@@ -105,7 +106,7 @@ def start(context: rclpy.Context, follower: Follower) -> Iterator[Callable[..., 
 
 
 def test_each_waypoint_is_looked_at_before_the_robot_goes_on(
-    vlm: VlmClient, follower: Follower, start: Callable[..., None]
+    vlm: VlmClient, follower: Follower, start: Callable[..., WaypointInput]
 ) -> None:
     answers: dict[int, Any] = {}
     with asked_node(backend='onnx', image_reliability='reliable') as (_, robot):
@@ -123,7 +124,7 @@ def test_each_waypoint_is_looked_at_before_the_robot_goes_on(
 
 
 def test_a_look_that_is_quicker_than_the_follower_is_not_lost(
-    follower: Follower, start: Callable[..., None]
+    follower: Follower, start: Callable[..., WaypointInput]
 ) -> None:
     looked = threading.Event()
     start(lambda index, arrived: looked.set())
@@ -134,7 +135,7 @@ def test_a_look_that_is_quicker_than_the_follower_is_not_lost(
 
 
 def test_only_arrivals_of_the_follower_count(
-    follower: Follower, start: Callable[..., None]
+    follower: Follower, start: Callable[..., WaypointInput]
 ) -> None:
     looks: list[int] = []
     looked = threading.Event()
@@ -143,8 +144,9 @@ def test_only_arrivals_of_the_follower_count(
         looks.append(index)
         looked.set()
 
-    start(look)
+    started = start(look)
     follower.drive(None)  # a drive of another mission
+    wait_until(lambda: bool(started._past))  # it is over, before the follower's begins
     follower.drive(0, end=GoalStatus.STATUS_ABORTED)
     follower.drive(1)
     assert looked.wait(PATIENCE)
@@ -153,7 +155,7 @@ def test_only_arrivals_of_the_follower_count(
 
 
 def test_a_look_that_fails_lets_the_follower_wait(
-    follower: Follower, start: Callable[..., None], capfd: pytest.CaptureFixture[str]
+    follower: Follower, start: Callable[..., WaypointInput], capfd: pytest.CaptureFixture[str]
 ) -> None:
     def look(index: int, arrived: Time) -> None:
         if index == 0:

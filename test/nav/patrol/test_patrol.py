@@ -26,7 +26,7 @@ from vlm_npu_ros.nav.patrol.patrol import Patrol
 WHAT = Question('what do you see?')
 COLOUR = Question('what colour is the box?', {'choices': ('green', 'red')})
 IMPATIENT = Question('what do you see?', {'timeout': 0.3})
-SLOW = {'scripted__answers': ['one two three four'], 'scripted__decode_rate': 0.5}
+SLOW = {'scripted__answers': ['one two three four'], 'scripted__decode_rate': 0.05}
 
 
 def test_each_place_is_asked_about_as_it_is_there(vlm: VlmClient, camera: MissionCamera) -> None:
@@ -197,7 +197,7 @@ def test_cancel_while_a_question_is_answered(vlm: VlmClient, camera: MissionCame
         (answered,) = report.answers
         assert (answered.verdict, answered.error_code) == ('failed', ErrorCode.CANCELLED)
         assert report.waypoints[0].reached and not report.waypoints[1].reached
-        assert vlm.ask('what?', max_new_tokens=1, timeout=10.0).text == 'one'  # it is free again
+        assert vlm.ask('what?', max_new_tokens=1, timeout=20.0).text == 'one'  # it is free again
 
 
 def test_an_interrupt_leaves_nothing_under_way(vlm: VlmClient, camera: MissionCamera) -> None:
