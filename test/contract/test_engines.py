@@ -221,7 +221,9 @@ def test_errors_are_typed_and_leave_the_engine_usable(engine: Engine) -> None:
         with pytest.raises(error):
             generation.next(PATIENCE)
         assert list(generation) == []
-    for picture in (np.zeros((0, 3, 3), np.uint8), np.zeros((3, 3), np.uint8)):
+    for picture in (
+        np.zeros((0, 3, 3), np.uint8), np.zeros((3, 3), np.uint8), np.ones((3, 3, 3), np.float32)
+    ):
         with pytest.raises(ImageError):
             engine.encode(picture)
     check_next(engine)

@@ -42,7 +42,7 @@ def letterbox(rgb: np.ndarray, size: int) -> np.ndarray:
     :return: a new C-contiguous (size, size, 3) uint8 array.
     :raises ImageError: the array is empty or not (height, width, 3) uint8.
     """
-    _check_pixels(rgb)
+    check_pixels(rgb)
     height, width = rgb.shape[:2]
     side, *before_each = padding(width, height)
     axis = 0 if width > height else 1  # along which it is padded
@@ -148,7 +148,7 @@ def shrink(rgb: np.ndarray, size: int) -> np.ndarray:
 
     rgb: (height, width, 3) uint8. Raises ImageError for anything else, and for an empty image.
     """
-    _check_pixels(rgb)
+    check_pixels(rgb)
     height, width = rgb.shape[:2]
     inner = shrunk(width, height, size)
     return rgb if inner == (width, height) else resize(rgb, inner, cv2.INTER_AREA)
@@ -162,7 +162,8 @@ def shrunk(width: int, height: int, size: int) -> tuple[int, int]:
     return max(round(width * scale), 1), max(round(height * scale), 1)
 
 
-def _check_pixels(rgb: np.ndarray) -> None:
+def check_pixels(rgb: np.ndarray) -> None:
+    """Raise ImageError unless this is a picture, (height, width, 3) uint8."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ImageError(
             f'An image must be height x width x 3 of uint8, not {rgb.shape} of {rgb.dtype}.')

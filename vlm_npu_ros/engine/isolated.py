@@ -20,12 +20,11 @@ from vlm_npu_ros.engine.errors import (
     as_vlm_error,
     BackendCrashedError,
     CancelledError,
-    ImageError,
     InactiveError,
     VlmError,
 )
 from vlm_npu_ros.engine.generation import Cancellation, Generation, StreamedGeneration
-from vlm_npu_ros.engine.images import letterbox
+from vlm_npu_ros.engine.images import check_pixels, letterbox
 from vlm_npu_ros.engine.interface import Engine, FittedRequest
 from vlm_npu_ros.engine.process import EngineProcess, Job, StageLimits
 from vlm_npu_ros.engine.progress import Caution, Progress
@@ -138,10 +137,9 @@ class IsolatedEngine(Engine):
         process = self._ready()
         if process.picture_size:
             picture = letterbox(rgb, process.picture_size)
-        elif rgb.size:
-            picture = np.array(rgb, np.uint8, order='C')
         else:
-            raise ImageError(f'The image has no pixels: its shape is {rgb.shape}')
+            check_pixels(rgb)
+            picture = np.array(rgb, order='C')
         key = next(self._keys)
         try:
             shape, seconds = self._result(process.encode(key, picture))
