@@ -78,6 +78,14 @@ def test_damaged_bags_are_errors(tmp_path: Path) -> None:
             read(tmp_path / name)
 
 
+def test_message_that_is_gone_is_an_error_with_a_reason(tmp_path: Path) -> None:
+    write_bag(tmp_path / 'bag', flat(1))
+    with opened(tmp_path / 'bag') as recording:
+        recording._recorded[0] += 1  # type: ignore[attr-defined]
+        with pytest.raises(ImageError, match='cannot be read as a bag: StopIteration'):
+            recording.frame(0)
+
+
 def test_bag_that_was_broken_off_says_how_it_is_repaired(tmp_path: Path) -> None:
     write_bag(tmp_path / 'bag', flat(1), 'sqlite3')
     (tmp_path / 'bag' / 'metadata.yaml').unlink()

@@ -104,6 +104,6 @@ def _chosen(bag: Any, path: Path, topic: str) -> list[Any]:
 
 def _unreadable(path: Path, error: Exception) -> ImageError:
     return ImageError(
-        f'{path} cannot be read as a bag: {error or type(error).__name__}',
+        f'{path} cannot be read as a bag: {str(error) or type(error).__name__}',
         'A recording that was broken off is repaired by `ros2 bag reindex`, or `mcap recover`',
     )
