@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 import time
 
 from builtin_interfaces.msg import Time
@@ -33,7 +34,8 @@ _START_SECONDS = 60.0
 _ANSWER_SECONDS = 60.0
 _MESSAGE_SECONDS = 15.0
 _STATE_SECONDS = 0.5  # a node that is just starting may not be able to answer
-_AUTOSTART_SECONDS = 4.0  # it begins to configure itself long before
+_AUTOSTART_SECONDS = 10.0  # it begins to configure itself long before
+_LOCATE_ATTEMPTS = 3
 _POLL = 0.1  # seconds between looks at what sends no notice: the graph, processes, signals
 
 
@@ -153,11 +155,19 @@ class SceneDriver:
         topic = 'vlm/annotated'
         view = self._node.create_subscription(CompressedImage, topic, seen.append, 10)
         self._until(lambda: self._node.count_publishers(topic) > 0, topic, _MESSAGE_SECONDS)
-        future = self._vlm.ask_async(things, check=False, locate=True, not_before=truth.stamp)
-        self._until(future.done, 'The answer', _ANSWER_SECONDS)
-        answer = future.result()
-        if answer.ok:
-            self._until(lambda: bool(seen), 'The picture', _MESSAGE_SECONDS)
+        # On a busy machine, the depth may be late, or the node knows nothing of the view yet.
+        for _ in range(_LOCATE_ATTEMPTS):
+            future = self._vlm.ask_async(things, check=False, locate=True, not_before=truth.stamp)
+            self._until(future.done, 'The answer', _ANSWER_SECONDS)
+            answer = future.result()
+            if not answer.ok:
+                break
+            with suppress(NoAnswerError):
+                self._until(lambda: bool(seen), 'The picture', _MESSAGE_SECONDS)
+            if seen and all(place.point for place in answer.places):
+                break
+        if answer.ok and not seen:
+            raise NoAnswerError('The picture did not come in time.')
         self._node.destroy_subscription(view)
         return answer, b''.join(bytes(message.data) for message in seen[-1:])
 
