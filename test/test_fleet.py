@@ -86,11 +86,11 @@ def test_errors_are_counted_by_kind(tmp_path: Path) -> None:
     with chat_server() as server:
         server.answer = answer
         status, printed = run(
-            server, '--seconds', '3', '--timeout', '0.2', '--json', str(figures_file)
+            server, '--seconds', '4', '--timeout', '0.5', '--json', str(figures_file)
         )
     assert status == 1
     figures = json.loads(figures_file.read_text())
-    assert {'HTTP 429', 'no whole answer in 0.2 s'} < set(figures['errors'])
+    assert {'HTTP 429', 'no whole answer in 0.5 s'} < set(figures['errors'])
     assert len(figures['errors']) == 3
     assert sum(figures['errors'].values()) == figures['questions']['all']['errors']
     assert 'x HTTP 429' in printed

@@ -161,7 +161,7 @@ def test_values_that_cannot_be_are_named(clip: Path, context: rclpy.Context) -> 
 def test_program_without_a_camera_says_so() -> None:
     done = subprocess.run(
         [sys.executable, '-m', 'vlm_npu_ros.node.webcam', '--ros-args', '-p', 'device:=63'],
-        capture_output=True, text=True, timeout=PATIENCE)
+        capture_output=True, text=True, timeout=3 * PATIENCE)
     assert done.returncode == 1
     assert 'The camera 63 cannot be opened; there are' in done.stderr
     assert 'Traceback' not in done.stderr
