@@ -215,7 +215,7 @@ FROM_THE_START = {
     'rows of the question before': ({'LOGITS_STALE': '1'}, Way.HIDDEN),
     'it jitters': ({'LOGITS_NOISE': '0.05'}, Way.ANSWER),
     'it jitters much': ({'LOGITS_NOISE': '60'}, Way.HIDDEN),
-    'it takes long': ({'LOGITS_SECONDS': '1'}, Way.HIDDEN),
+    'it takes long': ({'LOGITS_SECONDS': '2'}, Way.HIDDEN),
     'it becomes slow where nothing is cleared': ({'UNCLEARED_SECONDS': '2'}, Way.ANSWER),
     'only one state': ({'LOGITS_FAIL': '1', 'HIDDEN_ONE': '1'}, Way.HIDDEN),
     'the end of it is missing': ({'LOGITS_FAIL': '1', 'HIDDEN_ONCE': '1'}, Way.HIDDEN),
@@ -231,10 +231,10 @@ def test_what_goes_wrong_from_the_start_leaves_the_next_way(
     prove: Load, faults: Faults, encoder: OnnxEncoder, monkeypatch: pytest.MonkeyPatch,
     asked: list[tuple[GenerationRequest, Verdict]], slack: Callable[[float], None],
 ) -> None:
-    monkeypatch.setattr('vlm_npu_ros.engine.backends.rknpu.proof._SPARE', 0.2)
+    monkeypatch.setattr('vlm_npu_ros.engine.backends.rknpu.proof._SPARE', 1.0)
     for name, (wrong, left) in FROM_THE_START.items():
         faults(**wrong)
-        slack(0.5 if 'LOGITS_SECONDS' in wrong else PATIENCE)
+        slack(1.5 if 'LOGITS_SECONDS' in wrong else PATIENCE)
         model = prove('1.2.3')
         assert model.scorer.way is left, (name, model.probabilities)
         assert (left is Way.ANSWER) == (model.scorer.why == ''), name
@@ -459,7 +459,9 @@ def test_crash_and_hang_leave_the_engine_with_the_next_way(
         ),
         limits=StageLimits(),
     )
+    faults(PREFILL_RATE='150')  # so that a busy machine makes no way twice as slow as an answer
     engine.load()
+    faults()
     rng = np.random.default_rng(3)
     scene = random_scene(rng)
     image = engine.encode(render(scene, 320, 240))
