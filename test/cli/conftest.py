@@ -53,7 +53,8 @@ def video(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, 'XDG_STATE_HOME': str(tmp_path / 'state')}
+    folders = {f'XDG_{kind.upper()}_HOME': str(tmp_path / kind) for kind in ('state', 'cache')}
+    return {**os.environ, **folders}
 
 
 @pytest.fixture

@@ -22,6 +22,13 @@ Identified = Callable[[str], RuntimeLibrary]
 Load = Callable[..., RkllmLanguageModel]
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let what is found out about a runtime be kept in a folder of the test's own; give it."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache' / 'vlm-npu'
+
+
 @pytest.fixture(scope='session')
 def profile() -> ModelProfile:
     return load_profile(str(Path(simulated.__path__[0]) / 'demo_rknpu.yaml'))

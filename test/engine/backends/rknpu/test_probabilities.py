@@ -65,12 +65,6 @@ Faults = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    return tmp_path / 'cache' / 'vlm-npu'
-
-
-@pytest.fixture(autouse=True)
 def slack(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Let no way be too slow on a busy machine; return a function that sets what it may take."""
     def set_slack(seconds: float) -> None:
