@@ -15,7 +15,7 @@ import pytest
 from vlm_npu_ros.demo import children as module
 from vlm_npu_ros.demo.children import ChildDiedError, Children
 
-PATIENCE = 20.0  # seconds; only a broken test waits this long
+PATIENCE = 60.0  # seconds; only a broken test waits this long
 
 OBEDIENT = """
     import signal

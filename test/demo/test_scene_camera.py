@@ -29,7 +29,7 @@ from vlm_npu_ros.demo.scenes import random_scene, render
 from vlm_npu_ros.demo.truth import Truth
 from vlm_npu_ros.engine.conversions import to_rgb
 
-PATIENCE = 30.0  # seconds; only a broken test waits this long
+PATIENCE = 60.0  # seconds; only a broken test waits this long
 SCENE = random_scene(np.random.default_rng(11))
 SIZE = (96, 64)
 COMMAND = [sys.executable, '-m', 'vlm_npu_ros.demo.scene_camera', '--ros-args']
