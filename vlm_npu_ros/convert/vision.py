@@ -90,15 +90,10 @@ def convert_vision(job: VisionJob, progress: Progress) -> dict[str, Any]:
         recipe_file, made = folder / 'recipe.json', folder / 'vision.rknn'
         labels = metadata(profile, family or recipe.family, exported.get('revision', ''))
         recipe_file.write_text(json.dumps({
-            'platform': job.platform,
-            'mean': profile.image.mean,
-            'std': profile.image.std,
-            'op_target': recipe.op_target,
-            'disable_rules': recipe.disable_rules,
-            'splits': job.splits,
-            'needs_fix': recipe.needs_fix,
-            'expected': _expected(profile, size),
-            'metadata': labels,
+            'platform': job.platform, 'mean': profile.image.mean, 'std': profile.image.std,
+            'op_target': recipe.op_target, 'disable_rules': recipe.disable_rules,
+            'splits': job.splits, 'needs_fix': recipe.needs_fix,
+            'expected': _expected(profile, size), 'metadata': labels,
         }))
         figures = run_stage(
             'rknn',

@@ -95,11 +95,11 @@ def _is_jpeg(msg: Image, anyway: bool) -> bool:
 
     The size is compared because a picture may begin with the same colours.
     """
-    head = bytes(memoryview(msg.data)[:_JPEG_HEAD])
-    if not head.startswith(_JPEG_STARTS):
+    data = memoryview(msg.data)
+    if bytes(data[:4]) not in _JPEG_STARTS:
         return False
     try:
-        return anyway or jpeg_size(head) == (msg.width, msg.height)
+        return anyway or jpeg_size(bytes(data[:_JPEG_HEAD])) == (msg.width, msg.height)
     except ImageError:
         return False
 

@@ -256,12 +256,6 @@ class EngineProcess:
             else:
                 job.told.cut(InactiveError('The engine was paused'))
 
-    def kill(self, reason: VlmError) -> None:
-        """End the child at once."""
-        with self._lock:
-            self._end = self._end or reason
-        self._child.kill()
-
     def close(self) -> None:
         """Let the child free its models and end; may be called twice."""
         with self._lock:
@@ -366,15 +360,21 @@ class EngineProcess:
         jobs = [job for job in jobs if job.begun] or jobs
         hung = max(jobs, key=lambda job: job.limit, default=None)
         if hung and now - self._heard > hung.limit:
-            self.kill(BackendCrashedError(
+            self._kill(BackendCrashedError(
                 f'The engine hung while {hung.stage}: nothing came from it for '
                 f'{in_words(hung.limit)} (parameter watchdog), it is being restarted'
             ))
         elif not jobs and now - self._alive > _HEARTBEAT_LIMIT:
-            self.kill(BackendCrashedError(
+            self._kill(BackendCrashedError(
                 f'The engine gave no sign of life for {_HEARTBEAT_LIMIT:.0f} s, '
                 'it is being restarted'
             ))
+
+    def _kill(self, reason: VlmError) -> None:
+        """End the child at once."""
+        with self._lock:
+            self._end = self._end or reason
+        self._child.kill()
 
     def _bury(self) -> None:
         """End all jobs with the reason of the child's end."""
