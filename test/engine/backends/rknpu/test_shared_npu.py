@@ -34,17 +34,19 @@ TEST = Path(simulated.__path__[0]).parent
 PATIENCE = 60.0  # seconds
 PAGE = (TEST.parent / 'docs' / 'board.md').read_text(encoding='utf-8')
 DETECTOR = next(code for code in re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL))
-# Holds the NPU again and again, for a millisecond each; tells when, in CLOCK_MONOTONIC.
+# Holds the NPU again and again, for a millisecond each; tells from when on it has waited and when
+# it has held it, in CLOCK_MONOTONIC.
 BUSY = """
 import json, sys, time
 npu, spans = Npu(sys.argv[1]), []
 print('ready', flush=True)
 sys.stdin.readline()
 while len(spans) < int(sys.argv[2]):
+    wanted = time.monotonic()
     with npu:
         started = time.monotonic()
         time.sleep(0.001)
-        spans.append((started, time.monotonic()))
+        spans.append((wanted, started, time.monotonic()))
 print(json.dumps(spans), flush=True)
 """
 # Holds the NPU until it is killed.
@@ -116,15 +118,12 @@ def test_programs_take_turns(
             encoder.encode(picture(seed))
         theirs = [tuple(span) for span in json.loads(child.stdout.readline())]
     assert (len(ours), len(theirs)) == (count, count)
-    spans = sorted([(*span, 'our') for span in ours] + [(*span, 'their') for span in theirs])
+    spans = sorted([*ours, *((start, end) for _, start, end in theirs)])
     for before, after in zip(spans, spans[1:], strict=False):
         assert before[1] <= after[0], 'both at once'
-    # While both want it, they take turns, unless the scheduler keeps one from wanting it again.
-    first = max(ours[0][0], theirs[0][0])
-    last = min(ours[-1][1], theirs[-1][1])
-    order = ''.join(who[0] for start, end, who in spans if first <= start and end <= last)
-    changes = sum(before != after for before, after in zip(order, order[1:], strict=False))
-    assert len(order) > count and changes > count / 2, order
+    # While the detector waits, we get it twice at most, unless that is held back before it can ask.
+    passed = sorted(sum(wanted < start < got for start, _ in ours) for wanted, got, _ in theirs)
+    assert passed[3 * count // 4] <= 2, passed
 
 
 def test_program_that_is_killed_frees_the_npu(encoder: RknnEncoder, lock: str) -> None:
