@@ -121,7 +121,7 @@ def test_programs_take_turns(
     spans = sorted([*ours, *((start, end) for _, start, end in theirs)])
     for before, after in zip(spans, spans[1:], strict=False):
         assert before[1] <= after[0], 'both at once'
-    # While the detector waits, we get it twice at most, unless that is held back before it can ask.
+    # While the detector waits, we get it twice at most, unless it is held back before it can ask.
     passed = sorted(sum(wanted < start < got for start, _ in ours) for wanted, got, _ in theirs)
     assert passed[3 * count // 4] <= 2, passed
 
