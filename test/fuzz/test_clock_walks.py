@@ -107,6 +107,7 @@ class Walk:
     simulation: Simulation
     draw: random.Random
     now: float = START
+    shown: float = START  # before `now`: the node may know it already
     run: int = 0  # counted when the clock has been set back
     speed: float = 1.0
     frames: int = 0
@@ -130,8 +131,8 @@ class Walk:
         now = time.monotonic()
         recent = [speed for at, speed in tuple(self.speeds) if now - at < 2 * LENGTH]
         return Truth(
-            self.now, max(recent, default=1.0), now - self.ticked, now - self.seen,
-            now - self.first, self.frames,
+            min(self.now, self.shown), max(recent, default=1.0), now - self.ticked,
+            now - self.seen, now - self.first, self.frames,
         )
 
     def step(self, seconds: float, feed: CameraFeed) -> None:
@@ -182,6 +183,7 @@ class Walk:
 
     def tick(self, now: float) -> None:
         self.stride = max(self.stride, now - self.now)
+        self.shown = now
         self.simulation.show(now)
         self.now, self.ticked = now, time.monotonic()
 
