@@ -364,8 +364,8 @@ def test_many_pictures_take_no_more_memory() -> None:
         for index in range(100):
             encoder.encode(pictures[index % 2])
         sizes.append(resident_kib())
-    # An embedding that is kept each time would take 3200 KiB for each hundred.
-    assert sizes[-1] - sizes[0] < 4000
+    # An embedding that is kept each time would take 3200 KiB for each hundred, 9600 in all.
+    assert sizes[-1] - sizes[0] < 8000
 
 
 def test_many_encoders_take_no_more_memory() -> None:
