@@ -263,6 +263,7 @@ def test_an_answer_waits_for_depth_that_is_on_its_way(
     monkeypatch.setattr('vlm_npu_ros.node.located._ON_ITS_WAY', 3600.0)
     main = Node('main', context=context)
     io = IoNode(main)
+    Surroundings().wait()  # of a picture that came with its question
     SpaceFeed(main, io, CameraSettings('camera', 'image')).at(0, (64, 48)).wait()  # none comes
     space = SpaceFeed(main, io, CameraSettings('camera', 'image', depth='d', camera_info='i'))
     messages = [
@@ -271,7 +272,7 @@ def test_an_answer_waits_for_depth_that_is_on_its_way(
     lens = serialize_message(calibration())
     first = space.at(10**9, (64, 48))
     space._take_depth(messages[0])
-    assert first.depth == messages[0] and not first.complete.is_set()
+    assert first.depth == messages[0] and first.complete and not first.complete.is_set()
     space._take_info(lens)
     first.wait()
     second = space.at(109 * 10**7, (64, 48))

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import math
 import threading
 
@@ -32,14 +32,14 @@ class Surroundings:
     They may come later than the frame. size: width and height of the frame in pixels.
     rectified: the picture is free of distortion already, so that the calibration's P counts.
     complete: set when the nearest depth picture and the calibration are there, if there are topics
-    for them.
+    for them; None = there is nothing to wait for.
     """
 
     size: tuple[int, int] = (0, 0)
     depth: bytes = b''
     info: bytes = b''
     rectified: bool = False
-    complete: threading.Event = field(default_factory=threading.Event)
+    complete: threading.Event | None = None
 
     @property
     def nbytes(self) -> int:
@@ -48,7 +48,8 @@ class Surroundings:
 
     def wait(self) -> None:
         """Wait a moment for what is on its way."""
-        self.complete.wait(_ON_ITS_WAY)
+        if self.complete:
+            self.complete.wait(_ON_ITS_WAY)
 
 
 def located(spots: tuple[Spot, ...], header: Header, around: Surroundings) -> list[Located]:

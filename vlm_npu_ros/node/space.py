@@ -111,6 +111,7 @@ class _Frame:
         self._stamp, self._around = stamp, around
         self._lacks_depth, self._lacks_info = lacks_depth, lacks_info
         self._apart = _APART + 1  # nanoseconds from the nearest depth picture
+        self._complete = around.complete = threading.Event()
         self._settle()
 
     def match(self, stamp: int, depth: bytes) -> None:
@@ -129,4 +130,4 @@ class _Frame:
 
     def _settle(self) -> None:
         if not self._lacks_depth and not self._lacks_info:
-            self._around.complete.set()
+            self._complete.set()
