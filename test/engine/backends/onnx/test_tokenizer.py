@@ -135,3 +135,12 @@ def test_wrong_content_is_an_error_that_names_the_file(content: str, tmp_path: P
     with pytest.raises(ModelFileError, match='is not a tokenizer file') as caught:
         Tokenizer.load(path)
     assert str(path) in str(caught.value)
+
+
+def test_short_texts_are_remembered_and_long_ones_fill_no_memory() -> None:
+    tokenizer = Tokenizer(PIECES)
+    tokenizer.encode('balloon').clear()  # what the caller does with it is the caller's affair
+    assert tokenizer.decode(tokenizer.encode('balloon')) == 'balloon'
+    for text in ('ball' * 10_000, 'é' * 10_000):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer._remembered.cache_info()[:4:3] == (1, 1)  # hits, and texts that are held

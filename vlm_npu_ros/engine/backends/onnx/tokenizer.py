@@ -15,6 +15,7 @@ from pathlib import Path
 from vlm_npu_ros.engine.errors import ModelFileError
 
 _REMEMBERED = 64  # texts: a question is counted and read, a dialogue for each of its questions
+_LONG = 2000  # characters of a text that is not remembered: many of them would fill the memory
 _LARGEST_FILE = 1 << 26  # bytes; a model file, named by mistake, has gigabytes
 SPECIAL_TOKENS = ('<image>', '<user>', '<assistant>', '<eos>')
 _Decoder = codecs.getincrementaldecoder('utf-8')
@@ -56,7 +57,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Cut the text into tokens, the longest pieces first; lone surrogates become '?'."""
-        return list(self._remembered(text))
+        return list((self._encode if len(text) > _LONG else self._remembered)(text))
 
     def _encode(self, text: str) -> tuple[int, ...]:
         data = text.encode('utf-8', 'replace')
