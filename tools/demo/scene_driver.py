@@ -157,6 +157,7 @@ class SceneDriver:
         self._until(lambda: self._node.count_publishers(topic) > 0, topic, _MESSAGE_SECONDS)
         # On a busy machine, the depth may be late, or the node knows nothing of the view yet.
         for _ in range(_LOCATE_ATTEMPTS):
+            seen.clear()
             future = self._vlm.ask_async(things, check=False, locate=True, not_before=truth.stamp)
             self._until(future.done, 'The answer', _ANSWER_SECONDS)
             answer = future.result()
